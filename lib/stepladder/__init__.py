@@ -1,0 +1,1 @@
+"""Stepladder: from ten samples to full training, one gated step at a time."""

@@ -1,0 +1,1 @@
+"""The ladder: measured rungs that choose workers and batch, each tried in a child process."""

@@ -1,0 +1,1 @@
+"""PLATEAU: Japan's CityGML city models as semantic occupancy, forecast in the manner of OccWorld."""

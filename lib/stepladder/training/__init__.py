@@ -1,0 +1,1 @@
+"""Training: the loop, checkpoints, and what is applied to a model from outside."""
