@@ -9,9 +9,10 @@ Decisions:
 """
 
 import errno
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,17 @@ import pandas as pd
 
 from stepladder import files, shards, study
 from stepladder.params import Parameters
-from stepladder.run import PACKAGE
+from stepladder.run import PACKAGE, Run
 
 Progress = Callable[[dict[str, Any]], None]
+
+
+def convert_all(assets: Sequence[study.Asset], params: Parameters, folder: Path, run: Run) -> pd.DataFrame:
+    """`convert` on `conversion.workers` processes of this machine, each asset told in the run's event log."""
+    workers = params.conversion.workers
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else Inline()
+    with pool as executor:
+        return convert(assets, params, folder, executor, lambda row: run.event("converted", **row))
 
 
 class Inline(Executor):
@@ -38,7 +47,11 @@ class Inline(Executor):
 
 
 def convert(
-    assets: Sequence[study.Asset], params: Parameters, folder: Path, executor: Executor, progress: Progress | None = None
+    assets: Sequence[study.Asset],
+    params: Parameters,
+    folder: Path,
+    executor: Executor,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Convert `assets` to `folder/<id>.h5` and report on each.
 
@@ -54,7 +67,7 @@ def convert(
     rows = {}
     try:
         for task in as_completed(tasks):
-            row = task.result()
+            row = _outcome(task, tasks[task])
             rows[row["asset"]] = row
             if progress is not None:
                 progress(row)
@@ -64,34 +77,60 @@ def convert(
     return pd.DataFrame([rows[asset.id] for asset in assets])
 
 
+def _outcome(task: Future, asset: study.Asset) -> dict[str, Any]:
+    """The row of a finished task; a worker process that was killed is a failed row, not a crash."""
+    try:
+        return task.result()
+    except BrokenExecutor:
+        reason = (
+            "a conversion process was killed, perhaps for memory: run again, with conversion.workers: 1 if it repeats"
+        )
+        return _row(asset, "failed", reason)
+
+
+def _row(asset: study.Asset, state: str, reason: str = "") -> dict[str, Any]:
+    return {
+        "asset": asset.id,
+        "group": asset.group,
+        "state": state,
+        "reason": reason,
+        "seconds": 0.0,
+        "bytes": 0,
+        "issues": [],
+    }
+
+
 def convert_asset(asset: study.Asset, params: Parameters, folder: Path) -> dict[str, Any]:
     """Convert one asset unless its shard is there already; the row of the report (see `convert`)."""
     start, path = time.perf_counter(), folder / f"{asset.id}.h5"
-    row = {"asset": asset.id, "group": asset.group, "state": "kept", "reason": ""}
+    row = _row(asset, "kept")
     try:
         recipe = recipe_of(asset, params)
         if shards.recipe_of(path) != recipe:
-            shards.write(path, study.find(params.study).convert(asset, params), recipe)
+            shards.write(path, study.find(params.study).convert(asset, params, folder / "_cache"), recipe)
             row["state"] = "converted"
     except (study.StudyError, shards.ShardError, FileNotFoundError) as error:
         row |= {"state": "failed", "reason": str(error)}
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise OSError(error.errno, f"cannot write {path.name}: {error.strerror}; free some space and run again") from None
+            raise OSError(
+                error.errno, f"cannot write {path.name}: {error.strerror}; free some space and run again"
+            ) from None
         row |= {"state": "failed", "reason": str(error)}
     if row["state"] == "failed":
         path.unlink(missing_ok=True)  # an older shard of a file that is broken now would be a silent lie
-        return {**row, "seconds": time.perf_counter() - start, "bytes": 0, "issues": []}
-    issues = list(shards.Shard(path).attributes["issues"])
-    return {**row, "seconds": time.perf_counter() - start, "bytes": path.stat().st_size, "issues": issues}
+    else:
+        row |= {"bytes": path.stat().st_size, "issues": list(shards.Shard(path).attributes["issues"])}
+    return {**row, "seconds": time.perf_counter() - start}
 
 
 def recipe_of(asset: study.Asset, params: Parameters) -> str:
-    """Hash of what decides an asset's shard: study code, conversion parameters, and the raw files by name, size, time."""
-    code = sorted((PACKAGE / "studies" / params.study).rglob("*.py"))
+    """Hash of what decides a shard: the conversion code and parameters, the raw files by name, size and time."""
+    home = PACKAGE / "studies" / params.study
+    code = [files.file_sha256(home / name) for name in study.find(params.study).conversion_code]
     raw = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in (*asset.files, *asset.neighbours)]
     return files.fingerprint(
-        [asset.id, asset.group, asset.region, params.seed, params.conversion.model_dump(), raw, [files.file_sha256(p) for p in code]]
+        [asset.id, asset.group, asset.region, params.seed, params.conversion.model_dump(exclude={"workers"}), raw, code]
     )
 
 
@@ -100,7 +139,11 @@ def issue_table(report: pd.DataFrame) -> pd.DataFrame:
     rows = [{"asset": row.asset, **issue} for row in report.itertuples() for issue in row.issues]
     if not rows:
         return pd.DataFrame(columns=["kind", "count", "assets", "example"])
-    table = pd.DataFrame(rows).groupby("kind").agg(count=("count", "sum"), assets=("asset", "nunique"), example=("example", "first"))
+    table = (
+        pd.DataFrame(rows)
+        .groupby("kind")
+        .agg(count=("count", "sum"), assets=("asset", "nunique"), example=("example", "first"))
+    )
     return table.reset_index().sort_values("count", ascending=False, ignore_index=True)
 
 
@@ -109,3 +152,39 @@ def converted(report: pd.DataFrame, folder: Path) -> Iterator[tuple[str, Path]]:
     for row in report.itertuples():
         if row.state != "failed":
             yield row.asset, folder / f"{row.asset}.h5"
+
+
+def asset_table(assets: Sequence[study.Asset]) -> pd.DataFrame:
+    """One row per asset: id, group, number and megabytes of its own files, number of neighbours' files."""
+    rows = []
+    for asset in assets:
+        size = sum(path.stat().st_size for path in asset.files) / 1e6
+        rows.append({"asset": asset.id, "group": asset.group, "files": len(asset.files), "MB": size, **asset.meta})
+    return pd.DataFrame(rows)
+
+
+def report_table(report: pd.DataFrame) -> pd.DataFrame:
+    """The report as people read it: state, seconds, megabytes, number of issues, reason."""
+    table = report[["asset", "group", "state", "seconds"]].copy()
+    table["MB"] = report["bytes"] / 1e6
+    table["issues"] = [sum(issue["count"] for issue in issues) for issues in report["issues"]]
+    table["reason"] = report["reason"]
+    return table
+
+
+def failed(report: pd.DataFrame) -> dict[str, str]:
+    """Asset id -> reason of every asset without a shard."""
+    return {row.asset: row.reason for row in report.itertuples() if row.state == "failed"}
+
+
+def checks(report: pd.DataFrame, splits: dict[str, Any], train: study.Dataset) -> list[study.Check]:
+    """The gates of the conversion: shards exist, splits share nothing, training has samples."""
+    broken = failed(report)
+    reason = "all assets have a shard" if not broken else "; ".join(f"{id}: {why}" for id, why in broken.items())
+    held = [set(splits[name]) for name in ("train", "validation", "test")]
+    apart = not (held[0] & held[1] or held[0] & held[2] or held[1] & held[2])
+    return [
+        study.Check("most assets were converted", len(broken) <= len(report) / 2, reason),
+        study.Check("splits share no asset", apart, f"{' + '.join(str(len(part)) for part in held)} assets"),
+        study.Check("training has samples", len(train) > 0, f"{len(train)} samples"),
+    ]

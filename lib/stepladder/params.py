@@ -18,7 +18,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
-SECRET = re.compile(r"hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9-]{20,}|[0-9a-f]{40}")
+SECRET = re.compile(
+    r"hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9-]{20,}|[0-9a-f]{40}"
+)
 
 
 class ParameterError(ValueError):
@@ -38,6 +40,7 @@ class DataParams(Section):
         "synthetic", description="synthetic: made on the spot; mirror: a folder or file:// copy; remote: over HTTP"
     )
     mirror: str | None = Field(None, description="folder or file:// URL that holds the raw files (source: mirror)")
+    synthetic: int = Field(4, ge=3, description="raw assets made on the spot (source: synthetic)")
 
 
 class ConversionParams(Section):

@@ -36,7 +36,8 @@ class Stage:
     Attributes:
         name: name of the notebook and of its folder in the run.
         sections: parameter sections it reads, beside `study` and `seed`.
-        code: files and folders of the package it runs, `{study}` filled in.
+        code: files and folders of the package it runs; `{study}` is the study's folder, `{conversion}` only those files
+            of it that decide what shards hold.
     """
 
     name: str
@@ -45,9 +46,9 @@ class Stage:
 
 
 STAGES = (
-    Stage("01_inventory", ("data",), ("inventory.py", "fetch.py", "studies/{study}")),
+    Stage("01_inventory", ("data",), ("inventory.py", "fetch.py", "{conversion}")),
     Stage("02_conversion", ("data", "conversion", "splits"), ("convert.py", "shards.py", "splits.py")),
-    Stage("03_smoke_test", ("model", "training"), ("sampling.py", "training/step.py")),
+    Stage("03_smoke_test", ("model", "training"), ("{study}", "sampling.py", "training/step.py")),
     Stage("04_scaling", ("model", "training", "ladder"), ("ladder",)),
     Stage("05_training", ("model", "training", "tracking"), ("training",)),
     Stage("06_evaluation", ("evaluation",), ("evaluation.py",)),
@@ -92,7 +93,9 @@ class Run:
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ParameterError(f"cannot write outputs at {run.folder}: {error.strerror}; set STEPLADDER_OUTPUTS") from None
+            raise ParameterError(
+                f"cannot write outputs at {run.folder}: {error.strerror}; set STEPLADDER_OUTPUTS"
+            ) from None
         files.write_text(run.folder / "params.yaml", dump(params))
         return run
 
@@ -185,9 +188,17 @@ class Run:
             return "missing"
         return "done" if result["hash"] == self.input_hash(name, params) else "stale"
 
-    def finish_stage(self, name: str, params: Parameters, checks: list[dict[str, Any]], **values: Any) -> dict[str, Any]:
+    def finish_stage(
+        self, name: str, params: Parameters, checks: list[dict[str, Any]], **values: Any
+    ) -> dict[str, Any]:
         """Write a stage's `result.json`, last of all its files."""
-        record = {"stage": stage(name).name, "hash": self.input_hash(name, params), "finished": now(), "checks": checks, **values}
+        record = {
+            "stage": stage(name).name,
+            "hash": self.input_hash(name, params),
+            "finished": now(),
+            "checks": checks,
+            **values,
+        }
         files.write_json(self.stage_folder(name) / "result.json", record)
         return record
 
@@ -201,11 +212,14 @@ def runs(root: Path, study: str | None = None) -> list[Run]:
 
 def code_hash(this: Stage, study: str) -> str:
     """Hash of the source files a stage runs."""
+    from stepladder.study import find
+
+    home = PACKAGE / "studies" / study
+    special = {"{study}": [home], "{conversion}": [home / name for name in find(study).conversion_code]}
     digest = hashlib.sha256()
-    for entry in this.code:
-        path = PACKAGE / entry.format(study=study)
+    for path in [path for entry in this.code for path in special.get(entry, [PACKAGE / entry])]:
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(file.relative_to(PACKAGE).as_posix().encode() + file.read_bytes())
+            digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -235,7 +249,9 @@ def now() -> str:
 def _git(*arguments: str) -> str:
     """Output of a git command in the package's checkout; empty where git or a checkout is missing."""
     try:
-        return subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=10
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 

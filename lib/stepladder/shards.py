@@ -29,13 +29,15 @@ class ShardError(ValueError):
 def write(path: Path, content: ShardContent, recipe: str) -> None:
     """Write `content` to `path` atomically; `recipe` is the hash of what it was made from."""
     attributes = {**content.attributes, "recipe": recipe, "issues": [vars(issue) for issue in content.issues]}
-    with files.atomic(path) as temporary:
-        with h5py.File(temporary, "w", libver="latest", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT) as file:
-            file.attrs["stepladder"] = json.dumps(files.plain(attributes), ensure_ascii=False)
-            for name, array in content.arrays.items():
-                file.create_dataset(name, data=np.ascontiguousarray(array))
-            for name, array in content.compressed.items():
-                file.create_dataset(name, data=array, chunks=True, compression="gzip", compression_opts=1, shuffle=True)
+    with (
+        files.atomic(path) as temporary,
+        h5py.File(temporary, "w", libver="latest", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT) as file,
+    ):
+        file.attrs["stepladder"] = json.dumps(files.plain(attributes), ensure_ascii=False)
+        for name, array in content.arrays.items():
+            file.create_dataset(name, data=np.ascontiguousarray(array))
+        for name, array in content.compressed.items():
+            file.create_dataset(name, data=array, chunks=True, compression="gzip", compression_opts=1, shuffle=True)
 
 
 def recipe_of(path: Path) -> str | None:

@@ -172,6 +172,7 @@ class Study(Protocol):
     title: str
     card: str  # markdown: source, licence, citation, units, known defects
     Params: type[Parameters]
+    conversion_code: tuple[str, ...]  # files of the study's folder that decide what shards hold
 
     def catalogue(self, params: Parameters) -> pd.DataFrame:
         """What exists in the world: one row per group with at least `group, name, region, bytes, year, quality`."""
@@ -189,8 +190,11 @@ class Study(Protocol):
         """The units of conversion found below the folders `raw`, in a stable order."""
         ...
 
-    def convert(self, asset: Asset, params: Parameters) -> ShardContent:
-        """One asset as arrays. Raises `StudyError` for a file it cannot use; counts what it skips or repairs."""
+    def convert(self, asset: Asset, params: Parameters, cache: Path) -> ShardContent:
+        """One asset as arrays. Raises `StudyError` for a file it cannot use; counts what it skips or repairs.
+
+        `cache` is a folder for intermediate files that several assets share; it may be deleted at any time.
+        """
         ...
 
     def dataset(self, shards: Sequence[Path], params: Parameters, keep_clear: Sequence[Box] = ()) -> Dataset:
@@ -221,15 +225,19 @@ class Study(Protocol):
         """The honest baselines, trivial ones first, the strong cheap one last."""
         ...
 
+    def perfect(self, batch: Batch, params: Parameters) -> Prediction:
+        """The truth of a batch in the form of a prediction: it must score perfectly."""
+        ...
+
     def protocol(self, params: Parameters) -> dict[str, str]:
         """What is printed beside every number: space, split, averaging, horizon, classes."""
         ...
 
-    def score(self, batch: Batch, prediction: Prediction) -> list[Record]:
+    def score(self, batch: Batch, prediction: Prediction, params: Parameters) -> list[Record]:
         """Records of every sample of the batch."""
         ...
 
-    def preview(self, sample: Sample) -> Figure:
+    def preview(self, sample: Sample, params: Parameters) -> Figure:
         """A two-dimensional picture of a sample: input and label side by side in the same colours."""
         ...
 

@@ -16,7 +16,6 @@ class PlateauData(DataParams):
     cities: list[str] = Field([], description="municipality codes, such as 27100; empty: every city found")
     tiles: list[str] = Field([], description="third-mesh codes (8 digits); empty: every tile found")
     themes: list[Theme] = Field(["bldg", "tran", "dem", "veg", "frn", "brid", "luse", "wtr"], description="themes read")
-    synthetic_tiles: int = Field(4, ge=2, description="tiles of the procedural town (source: synthetic)")
 
 
 class PlateauConversion(ConversionParams):
@@ -38,11 +37,15 @@ class PlateauModel(Section):
     """The forecaster and the window it sees."""
 
     name: Literal["warp_fill", "occworld"] = Field("warp_fill", description="ours, or OccWorld re-implemented")
-    window: list[int] = Field([200, 200, 16], min_length=3, max_length=3, description="voxels ahead/behind, left/right, up")
+    window: list[int] = Field(
+        [200, 200, 16], min_length=3, max_length=3, description="voxels ahead/behind, left/right, up"
+    )
     z_min_m: float = Field(-1.0, description="lower face of the window relative to the ego's ground")
     past: int = Field(5, ge=1, description="frames seen, the present one included")
     future: int = Field(6, ge=1, description="frames forecast")
-    width: int = Field(32, ge=4, description="warp_fill: channels of its first level; occworld: base width of the tokenizer")
+    width: int = Field(
+        32, ge=4, description="warp_fill: channels of its first level; occworld: base width of the tokenizer"
+    )
     levels: int = Field(3, ge=1, description="warp_fill: levels of its U-Net")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in training")
     augment: bool = Field(True, description="mirror left/right and shift sideways in training")

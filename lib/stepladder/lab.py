@@ -1,0 +1,304 @@
+"""What notebook cells call: open a stage, show figures and tables, track progress, explore, check, record.
+
+Decisions:
+- The same cells run in JupyterLab, under our engine, under stock papermill and under nbval. Only in a person's
+  JupyterLab (`interactive()`) are there sliders and moving progress; headless, `explore` draws a contact sheet and
+  `track` writes to the event log, so the executed notebook and the report lose nothing and stay the same every time.
+- Figures are saved beside a caption, tables go into the stage's result: report pages are built from those files.
+- `finish` writes the stage's result, last of all.
+"""
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+
+from stepladder import __version__, files, params, signals, study
+from stepladder.run import Run, outputs_root, project_root
+from stepladder.run import stage as find_stage
+from stepladder.signals import Preempted
+from stepladder.study import Check
+
+__all__ = ["Preempted", "Stage", "explore", "interactive", "open_stage", "start", "track"]
+
+STYLE = Path(__file__).with_name("stepladder.mplstyle")
+PROGRESS_SECONDS = 10.0
+
+
+def interactive() -> bool:
+    """Whether a person's JupyterLab runs this kernel, rather than an engine without anybody watching."""
+    return "JPY_SESSION_NAME" in os.environ and "STEPLADDER_HEADLESS" not in os.environ
+
+
+def start(notebook: str) -> None:
+    """First call of a notebook: one look for all figures, signals understood, one line of versions."""
+    plt.style.use(STYLE)
+    if not interactive():
+        matplotlib.use("agg")
+    signals.install_kernel_handler()
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    print(f"Stepladder {__version__} | {find_stage(notebook).name} | torch {torch.__version__} | {device}")
+
+
+def open_stage(notebook: str, **values: Any) -> "Stage":
+    """Check the values of the `parameters` cell and open the stage's place in its run.
+
+    Args:
+        notebook: name of the stage, such as `03_smoke_test`.
+        values: every name of the `parameters` cell; sections left empty take the profile's values.
+
+    Raises:
+        ParameterError: for a parameter that cannot be used, or an earlier stage that has not run.
+    """
+    root = project_root()
+    given = {name: value for name, value in values.items() if value not in (None, {}, [], "")}
+    name, profile = given.pop("study"), given.pop("profile")
+    checked = params.load(root, name, profile, {"run": profile, **given})
+    run = Run.open(root, checked)
+    opened = Stage(find_stage(notebook).name, run, checked)
+    torch.manual_seed(checked.seed)
+    print(f"run {run.study}/{run.name}, profile {checked.profile}, seed {checked.seed}")
+    return opened
+
+
+class Stage:
+    """One stage of a run, open in a notebook: its parameters, its folder, and what it leaves behind."""
+
+    def __init__(self, name: str, run: Run, checked: params.Parameters):
+        self.name, self.run, self.params = name, run, checked
+        self.study = study.find(checked.study)
+        self.folder = run.stage_folder(name)
+        self._checks: list[Check] = []
+        self._tables: list[dict[str, Any]] = []
+        (self.folder / "result.json").unlink(missing_ok=True)
+
+    @property
+    def home(self) -> Path:
+        """Folder of the study's runs and data; paths in results are relative to it."""
+        return self.run.folder.parent
+
+    def require(self, name: str) -> dict[str, Any]:
+        """Result of an earlier stage (see `Run.require`)."""
+        return self.run.require(name)
+
+    def sources(self) -> list[study.Source]:
+        """Where this run's raw files come from; made on the spot first where the profile says `synthetic`."""
+        data = self.params.data
+        if data.source != "synthetic":
+            return self.study.sources(self.params)
+        return self.study.synthesize(self.run.data / "synthetic", data.synthetic, self.params.seed)
+
+    def shards(self, split: str | None = None) -> list[Path]:
+        """Paths of the converted shards, of one split or of all."""
+        result = self.require("02_conversion")
+        names = result["splits"][split] if split else result["shards"]
+        return [self.home / result["shards"][name] for name in names if name in result["shards"]]
+
+    def dataset(self, split: str, conversion: dict[str, Any] | None = None) -> study.Dataset:
+        """Samples of one split, clear of the others; `conversion`: the result of 02_conversion not yet recorded."""
+        from stepladder.training.worker import split_dataset
+
+        result = conversion or self.require("02_conversion")
+        paths = {asset: self.home / path for asset, path in result["shards"].items()}
+        return split_dataset(self.study, self.params, paths, result["splits"], split)
+
+    def show(self, picture: Any, name: str, caption: str) -> None:
+        """Save a matplotlib figure or a `view.Scene` with its caption, and display it.
+
+        A scene is rendered to PNG and written as a stand-alone HTML page beside it.
+        """
+        path = self.folder / "figures" / f"{name}.png"
+        sidecar: dict[str, Any] = {"caption": caption}
+        if isinstance(picture, Figure):
+            png = _png(picture)
+            files.write_bytes(path, png)
+        else:
+            from stepladder import view
+
+            sidecar |= {"renderer": view.render(picture, path, tuple(self.params.view.size))}
+            view.save_html(picture, path.with_suffix(".html"))
+            sidecar["scene"] = path.with_suffix(".html").name
+            png = path.read_bytes()
+        files.write_json(path.with_suffix(".json"), sidecar)
+        display({"image/png": png, "text/plain": f"figure {name}: {caption}"}, raw=True, metadata={"alt": caption})
+        if "scene" in sidecar and interactive():
+            link = path.with_suffix(".html").relative_to(outputs_root(project_root()))
+            display(HTML(f"<a href='/files/outputs/{link.as_posix()}' target='_blank'>open the scene in 3-D</a>"))
+
+    def table(self, frame: pd.DataFrame, title: str, note: str = "", measured: bool = False) -> None:
+        """Display a table and keep it for the report.
+
+        `measured` marks tables of times and rates, which differ from run to run; regression checks skip their body.
+        """
+        rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+        columns = [str(column) for column in frame.columns]
+        self._tables.append({"title": title, "columns": columns, "rows": rows, "note": note, "measured": measured})
+        text = f"{title}: measured, {len(columns)} columns" if measured else _plain(title, columns, rows, note)
+        display({"text/html": _html(title, columns, rows, note, measured), "text/plain": text}, raw=True)
+
+    def note(self, text: str) -> None:
+        """Say one measured sentence and keep it for the report."""
+        self._tables.append({"title": "In one sentence", "columns": [], "rows": [], "note": text, "measured": True})
+        shown = f"<blockquote>{escape(text)}</blockquote>"
+        display({"text/html": shown, "text/plain": "In one sentence: measured"}, raw=True)
+
+    def check(self, *checks: Check) -> None:
+        """Note the verdicts of gates; `verdicts` shows them all."""
+        for check in checks:
+            self._checks.append(check)
+            self.run.event("check", stage=self.name, name=check.name, ok=check.ok, reason=check.reason)
+
+    def verdicts(self) -> None:
+        """Show every check of the stage; raise when one failed, naming it.
+
+        Raises:
+            AssertionError: a check failed. The stage then leaves no result, so the road stops here.
+        """
+        rows = [{"check": c.name, "verdict": "pass" if c.ok else "FAIL", "reason": c.reason} for c in self._checks]
+        self.table(pd.DataFrame(rows), "Checks", measured=True)
+        failed = [f"{c.name}: {c.reason}" for c in self._checks if not c.ok]
+        print(f"{len(self._checks) - len(failed)} of {len(self._checks)} checks passed")
+        assert not failed, "; ".join(failed)
+
+    def finish(self, **values: Any) -> None:
+        """Write the stage's `result.json`, last of all."""
+        checks = [vars(check) for check in self._checks]
+        self.run.finish_stage(self.name, self.params, checks, tables=self._tables, **values)
+        print(f"recorded: {self.name} of {self.run.study}/{self.run.name}")
+
+
+def track(items: Iterable[Any], label: str, total: int | None = None, run: Run | None = None) -> Iterator[Any]:
+    """Iterate over `items` and show how far it is: count, rate, time left, memory.
+
+    In JupyterLab one line is updated in place; headless one event is logged every ten seconds. The last line, printed
+    in both cases, is the same every time.
+    """
+    total = total if total is not None else len(items) if isinstance(items, Sequence) else None
+    begin = said = time.monotonic()
+    line = display(HTML(f"{label} ..."), display_id=True) if interactive() else None
+    count = 0
+    for count, item in enumerate(items, 1):
+        yield item
+        clock = time.monotonic()
+        if clock - said >= (0.2 if line else PROGRESS_SECONDS):
+            said = clock
+            text = progress_line(label, count, total, clock - begin)
+            if line:
+                line.update(HTML(text))
+            elif run is not None:
+                run.event("progress", label=label, done=count, total=total, text=text)
+    if line:
+        line.update(HTML(progress_line(label, count, total, time.monotonic() - begin)))
+    print(f"{label}: {count} done")
+
+
+def progress_line(label: str, done: int, total: int | None, seconds: float) -> str:
+    """`label 12/40, 3.1/s, 9 s left, 512 MB` for one moment of a long job."""
+    rate = done / max(seconds, 1e-9)
+    left = "" if total is None else f", {max(total - done, 0) / max(rate, 1e-9):.0f} s left"
+    memory = psutil.Process().memory_info().rss / 1e6
+    return f"{label} {done}{'' if total is None else f'/{total}'}, {rate:.2g}/s{left}, {memory:.0f} MB"
+
+
+def follow(job: Any, stage: Stage) -> str:
+    """Wait for a training job and show its curve growing (in JupyterLab); why it ended, in words."""
+    from stepladder import charts
+
+    place = display(HTML("training starts ..."), display_id=True) if interactive() else None
+
+    def draw(lines: list[dict[str, Any]]) -> None:
+        metrics = stage.run.metrics()
+        if place and any("loss" in line for line in metrics):
+            place.update({"image/png": _png(charts.training_curve(metrics))}, raw=True)
+
+    return job.follow(draw, poll=2.0 if place else 0.2)
+
+
+def explore(function: Callable[..., Figure], sheet: int = 6, **controls: Sequence[Any]) -> None:
+    """Look at `function(**choice)` over choices: sliders in JupyterLab, a contact sheet headless.
+
+    Args:
+        function: returns a matplotlib figure for one value of every control.
+        sheet: most pictures on the contact sheet.
+        controls: name -> values to choose from. The sheet runs over the first control, the others at their first value.
+    """
+    if interactive():
+        import ipywidgets
+
+        def draw(**choice: Any) -> None:
+            display({"image/png": _png(function(**choice))}, raw=True)
+
+        sliders = {name: ipywidgets.SelectionSlider(options=list(values)) for name, values in controls.items()}
+        ipywidgets.interact(draw, **sliders)
+        return
+    (name, values), *others = controls.items()
+    fixed = {other: options[0] for other, options in others}
+    chosen = [
+        values[i] for i in np.unique(np.linspace(0, len(values) - 1, min(sheet, len(values))).round().astype(int))
+    ]
+    pictures = [plt.imread(io.BytesIO(_png(function(**{name: value}, **fixed)))) for value in chosen]
+    display(
+        {
+            "image/png": _png(_sheet(pictures, [f"{name} = {value}" for value in chosen])),
+            "text/plain": f"explore {name}",
+        },
+        raw=True,
+    )
+
+
+def _sheet(pictures: list[np.ndarray], titles: list[str]) -> Figure:
+    """Pictures in a grid of up to two columns, each under its title."""
+    columns = min(2, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height, width = pictures[0].shape[:2]
+    figure, axes = plt.subplots(rows, columns, figsize=(6 * columns, (6 * height / width + 0.3) * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        axis.imshow(picture, interpolation="antialiased")
+        axis.set_title(title)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A table cell as people read numbers: three significant digits, thousands apart, a dash for nothing."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "-"
+    if isinstance(value, float | np.floating):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def _plain(title: str, columns: list[str], rows: list[list[str]], note: str) -> str:
+    lines = [title, " | ".join(columns), *(" | ".join(row) for row in rows)]
+    return "\n".join([*lines, note] if note else lines)
+
+
+def _html(title: str, columns: list[str], rows: list[list[str]], note: str, measured: bool) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    kind = ' class="measured"' if measured else ""
+    caption = f"<caption><b>{escape(title)}</b></caption>"
+    foot = f"<p><small>{escape(note)}</small></p>" if note else ""
+    return f"<table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}"

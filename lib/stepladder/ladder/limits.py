@@ -1,0 +1,134 @@
+"""What this process may use: memory, CPUs and shared memory by cgroup, not what the host has.
+
+psutil and torch report the host. In a container that is the wrong number, and the right one kills. Both cgroup
+versions are read, ancestors included, because a limit may sit on any of them; `max` and huge numbers mean none.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+CGROUPS = Path("/sys/fs/cgroup")
+UNLIMITED = 1 << 60
+
+
+def memory_limit() -> int:
+    """Most bytes of memory this process may use: the smallest cgroup limit, or the machine's memory."""
+    limits = [_number(folder / name) for folder in folders() for name in ("memory.max", "memory.limit_in_bytes")]
+    return min([psutil.virtual_memory().total, *(limit for limit in limits if limit and limit < UNLIMITED)])
+
+
+def memory_free() -> int:
+    """Bytes this process may still use before its limit or the machine's memory is reached."""
+    free = [psutil.virtual_memory().available]
+    for folder in folders():
+        for limit_name, used_name in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            limit, used = _number(folder / limit_name), _number(folder / used_name)
+            if limit and used is not None and limit < UNLIMITED:
+                free.append(limit - used + (_stat(folder, "inactive_file") or 0))
+    return max(0, int(min(free)))
+
+
+def cpus() -> float:
+    """CPUs this process may use: affinity or cgroup quota, whichever is less."""
+    available = float(len(os.sched_getaffinity(0)))
+    for folder in folders():
+        quota = _quota(folder)
+        if quota:
+            available = min(available, quota)
+    return available
+
+
+def shared_memory() -> int:
+    """Bytes free in `/dev/shm`, through which loader processes hand over batches (64 MB by default in Docker)."""
+    try:
+        status = os.statvfs("/dev/shm")
+    except OSError:
+        return 0
+    return status.f_bavail * status.f_frsize
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed a process of this cgroup for memory; compare before and after."""
+    counts = [
+        _stat(folder, "oom_kill", name) for folder in folders() for name in ("memory.events", "memory.oom_control")
+    ]
+    return max([0, *(count for count in counts if count is not None)])
+
+
+def folders() -> list[Path]:
+    """Cgroup folders of this process, own first, then ancestors; version 2, version 1 and hybrid mounts."""
+    found = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory", "cpu,cpuacct", "cpu"):
+            continue
+        base = CGROUPS / controllers if controllers else CGROUPS
+        place = base / path.lstrip("/")
+        while place != CGROUPS.parent:
+            if place.is_dir():
+                found.append(place)
+            if place == base:
+                break
+            place = place.parent
+    return found
+
+
+def _quota(folder: Path) -> float | None:
+    """CPUs allowed by one cgroup folder; None where there is no quota."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+            return None if quota == "max" else int(quota) / int(period)
+        quota_us, period_us = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+    except (OSError, ValueError):
+        return None
+    return quota_us / period_us if quota_us and period_us and quota_us > 0 else None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return None if text == "max" else int(text)
+
+
+def _stat(folder: Path, key: str, name: str = "memory.stat") -> int | None:
+    """One `key value` line of a cgroup's statistics file."""
+    try:
+        lines = (folder / name).read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.split()[0] == key), None)
+
+
+def proportional_memory(pid: int) -> int:
+    """Proportional set size in bytes of a process and its descendants: shared pages counted once, unlike summed RSS."""
+    total = 0
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    for process in family:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total
+
+
+def table() -> pd.DataFrame:
+    """The limits as a table."""
+    rows = [
+        ("memory limit", f"{memory_limit() / 1e9:.1f} GB"),
+        ("memory free below it", f"{memory_free() / 1e9:.1f} GB"),
+        ("CPUs", f"{cpus():.1f}"),
+        ("shared memory for loader processes", f"{shared_memory() / 1e9:.1f} GB"),
+    ]
+    return pd.DataFrame(rows, columns=["limit", "value"])

@@ -1,0 +1,149 @@
+"""The smoke test: ten samples through everything, and can the model learn them by heart?
+
+Every function answers one question with a `Check`, so a failure says which part of the road is broken. The same
+questions make up the contract every study passes (`stepladder.testing.contract`).
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import default_collate
+
+from stepladder import evaluation
+from stepladder.params import Parameters
+from stepladder.study import Batch, Check, Dataset, Sample, Study, TrainingStage
+from stepladder.training.step import make_learner, train_step
+
+CROWD = 10  # samples of a smoke test
+STEPS = 60  # optimizer steps to learn them by heart
+LEARNT = 0.5  # share of the first loss that must be gone after learning ten samples by heart
+
+
+def samples(dataset: Dataset, count: int = CROWD) -> list[Sample]:
+    """`count` plain samples spread evenly over a data set."""
+    return [dataset.sample(int(index), None) for index in evaluation.choose(dataset, count)]
+
+
+def shapes(crowd: Sequence[Sample]) -> pd.DataFrame:
+    """What a sample is made of: name, type, shape and range of every array over all given samples."""
+    rows = []
+    for name in crowd[0]:
+        values = [np.asarray(sample[name]) for sample in crowd]
+        low, high = min(v.min() for v in values), max(v.max() for v in values)
+        shape = " x ".join(map(str, values[0].shape)) or "number"
+        rows.append({"name": name, "type": str(values[0].dtype), "shape": shape, "lowest": low, "highest": high})
+    return pd.DataFrame(rows)
+
+
+def batch(dataset: Dataset, count: int) -> Batch:
+    """`count` plain samples, collated."""
+    return default_collate(samples(dataset, count))
+
+
+def contract_table(rows: Sequence[dict]) -> pd.DataFrame:
+    """The parameter contract as people read it: a module learns wholly, partly or not at all."""
+    table = pd.DataFrame(rows)
+    table["verdict"] = ["learns" if r.gradient == r.trainable and r.gradient else "frozen" for r in table.itertuples()]
+    return table
+
+
+def check_shapes(crowd: Sequence[Sample]) -> Check:
+    """All samples have the same arrays of the same shapes, finite, with as many axes as their names say."""
+    first = {name: np.shape(value) for name, value in crowd[0].items()}
+    same = all({name: np.shape(value) for name, value in sample.items()} == first for sample in crowd)
+    finite = all(np.isfinite(np.asarray(value, dtype=np.float64)).all() for s in crowd for value in s.values())
+    named = [name for name, shape in first.items() if "_" in name and len(name.rsplit("_", 1)[1]) != len(shape)]
+    reason = f"shape suffix wrong: {', '.join(named)}" if named else "equal shapes, finite values, suffixes true"
+    return Check("samples are as declared", same and finite and not named, reason)
+
+
+def overfit(
+    study: Study, params: Parameters, crowd: Sequence[Sample], stage: TrainingStage, steps: int
+) -> tuple[nn.Module, list[float]]:
+    """Train `stage` on the same few samples for `steps` steps; the model and the loss of every step."""
+    torch.manual_seed(params.seed)
+    model = study.model(params)
+    training = params.training.model_copy(update={"batch": len(crowd), "accumulate": 1, "ema": 0.0})
+    learner = make_learner(study, model, stage, training, params.seed)
+    batch = default_collate(list(crowd))
+    return model, [float(train_step(learner, step, [batch]).loss) for step in range(steps)]
+
+
+def check_overfit(losses: Sequence[float]) -> Check:
+    """The loss of ten samples falls by half: gradients reach what they must, targets are learnable."""
+    first, last = losses[0], float(np.mean(losses[-3:]))
+    ok = math.isfinite(last) and last < LEARNT * first
+    return Check(
+        "ten samples can be learnt by heart",
+        ok,
+        f"loss {first:.3f} -> {last:.3f} in {len(losses)} steps",
+        last,
+        LEARNT * first,
+    )
+
+
+def check_reload(
+    study: Study, params: Parameters, model: nn.Module, batch: Batch, stage: TrainingStage, folder: Path
+) -> Check:
+    """Save, load into a fresh model, take the next step: the weights are equal to the last bit."""
+    path = folder / "smoke_weights.pt"
+    torch.save(model.state_dict(), path)
+    twin = study.model(params)
+    twin.load_state_dict(torch.load(path, weights_only=True))
+    path.unlink()
+    after = [_next_step(study, params, copy.deepcopy(m), batch, stage) for m in (model, twin)]
+    equal = all(torch.equal(a, b) for a, b in zip(*after, strict=True))
+    return Check(
+        "saved and loaded, the next step is the same", equal, "bit-equal weights" if equal else "weights differ"
+    )
+
+
+def check_perfect(study: Study, params: Parameters, batch: Batch) -> Check:
+    """The truth handed in as prediction scores 1 (or 0 where lower is better) in every metric."""
+    table = _values(study, params, batch, study.perfect(batch, params))
+    wrong = {name: value for name, value in table.items() if value is not None and value not in (0.0, 1.0)}
+    return Check("a perfect prediction scores perfect", not wrong, f"{len(table)} metrics" if not wrong else str(wrong))
+
+
+def check_untrained(study: Study, params: Parameters, batch: Batch) -> Check:
+    """A model that has learnt nothing does not beat the strongest baseline in any metric."""
+    torch.manual_seed(params.seed)
+    model = study.model(params).eval()
+    with torch.inference_mode():
+        own = _values(study, params, batch, study.predict(model, batch))
+    best = [_values(study, params, batch, baseline(batch)) for baseline in study.baselines(params).values()]
+    better = [n for n, v in own.items() if v is not None and v > max(b[n] for b in best if b.get(n) is not None) + 0.02]
+    return Check(
+        "an untrained model beats no baseline", not better, "as it should be" if not better else ", ".join(better)
+    )
+
+
+def _values(study: Study, params: Parameters, batch: Batch, prediction: dict) -> dict[str, float | None]:
+    """Every metric of one batch; None where nothing in the batch supports it."""
+    records = pd.DataFrame(
+        [
+            {**vars(r), "method": "model", "group": "", "unit": str(r.item)}
+            for r in study.score(batch, prediction, params)
+        ]
+    )
+    values = {}
+    for metric, table in records.groupby("metric", sort=False):
+        units = sorted(table["unit"].unique())
+        value = evaluation.metric_value(table, units)
+        values[str(metric)] = value if math.isfinite(value) else None
+    return values
+
+
+def _next_step(
+    study: Study, params: Parameters, model: nn.Module, batch: Batch, stage: TrainingStage
+) -> list[torch.Tensor]:
+    training = params.training.model_copy(update={"batch": len(next(iter(batch.values()))), "accumulate": 1})
+    learner = make_learner(study, model, stage, training, params.seed)
+    train_step(learner, 0, [batch])
+    return list(model.state_dict().values())

@@ -1,0 +1,144 @@
+"""The PLATEAU study: Japan's city models as semantic occupancy, forecast three seconds ahead.
+
+This file only joins the parts; each part is a file of this folder: raw files (`citygml`, `obj`, `town`), geometry
+(`voxelize`, `ground`, `relief`, `windows`, `paths`), shards and samples (`tile`, `clips`), models (`warp_fill`,
+`occworld`), scores (`scoring`) and pictures (`scenes`).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import nn
+
+from stepladder.studies.plateau import catalogue, occworld, scenes, scoring, tile, town, warp_fill
+from stepladder.studies.plateau.clips import Clips
+from stepladder.studies.plateau.params import PlateauParams
+from stepladder.study import (
+    Asset,
+    Baseline,
+    Batch,
+    Box,
+    Check,
+    Dataset,
+    Loss,
+    Prediction,
+    Record,
+    Sample,
+    ShardContent,
+    Source,
+    TrainingStage,
+)
+
+MODELS = {"warp_fill": warp_fill, "occworld": occworld}
+
+CARD = """
+**Source.** Project PLATEAU of Japan's Ministry of Land, Infrastructure, Transport and Tourism: CityGML models of 306
+municipalities (buildings, roads, terrain, vegetation, furniture, bridges, land use, water), one archive per city.
+
+**Licence.** PLATEAU site policy, Public Data License 1.0, stated compatible with CC BY 4.0. Attribution:
+出典：国土交通省 PLATEAU. Copyright of the models lies with each municipality.
+
+**Units.** Metres in the plane-rectangular zone of the tile (EPSG:6669 to 6687); angles in radians; time in seconds.
+
+**Known defects.** Roads of LOD1 lie at z = 0 and are draped on the ground; terrain is missing for many cities and is
+then interpolated from building bases; heights of 9999 and -9999 are sentinels; features on a tile's border belong to
+one tile only; a mesh holds whole walls, where a vehicle's sensors see only their faces; nothing moves.
+
+**Model after.** Zheng et al., OccWorld: Learning a 3D Occupancy World Model for Autonomous Driving (ECCV 2024); labels
+of Tian et al., Occ3D (NeurIPS 2023).
+"""
+
+
+class Plateau:
+    """See `stepladder.study.Study` for what each member promises."""
+
+    name = "plateau"
+    title = "PLATEAU: forecasting the occupancy of Japan's cities"
+    card = CARD
+    Params = PlateauParams
+    conversion_code = (
+        "citygml.py",
+        "classes.py",
+        "centrelines.py",
+        "codes.py",
+        "geo.py",
+        "ground.py",
+        "obj.py",
+        "paths.py",
+        "polygons.py",
+        "raw.py",
+        "relief.py",
+        "surfaces.py",
+        "tile.py",
+        "voxelize.py",
+    )
+
+    def catalogue(self, params: PlateauParams) -> pd.DataFrame:
+        return catalogue.read(params)
+
+    def synthesize(self, folder: Path, count: int, seed: int) -> list[Source]:
+        return town.synthesize(folder, count, seed)
+
+    def sources(self, params: PlateauParams) -> list[Source]:
+        return catalogue.sources(params)
+
+    def assets(self, raw: Sequence[Path], params: PlateauParams) -> list[Asset]:
+        return tile.assets(raw, params)
+
+    def convert(self, asset: Asset, params: PlateauParams, cache: Path) -> ShardContent:
+        return tile.convert(asset, params, cache)
+
+    def dataset(self, shards: Sequence[Path], params: PlateauParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        return Clips(shards, params, keep_clear)
+
+    def model(self, params: PlateauParams) -> nn.Module:
+        return MODELS[params.model.name].build(params)
+
+    def stages(self, params: PlateauParams) -> list[TrainingStage]:
+        return MODELS[params.model.name].stages(params)
+
+    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        return _module_of(model).admit(stage, model, batch)
+
+    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+        return _module_of(model).loss(model, batch, stage)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        return _module_of(model).predict(model, batch)
+
+    def baselines(self, params: PlateauParams) -> dict[str, Baseline]:
+        return scoring.baselines(params)
+
+    def perfect(self, batch: Batch, params: PlateauParams) -> Prediction:
+        past = params.model.past
+        return {"occ_BFXYZ": batch["occ_TXYZ"][:, past : past + params.model.future]}
+
+    def protocol(self, params: PlateauParams) -> dict[str, str]:
+        return scoring.protocol(params)
+
+    def score(self, batch: Batch, prediction: Prediction, params: PlateauParams) -> list[Record]:
+        return scoring.score(batch, prediction, params)
+
+    def preview(self, sample: Sample, params: PlateauParams) -> Figure:
+        return scenes.preview(np.asarray(sample["occ_TXYZ"]), params)
+
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: PlateauParams) -> dict[str, Any]:
+        forecast = None if prediction is None else prediction["occ_BFXYZ"][0].cpu().numpy()
+        truth = np.asarray(sample["occ_TXYZ"])
+        ahead = scoring.horizons(params)
+        return {name: scenes.clip_scene(truth, forecast, frame + 1, params) for name, frame in ahead.items()}
+
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PlateauParams) -> dict[str, Any]:
+        return {"map": scenes.map_figure(shards, splits), "city": scenes.city_scene(shards)}
+
+
+def _module_of(model: nn.Module) -> Any:
+    """The module that defines `model`."""
+    return occworld if isinstance(model, occworld.OccWorld) else warp_fill
+
+
+study = Plateau()

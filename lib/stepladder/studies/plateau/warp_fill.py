@@ -1,0 +1,180 @@
+"""warp_fill, our forecaster for a static city: warp what was seen, learn only what comes into view.
+
+In a static world, the past windows seen from the future pose are nearly the answer, and they cost no parameters
+(measured on Osaka: IoU 72.9 / 57.4 / 42.9 % at 1 / 2 / 3 s, more than published learned models gain on driving logs).
+So the network starts there instead of below it.
+
+Decisions:
+- All past frames are fused in the frame of each future ego, by the true poses, the future ones included (as ego_warp;
+  `occworld` must forecast its own). Unlike OccWorld, each future frame is answered at once, with no error fed back.
+- Scores are evidence + network: evidence is large for the warped label where a voxel is known and for EMPTY where it is
+  not. The network's last layer starts near zero, so an untrained model *is* the fused warp, exactly.
+- The network sees the window from above: heights are channels of a small 2-D U-Net.
+- The loss weighs newly revealed and occupied voxels more and adds soft IoU terms, because cross entropy alone answers
+  "empty" wherever it is unsure. Each part is a mean over samples, whatever the batch.
+
+Shape legend: B batch, T past frames, F future frames, N windows (B x F), X Y Z voxels, C classes or channels.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stepladder.studies.plateau.classes import EMPTY, OCC3D
+from stepladder.studies.plateau.motion import fuse
+from stepladder.studies.plateau.params import PlateauParams
+from stepladder.study import Batch, Check, Loss, Prediction, TrainingStage
+
+CLASSES = len(OCC3D)
+EMBEDDING = 8
+EVIDENCE_KNOWN, EVIDENCE_UNKNOWN = 5.0, 3.0  # score of the warped label, and of EMPTY where nothing is known
+START = 0.01  # the last layer's initial weights, as a share of the usual; far too small to overrule any evidence
+FRAMES_PER_STEP = 2  # future frames a training step looks at, drawn anew each step
+WEIGHT_NEW, WEIGHT_OCCUPIED = 2.0, 1.0  # added to the weight 1 of a voxel in the cross entropy
+
+
+class WarpFill(nn.Module):
+    """Fused warp + U-Net; see the module's docstring."""
+
+    def __init__(self, params: PlateauParams) -> None:
+        super().__init__()
+        model = params.model
+        self.past, self.future, self.voxel_m = model.past, model.future, params.conversion.voxel_m
+        self.label = nn.Embedding(CLASSES, EMBEDDING)
+        heights = model.window[2]
+        self.net = UNet((EMBEDDING + 1) * heights, CLASSES * heights, model.width, model.levels, model.dropout)
+
+    def forward(self, fused_NXYZ: Tensor, known_NXYZ: Tensor) -> Tensor:
+        """Class scores (N, C, Z, X, Y) of windows in which the past has been fused."""
+        fused_NZXY, known_NZXY = (x.permute(0, 3, 1, 2) for x in (fused_NXYZ, known_NXYZ))
+        embedded_NZXYE = self.label(fused_NZXY.int())
+        known_NZXY1 = known_NZXY[..., None].to(embedded_NZXYE.dtype)
+        seen_NCXY = torch.cat([embedded_NZXYE, known_NZXY1], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        scores_NCZXY = self.net(seen_NCXY).unflatten(1, (CLASSES, -1))
+        evidence_N1ZXY = torch.where(known_NZXY, EVIDENCE_KNOWN, EVIDENCE_UNKNOWN)[:, None].to(scores_NCZXY.dtype)
+        return scores_NCZXY.scatter_add(1, fused_NZXY[:, None].long(), evidence_N1ZXY)
+
+    def fused(self, occ_BTXYZ: Tensor, pose_BT4: Tensor, frame: int) -> tuple[Tensor, Tensor]:
+        """The past frames as they lie in future frame `frame` (from 0): labels and known, both (B, X, Y, Z)."""
+        past = self.past
+        return fuse(occ_BTXYZ[:, :past], pose_BT4[:, :past], pose_BT4[:, past + frame], self.voxel_m)
+
+
+class UNet(nn.Module):
+    """Residual blocks at halving resolutions, with skips; any window size, odd ones too."""
+
+    def __init__(self, channels_in: int, channels_out: int, width: int, levels: int, dropout: float) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(levels)]
+        self.first = nn.Conv2d(channels_in, width, 1)
+        self.encoders = nn.ModuleList(Block(w, dropout) for w in widths)
+        self.downs = nn.ModuleList(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1) for w in widths[:-1])
+        self.ups = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in reversed(widths[:-1]))
+        self.decoders = nn.ModuleList(Block(w, dropout) for w in reversed(widths[:-1]))
+        self.last = nn.Conv2d(width, channels_out, 1)
+        with torch.no_grad():
+            self.last.weight.mul_(START)
+            self.last.bias.mul_(START)
+
+    def forward(self, x_NCXY: Tensor) -> Tensor:
+        x_NCXY, skips = self.first(x_NCXY), []
+        for encoder, down in zip(self.encoders, self.downs, strict=False):
+            x_NCXY = encoder(x_NCXY)
+            skips.append(x_NCXY)
+            x_NCXY = down(x_NCXY)
+        x_NCXY = self.encoders[-1](x_NCXY)
+        for up, decoder in zip(self.ups, self.decoders, strict=True):
+            skip_NCXY = skips.pop()
+            x_NCXY = decoder(skip_NCXY + functional.interpolate(up(x_NCXY), size=skip_NCXY.shape[2:], mode="nearest"))
+        return self.last(functional.silu(x_NCXY))
+
+
+class Block(nn.Module):
+    """x + conv(dropout(silu(norm(conv(silu(norm(x)))))))."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = nn.GroupNorm(4, channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2, self.conv2 = nn.GroupNorm(4, channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x_NCXY: Tensor) -> Tensor:
+        y_NCXY = self.conv1(functional.silu(self.norm1(x_NCXY)))
+        return x_NCXY + self.conv2(self.dropout(functional.silu(self.norm2(y_NCXY))))
+
+
+def build(params: PlateauParams) -> nn.Module:
+    """A freshly initialised WarpFill, which answers like the fused warp."""
+    return WarpFill(params)
+
+
+def stages(params: PlateauParams) -> list[TrainingStage]:
+    """One stage."""
+    return [TrainingStage("fill", params.training.steps)]
+
+
+def admit(stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+    """Always: there is nothing to wait for."""
+    return Check("stage may start", True, f"stage {stage.name!r} starts from the warped past and needs nothing trained")
+
+
+def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    """Weighted cross entropy + soft IoU on all voxels and on newly revealed ones, of a random few future frames.
+
+    The frames are drawn from torch's global generator.
+    """
+    occ_BTXYZ, pose_BT4 = batch["occ_TXYZ"], batch["pose_T4"]
+    frames = torch.randperm(model.future)[:FRAMES_PER_STEP].sort().values.tolist()
+    fused, known = zip(*(model.fused(occ_BTXYZ, pose_BT4, frame) for frame in frames), strict=True)
+    truth_BFXYZ = occ_BTXYZ[:, [model.past + frame for frame in frames]]
+    fused_BFXYZ, known_BFXYZ = torch.stack(fused, dim=1), torch.stack(known, dim=1)
+    scores_NCZXY = model(fused_BFXYZ.flatten(0, 1), known_BFXYZ.flatten(0, 1))
+    truth_NZXY, known_NZXY = (x.flatten(0, 1).permute(0, 3, 1, 2) for x in (truth_BFXYZ, known_BFXYZ))
+    parts = _loss_parts(scores_NCZXY.float(), truth_NZXY.long(), ~known_NZXY)
+    return Loss(sum(parts.values()), {name: part.detach() for name, part in parts.items()})
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batch: Batch) -> Prediction:
+    """`occ_BFXYZ` uint8: the likeliest class of every voxel of every future frame, given the true future poses."""
+    frames = []
+    for frame in range(model.future):  # one at a time: scores of a full window are large
+        scores_BCZXY = model(*model.fused(batch["occ_TXYZ"], batch["pose_T4"], frame))
+        frames.append(scores_BCZXY.argmax(1).permute(0, 2, 3, 1).byte())
+    return {"occ_BFXYZ": torch.stack(frames, dim=1)}
+
+
+def _loss_parts(scores_NCZXY: Tensor, truth_NZXY: Tensor, new_NZXY: Tensor) -> dict[str, Tensor]:
+    """The parts of the loss, each a mean over windows."""
+    log_NCV, truth_NV, new_NV = scores_NCZXY.flatten(2).log_softmax(1), truth_NZXY.flatten(1), new_NZXY.flatten(1)
+    picked_N2V = log_NCV.gather(1, torch.stack([truth_NV, torch.full_like(truth_NV, EMPTY)], dim=1))
+    weight_NV = 1 + WEIGHT_NEW * new_NV + WEIGHT_OCCUPIED * (truth_NV != EMPTY)
+    mask_NMV = torch.stack([torch.ones_like(new_NV), new_NV], dim=1).to(log_NCV.dtype)
+    iou_NM = soft_iou(log_NCV.exp(), picked_N2V.exp(), truth_NV, mask_NMV)
+    return {
+        "cross entropy": -((weight_NV * picked_N2V[:, 0]).sum(1) / weight_NV.sum(1)).mean(),
+        "iou": 1 - iou_NM[:, 0].mean(),
+        "iou new": 1 - iou_NM[:, 1].mean(),
+    }
+
+
+def soft_iou(probability_NCV: Tensor, picked_N2V: Tensor, truth_NV: Tensor, mask_NMV: Tensor) -> Tensor:
+    """Soft IoU (N, M) on each of M masks: half for "occupied or not", half for the mean over classes present.
+
+    Soft IoU: sum(p y) / sum(p + y - p y) with probability p and truth y (Rahman and Wang, ISVC 2016, eq. 3).
+    `picked_N2V` holds the probabilities of the true class and of EMPTY.
+    """
+    label_NMV = truth_NV[:, None].expand_as(mask_NMV)
+    zeros_NMC = mask_NMV.new_zeros(*mask_NMV.shape[:2], CLASSES)
+    both_NMC = zeros_NMC.scatter_add(2, label_NMV, picked_N2V[:, :1] * mask_NMV)
+    truth_NMC = zeros_NMC.scatter_add(2, label_NMV, mask_NMV)
+    guess_NMC = mask_NMV @ probability_NCV.transpose(1, 2)
+    both_NM = ((1 - picked_N2V[:, 1:]) * mask_NMV * (label_NMV != EMPTY)).sum(2)
+    occupied_NM = _ratio(both_NM, truth_NMC[..., :EMPTY].sum(2), guess_NMC[..., :EMPTY].sum(2))
+    present_NMC = truth_NMC[..., :EMPTY] > 0
+    classes_NMC = _ratio(both_NMC, truth_NMC, guess_NMC)[..., :EMPTY] * present_NMC
+    return (occupied_NM + classes_NMC.sum(2) / present_NMC.sum(2).clamp(min=1)) / 2
+
+
+def _ratio(both: Tensor, truth: Tensor, guess: Tensor) -> Tensor:
+    return both / (truth + guess - both).clamp(min=1e-6)

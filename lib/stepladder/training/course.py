@@ -1,0 +1,71 @@
+"""The course of a training: its stages in steps, and what decides whether a checkpoint may be continued.
+
+Decisions:
+- Seed, data, model and what shapes the updates make the trajectory. A checkpoint of another one is set aside with its
+  metrics, never deleted and never continued: half of one experiment and half of another is neither.
+- What only changes speed or bookkeeping (workers, processes, accumulation, precision, compile, intervals) may differ
+  between starts. Changed code may too, and is noted: a fix must not cost a week of training.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stepladder import files
+from stepladder.params import Parameters, TrainingParams
+from stepladder.run import Run, Stage, code_hash
+from stepladder.shards import recipe_of
+from stepladder.study import Study, TrainingStage
+
+SHAPING = ("steps", "batch", "learning_rate", "weight_decay", "schedule", "warmup", "clip_norm", "ema")
+CODE = Stage("training", (), ("training", "sampling.py", "studies/{study}"))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stage and its place among all optimizer steps."""
+
+    stage: TrainingStage
+    begin: int
+    end: int
+
+
+def spans(study: Study, params: Parameters) -> list[Span]:
+    """The stages of a training and the optimizer steps each takes."""
+    result, begin = [], 0
+    for stage in study.stages(params):
+        result.append(Span(stage, begin, begin + stage.steps))
+        begin += stage.steps
+    return result
+
+
+def trajectory(run: Run, study: Study, params: Parameters, training: TrainingParams) -> dict[str, Any]:
+    """Everything that decides the course of training, by name."""
+    model = {f"model.{name}": value for name, value in params.model.model_dump(mode="json").items()}
+    shaping = {f"training.{name}": getattr(training, name) for name in SHAPING}
+    stages = [[stage.name, stage.steps, list(stage.trainable), stage.learning_rate] for stage in study.stages(params)]
+    return {"seed": params.seed, "data": data(run), "stages": stages, **model, **shaping}
+
+
+def data(run: Run) -> str:
+    """Hash of the splits and of what every shard was made by; the same again when the same data is converted again."""
+    result = run.require("02_conversion")
+    recipes = {asset: recipe_of(run.folder.parent / path) for asset, path in result["shards"].items()}
+    return files.fingerprint([result["splits"], recipes])
+
+
+def code(study: str) -> str:
+    """Hash of the code that training runs."""
+    return code_hash(CODE, study)
+
+
+def set_aside(run: Run, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Move checkpoints and metrics of the trajectory `before` to a folder of their own, and say what changed."""
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    number = 1
+    while (place := run.folder / f"set_aside_{files.fingerprint(before)[:8]}_{number}").exists():
+        number += 1
+    place.mkdir()
+    for path in (run.checkpoints, run.folder / "metrics.jsonl"):
+        if path.exists():
+            path.rename(place / path.name)
+    run.event("checkpoints_set_aside", folder=place.name, changed=changed)

@@ -1,0 +1,293 @@
+"""The training loop: stages in order, from wherever the last checkpoint stands, to the end or to a signal.
+
+Decisions:
+- Everything random is a function of (seed, step); a checkpoint plus its step is the whole state. A run that was killed
+  and resumed ends with the same weights and the same metrics, bit for bit on one device.
+- One loader serves the whole training. Its stream is fixed beforehand: the micro-batches of each step, and the fixed
+  validation samples after the steps that validate. So validation shares loader processes, and nothing stalls.
+- Steps are counted over all stages. At step s: update, log, validate when due, save when due, stop when told.
+- A checkpoint of another trajectory is set aside, never deleted and never continued (see `course`).
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate
+
+from stepladder import tracking
+from stepladder.params import Parameters, TrainingParams
+from stepladder.run import HEARTBEAT_SECONDS, Run
+from stepladder.sampling import Drawn, Order, StepBatches, Stream, loader, torch_seed, validation_batches
+from stepladder.signals import Preempted
+from stepladder.study import Batch, Dataset, Study
+from stepladder.training import checkpoint, course, parallel
+from stepladder.training.checkpoint import Progress
+from stepladder.training.course import Span
+from stepladder.training.optimize import learning_rate_factor
+from stepladder.training.parallel import Agreement, Ranks
+from stepladder.training.step import (
+    Learner,
+    StepModule,
+    StepResult,
+    autocast,
+    make_learner,
+    seed_torch,
+    set_modes,
+    set_trainable,
+    to_device,
+    train_step,
+)
+
+
+class TrainingError(ValueError):
+    """Training that cannot go on, with the reason and the way out."""
+
+
+class Training:
+    """One training run.
+
+    Args:
+        run: where metrics, events and checkpoints go.
+        study, params: what is trained, and how.
+        training: the training parameters in force (workers and batch may come from the ladder).
+        data: training and validation samples; the latter may be empty.
+        ranks: this process among the others.
+        stop: says whether a signal asked to stop.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        study: Study,
+        params: Parameters,
+        training: TrainingParams,
+        data: tuple[Dataset, Dataset],
+        ranks: Ranks | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ):
+        self.run, self.study, self.params, self.training = run, study, params, training
+        self.train, self.validation = data
+        self.ranks = ranks or Ranks()
+        self.agreement = Agreement(self.ranks, stop)
+        self.spans = course.spans(study, params)
+        self.last = self.spans[-1].end
+        torch.manual_seed(params.seed)
+        self.model = study.model(params).to(self.ranks.device)
+        parallel.prepare(self.model, training)
+        self.step_module = StepModule(study, self.model, self.spans[0].stage)
+        self._shard()
+        self.progress = Progress(trajectory=course.trajectory(run, study, params, training), code=course.code(params.study))
+        self.fixed = validation_batches(
+            len(self.validation), training.batch, training.validation_batches, self.ranks.rank, self.ranks.world
+        )
+        self.learner: Learner | None = None
+
+    def fit(self) -> Progress:
+        """Train to the end.
+
+        Raises:
+            Preempted: a signal came; everything is saved.
+            TrainingError: a stage was refused, or the loss is not finite.
+            CheckpointError: a checkpoint could not be written.
+        """
+        state = self._resume()
+        self.ranks.wait()
+        self.tracker = self._tracker()
+        ending = "failed"
+        try:
+            self._walk(state)
+            ending = "done"
+        except Preempted:
+            ending = "preempted"
+            raise
+        finally:
+            self.tracker.finish(ending)
+        return self.progress
+
+    def _walk(self, state: dict[str, Any] | None) -> None:
+        """All spans that are not done yet."""
+        stream = iter(self._loader())
+        self._beat = self._logged = time.monotonic()
+        self._logged_step = self.progress.step
+        for span in self.spans:
+            if self.progress.step < span.end:
+                self._enter(span, state)
+                while self.progress.step < span.end:
+                    self._advance(span, stream)
+
+    def _advance(self, span: Span, stream: Iterator[Batch]) -> None:
+        """One optimizer step and all that is due after it."""
+        training, step = self.training, self.progress.step
+        rate = span.stage.learning_rate or training.learning_rate
+        rate *= learning_rate_factor(training.schedule, step - span.begin, span.end - span.begin, training.warmup)
+        for group in self.learner.optimizer.param_groups:
+            group["lr"] = rate
+        result = train_step(self.learner, step, (next(stream) for _ in range(training.accumulate)))
+        step += 1
+        self.progress = replace(self.progress, step=step)
+        saves = step % training.checkpoint_every == 0 or step == span.end
+        if step % training.log_every == 0 or saves or self._validates(step):
+            self._log(span, result, rate)
+        if self._validates(step):
+            saves |= self._validate(span, stream)
+        stops = self.agreement.stops(step)
+        if saves or stops:
+            self._save()
+        if stops and step < self.last:
+            raise Preempted(f"training stopped by a signal at step {step} of {self.last}; the checkpoint is saved")
+
+    # Beginning -------------------------------------------------------------------------------------------------------
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Find the newest whole checkpoint of this trajectory; restore the weights and return the rest."""
+        found = checkpoint.newest(self.run.checkpoints, self._report)
+        if found and found[1].trajectory != self.progress.trajectory:
+            self.ranks.wait()
+            if self.ranks.first:
+                course.set_aside(self.run, found[1].trajectory, self.progress.trajectory)
+            found = None
+        if found is None:
+            return None
+        state, before = found
+        checkpoint.restore_model(state, self.model)
+        self._report("resumed", step=before.step, stage=before.stage, code_changed=before.code != self.progress.code)
+        self.progress = replace(before, code=self.progress.code)
+        return state
+
+    def _enter(self, span: Span, state: dict[str, Any] | None) -> None:
+        """Make the learner of a stage: restored when the stage is under way, else new, through its gate."""
+        under_way = self.progress.step > span.begin
+        if not under_way:
+            self._admit(span)
+            self.progress = replace(self.progress, stage=span.stage.name, best=None)
+        self.step_module.stage = span.stage
+        set_trainable(self.model, span.stage)
+        module = parallel.replicate(self.step_module, self.ranks)  # anew, because DDP fixes what is trainable
+        self.learner = make_learner(module, self.model, self.training, self.params.seed, self.ranks)
+        if under_way:
+            checkpoint.restore_learner(state, self.model, self.learner)
+        self._report("training_stage", stage=span.stage.name, step=self.progress.step, end=span.end)
+
+    def _admit(self, span: Span) -> None:
+        """Ask the study whether the stage may start."""
+        data = self.validation if self.fixed else self.train
+        batch = default_collate([data.sample(i, None) for i in range(min(len(data), self.training.batch))])
+        self.model.eval()
+        with torch.no_grad():
+            verdict = self.study.admit(span.stage, self.model, to_device(batch, self.ranks.device))
+        self._report("gate", stage=span.stage.name, check=verdict.name, ok=verdict.ok, reason=verdict.reason)
+        if not verdict.ok:
+            raise TrainingError(f"stage {span.stage.name!r} may not start: {verdict.reason}")
+
+    def _shard(self) -> None:
+        """FSDP2, once for the whole training: it fixes what is trainable, so all stages must train the same."""
+        stages = [span.stage for span in self.spans]
+        if self.training.shard and len({stage.trainable for stage in stages}) > 1:
+            raise TrainingError(
+                f"training.shard: the stages {', '.join(stage.name for stage in stages)} train different parameters, "
+                "which a sharded model cannot change on the way: set training.shard to false"
+            )
+        set_trainable(self.model, stages[0])
+        parallel.shard(self.step_module, self.training, self.ranks)
+
+    def _loader(self) -> torch.utils.data.DataLoader:
+        """The loader of all that is left of the training."""
+        training, ranks = self.training, self.ranks
+        order = Order(self.train.groups, self.train.weights, self.params.seed)
+        batches = StepBatches(
+            order, training.batch, self.progress.step, self.last, ranks.rank, ranks.world, training.accumulate
+        )
+        drawn = Drawn(self.train, self.params.seed, self.validation)
+        stream = Stream(batches, self.fixed, self._validates)
+        return loader(drawn, stream, training.workers, training.prefetch, pin=ranks.device.type == "cuda")
+
+    # After a step ----------------------------------------------------------------------------------------------------
+
+    def _log(self, span: Span, result: StepResult, rate: float) -> None:
+        """One line of metrics; stops when the loss or the gradient is not finite."""
+        names = ["loss", *(f"loss_{name}" for name in result.parts)]
+        sums = torch.stack([result.loss.float(), *(part.float() for part in result.parts.values())])
+        values = dict(zip(names, self.ranks.total(sums).tolist(), strict=True))
+        norm, step, now = float(result.norm), self.progress.step, time.monotonic()
+        if not math.isfinite(values["loss"]) or not (math.isfinite(norm) or self.learner.scaler):
+            self._not_finite(step, values, norm)
+        if step % self.training.log_every == 0:
+            rows = (step - self._logged_step) * self.training.batch
+            speed = round(rows / max(now - self._logged, 1e-9), 3)
+            self._write(step, span, {**values, "lr": rate, "norm": norm, "samples_per_s": speed})
+            self._logged, self._logged_step = now, step
+        if now - self._beat > HEARTBEAT_SECONDS:
+            self._report("heartbeat", stage="05_training", step=step)
+            self._beat = now
+
+    def _not_finite(self, step: int, values: dict[str, float], norm: float) -> None:
+        shown = ", ".join(f"{name} = {value:g}" for name, value in {**values, "gradient norm": norm}.items())
+        self._report("not_finite", step=step, values=shown)
+        raise TrainingError(
+            f"step {step} is not finite ({shown}); checkpoints before it are kept. Lower training.learning_rate, "
+            "use precision bfloat16 or float32, or look at the samples of this step"
+        )
+
+    def _validates(self, step: int) -> bool:
+        """Whether validation follows step `step` (counted from one)."""
+        due = step % self.training.validate_every == 0 or any(step == span.end for span in self.spans)
+        return due and bool(self.fixed)
+
+    @torch.no_grad()
+    def _validate(self, span: Span, stream: Iterator[Batch]) -> bool:
+        """Loss on the fixed validation samples, with averaged weights where kept; True when it is the best so far."""
+        begin, step, device = time.monotonic(), self.progress.step, self.ranks.device
+        average, sums = self.learner.average, {}
+        self.model.eval()
+        with average.applied() if average else contextlib.nullcontext():
+            for number in range(len(self.fixed)):
+                batch = to_device(next(stream), device)
+                seed_torch(torch_seed(self.params.seed, 0, self.ranks.rank, number), device)
+                with autocast(self.training, device):
+                    total, parts = self.step_module(batch)
+                share = len(self.fixed[number]) / (len(self.fixed) * self.training.batch)
+                named = {"validation_loss": total, **{f"validation_loss_{name}": part for name, part in parts.items()}}
+                sums = {name: sums.get(name, 0.0) + value.float() * share for name, value in named.items()}
+        set_modes(self.model)
+        reduced = self.ranks.total(torch.stack(list(sums.values()))).tolist()
+        values = dict(zip(sums, reduced, strict=True))
+        self._write(step, span, {**values, "seconds": round(time.monotonic() - begin, 3)})
+        self._logged += time.monotonic() - begin  # the time of validation is not the time of training
+        best = self.progress.best
+        if best is not None and not values["validation_loss"] < best["loss"]:
+            return False
+        self.progress = replace(self.progress, best={"step": step, "loss": values["validation_loss"]})
+        return True
+
+    def _save(self) -> None:
+        """Checkpoint everything; the first rank writes, all wait."""
+        begin = time.monotonic()
+        state = checkpoint.state_of(self.model, self.learner)
+        if self.ranks.first:
+            place = checkpoint.save(self.run.checkpoints, state, self.progress)
+            best = (self.progress.best or {}).get("step")
+            checkpoint.rotate(self.run.checkpoints, self.training.keep, best)
+            seconds, size = round(time.monotonic() - begin, 3), (place / "state.pt").stat().st_size
+            self._report("checkpoint", step=self.progress.step, seconds=seconds, bytes=size)
+        self.ranks.wait()
+        self._logged += time.monotonic() - begin
+
+    # Records ---------------------------------------------------------------------------------------------------------
+
+    def _tracker(self) -> tracking.Tracker:
+        if self.ranks.first:
+            return tracking.All(self.run.folder, self.params, self.progress.step, self._report)
+        return tracking.Silent()
+
+    def _write(self, step: int, span: Span, values: dict[str, Any]) -> None:
+        self.tracker.log({"step": step, "stage": span.stage.name, **values, "time": round(time.time(), 3)})
+
+    def _report(self, kind: str, **fields: Any) -> None:
+        """An event of the run, told once."""
+        if self.ranks.first:
+            self.run.event(kind, **fields)

@@ -1,0 +1,64 @@
+"""The update: AdamW, schedules of its rate, and averaged weights."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from stepladder.params import TrainingParams
+
+DECAY_PART = 0.2  # share of a wsd schedule that decays
+
+
+def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; vectors (biases, norms) are not decayed. The rate is set by the caller."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
+    vectors = [parameter for parameter in trainable if parameter.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=training.learning_rate, fused=True)
+
+
+def learning_rate_factor(schedule: str, step: int, steps: int, warmup: int) -> float:
+    """Factor of the peak rate at `step` of a stage of `steps`: linear warm-up, then the schedule.
+
+    cosine: to zero (Loshchilov and Hutter, 2017). wsd: constant, then linear to zero over the last fifth (Hu et al.,
+    MiniCPM, 2024). constant: one.
+    """
+    warmup = min(warmup, steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    decay = math.ceil(DECAY_PART * (steps - warmup))
+    if schedule == "wsd" and step >= steps - decay:
+        return (steps - step) / (decay + 1)
+    return 1.0
+
+
+class Average:
+    """Exponential moving average of the parameters (Polyak averaging), warmed up by min(decay, (1 + t) / (10 + t))."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self._live = [parameter.detach() for parameter in model.parameters()]
+        self._names = [name for name, _ in model.named_parameters()]
+        self.values = {n: p.clone() for n, p in zip(self._names, self._live, strict=True)}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move towards the parameters after `step` earlier updates."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.values.values()), self._live, 1 - keep)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model carries the averaged parameters inside the block."""
+        own = [parameter.clone() for parameter in self._live]
+        torch._foreach_copy_(self._live, list(self.values.values()))
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(self._live, own)

@@ -1,0 +1,140 @@
+"""Everything applied to a model from outside: processes, devices, sharding, compilation, recomputation.
+
+Decisions:
+- Models are written for one device. What a run adds stands here, in this order: activation checkpointing, compile,
+  then FSDP2 (`training.shard`) or DDP. torch.distributed is the engine.
+- One process joins no process group: nothing to pay for what is not used.
+- Each rank weights its loss by its part of the batch (see `step.train_step`), so uneven parts stay exact.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from stepladder.params import TrainingParams
+
+# Rank 0 caches the store of the first rendezvous and never publishes it again, so a node that comes back cannot
+# rejoin (pytorch #135712). Workers inherit the environment, so this must be set before torchrun starts.
+ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+AGREE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the training processes."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
+
+    @classmethod
+    def join(cls) -> "Ranks":
+        """Take the place that torchrun's environment gives; nccl on GPUs, gloo on CPUs."""
+        rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        device = torch.device("cpu")
+        if torch.cuda.is_available():
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(device)
+        if world > 1:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(rank, world, device)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+    def total(self, value: Tensor) -> Tensor:
+        """Sum of `value` over all ranks (in place)."""
+        if self.world > 1:
+            dist.all_reduce(value)
+        return value
+
+    def largest(self, *values: float) -> list[float]:
+        """Element-wise maximum over all ranks."""
+        if self.world == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return tensor.tolist()
+
+    def wait(self) -> None:
+        """Wait until every rank is here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def leave(self) -> None:
+        """Leave the process group."""
+        if self.world > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+class Agreement:
+    """Ranks agree on stopping: they exchange flags about once a second, at steps that all of them can compute."""
+
+    def __init__(self, ranks: Ranks, stop: Callable[[], bool]):
+        self._ranks, self._stop = ranks, stop
+        self._step, self._next, self._since = 0, 0, time.monotonic()
+
+    def stops(self, step: int) -> bool:
+        """Whether any rank was told to stop, as far as is known after `step`; the same on every rank."""
+        if self._ranks.world == 1:
+            return self._stop()
+        if step < self._next:
+            return False
+        stop, seconds = self._ranks.largest(float(self._stop()), time.monotonic() - self._since)
+        steps_per_exchange = int(AGREE_SECONDS * max(1, step - self._step) / max(seconds, 1e-3))
+        self._step, self._next, self._since = step, step + max(1, min(steps_per_exchange, 1000)), time.monotonic()
+        return stop > 0
+
+
+def prepare(model: nn.Module, training: TrainingParams) -> None:
+    """Apply, in place and once, what does not depend on the stage: recomputation and compilation."""
+    if training.activation_checkpointing:
+        for block in blocks(model):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    if training.compile:
+        model.compile()
+
+
+def shard(module: nn.Module, training: TrainingParams, ranks: Ranks) -> None:
+    """Divide parameters, gradients and optimizer state over the ranks (FSDP2, in place), block by block."""
+    if training.shard and ranks.world > 1:
+        for block in blocks(module):
+            if next(block.parameters(), None) is not None:
+                fully_shard(block)
+        fully_shard(module)
+
+
+def replicate(module: nn.Module, ranks: Ranks) -> nn.Module:
+    """`module` as one of `ranks.world` copies (DDP); itself when it is sharded or alone."""
+    if ranks.world == 1 or isinstance(module, FSDPModule):
+        return module
+    return DistributedDataParallel(module, gradient_as_bucket_view=True)
+
+
+def synchronize_gradients(module: nn.Module, wanted: bool) -> None:
+    """Whether the next backward exchanges gradients: only that of a step's last micro-batch does."""
+    if isinstance(module, DistributedDataParallel):
+        module.require_backward_grad_sync = wanted
+    elif isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(wanted)
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The repeated blocks of a model: members of its outermost `ModuleList`s; its children where there are none."""
+    lists: list[nn.ModuleList] = []
+    for module in model.modules():  # parents come before their children
+        inside = any(module is inner for outer in lists for inner in outer.modules())
+        if isinstance(module, nn.ModuleList) and not inside:
+            lists.append(module)
+    return [block for outer in lists for block in outer] or list(model.children())

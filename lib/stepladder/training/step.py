@@ -1,0 +1,289 @@
+"""One optimizer step, and the proof that every parameter takes part in it.
+
+Decisions:
+- The loss of a step is the mean over its global batch, whatever the number of ranks and micro-batches: each
+  micro-batch's mean counts with its share of the samples.
+- Random numbers of the step (dropout) come from a seed of (seed, step, rank, micro-batch), so a step does not depend
+  on what ran before it.
+- Values stay tensors on the device; whoever logs them decides when to wait for them.
+- Modules without a trainable parameter run in evaluation mode: their dropout and running statistics stand still.
+"""
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stepladder.params import TrainingParams, nearest
+from stepladder.sampling import torch_seed
+from stepladder.study import Batch, Study, TrainingStage
+from stepladder.training.optimize import Average, make_optimizer
+from stepladder.training.parallel import Ranks, synchronize_gradients
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ContractError(ValueError):
+    """A model whose parameters do not all take part as declared, named with the way out."""
+
+
+class StepModule(nn.Module):
+    """The study's loss as a forward pass, so that DDP and FSDP2 wrap exactly what a step runs."""
+
+    def __init__(self, study: Study, model: nn.Module, stage: TrainingStage):
+        super().__init__()
+        self.study, self.model, self.stage = study, model, stage
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and its detached parts."""
+        loss = self.study.loss(self.model, batch, self.stage)
+        return loss.total, {name: part.detach() for name, part in loss.parts.items()}
+
+
+class Clock:
+    """Where the time of steps goes: `lap(phase)` adds the seconds since the lap before to `phase`."""
+
+    def __init__(self, device: torch.device):
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._cuda = device.type == "cuda"
+        self.start()
+
+    def start(self) -> None:
+        """Forget the time since the last lap."""
+        self._since = self._now()
+
+    def lap(self, phase: str) -> None:
+        """Attribute the time since the last lap to `phase`."""
+        now = self._now()
+        self.seconds[phase] += now - self._since
+        self._since = now
+
+    def _now(self) -> float:
+        if self._cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+@dataclass
+class Learner:
+    """Everything one optimizer step reads and changes."""
+
+    module: nn.Module  # a StepModule, perhaps inside DDP
+    optimizer: torch.optim.Optimizer
+    training: TrainingParams
+    seed: int
+    ranks: Ranks = field(default_factory=Ranks)
+    average: Average | None = None
+    scaler: torch.amp.GradScaler | None = None
+
+    def __post_init__(self) -> None:
+        self.trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Of one step, over this rank's part of the batch: sums to be added over ranks, and the gradient's norm."""
+
+    loss: Tensor
+    parts: dict[str, Tensor]
+    norm: Tensor
+
+
+def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Clock | None = None) -> StepResult:
+    """One optimizer step over this rank's micro-batches.
+
+    Args:
+        learner: what is trained.
+        step: global number of the step; seeds dropout.
+        micros: collated micro-batches, `training.accumulate` of them.
+        clock: receives the seconds of the phases load, host_to_device, forward, backward and optimizer.
+    """
+    lap = clock.lap if clock else _no_lap
+    training, ranks, last = learner.training, learner.ranks, learner.training.accumulate - 1
+    loss, parts = 0.0, {}
+    for micro, batch in enumerate(micros):
+        lap("load")
+        batch = to_device(batch, ranks.device)
+        lap("host_to_device")
+        seed_torch(torch_seed(learner.seed, step, ranks.rank, micro), ranks.device)
+        share = size(batch) / training.batch
+        synchronize_gradients(learner.module, micro == last)
+        with autocast(training, ranks.device):
+            total, pieces = learner.module(batch)
+        lap("forward")
+        scaled = total * (share * ranks.world)  # gradients are averaged over ranks
+        (learner.scaler.scale(scaled) if learner.scaler else scaled).backward()
+        lap("backward")
+        loss = loss + total.detach() * share
+        for name, piece in pieces.items():
+            parts[name] = parts.get(name, 0.0) + piece * share
+    norm = _update(learner, step)
+    lap("optimizer")
+    return StepResult(loss, parts, norm)
+
+
+def _update(learner: Learner, step: int) -> Tensor:
+    """Clip, step, average; returns the norm of the gradient before clipping."""
+    optimizer, scaler = learner.optimizer, learner.scaler
+    if scaler:
+        scaler.unscale_(optimizer)
+    norm = nn.utils.clip_grad_norm_(learner.trainable, learner.training.clip_norm)
+    if scaler:
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if learner.average:
+        learner.average.update(step)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+
+def make_learner(
+    module: nn.Module, model: nn.Module, training: TrainingParams, seed: int, ranks: Ranks | None = None
+) -> Learner:
+    """A learner of what is trainable now (see `set_trainable`).
+
+    Args:
+        module: the `StepModule`, perhaps distributed.
+        model: the model inside it, on the device of `ranks`.
+        training: training parameters, with the batch and workers in force.
+        seed: seed of the run.
+        ranks: this process among the others; alone by default.
+    """
+    ranks = ranks or Ranks()
+    scaled = training.precision == "float16" and ranks.device.type == "cuda"
+    return Learner(
+        module=module,
+        optimizer=make_optimizer(model, training),
+        training=training,
+        seed=seed,
+        ranks=ranks,
+        average=Average(model, training.ema) if training.ema else None,
+        scaler=torch.amp.GradScaler("cuda") if scaled else None,
+    )
+
+
+def set_trainable(model: nn.Module, stage: TrainingStage) -> None:
+    """Let the parameters with the stage's prefixes learn, freeze the others, and set the modes of the modules.
+
+    Raises:
+        ContractError: a prefix names no parameter.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in stage.trainable:
+        if not any(name.startswith(prefix) for name in names):
+            known = {name.split(".")[0] for name in names}
+            raise ContractError(
+                f"stage {stage.name!r} trains {prefix!r}, but no parameter starts so{nearest(prefix, known)}"
+            )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(stage.trainable)))
+    set_modes(model)
+
+
+def set_modes(model: nn.Module) -> None:
+    """Training mode, except for modules whose parameters are all frozen."""
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+
+
+def parameter_contract(
+    study: Study, model: nn.Module, stage: TrainingStage, batch: Batch, checkpoint: Mapping[str, Tensor] | None = None
+) -> list[dict[str, Any]]:
+    """Run one forward and backward of `stage` and report, by module, who takes part.
+
+    Args:
+        study, model, stage: what would be trained.
+        batch: one collated batch on the model's device.
+        checkpoint: weights that will be loaded, checked against the model first.
+
+    Returns:
+        Rows `module, parameters, trainable, gradient` (numbers of parameters; gradient: those that received one),
+        the last row the total.
+
+    Raises:
+        ContractError: a trainable parameter receives no gradient, or the checkpoint does not fit the model.
+    """
+    if checkpoint is not None:
+        match_weights(model, checkpoint)
+    set_trainable(model, stage)
+    model.zero_grad(set_to_none=True)
+    StepModule(study, model, stage)(batch)[0].backward()
+    rows: dict[str, dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        module = ".".join(name.split(".")[:2][: name.count(".")]) or "(model)"
+        for key in (module, "total"):
+            row = rows.setdefault(key, {"module": key, "parameters": 0, "trainable": 0, "gradient": 0})
+            row["parameters"] += parameter.numel()
+            row["trainable"] += parameter.numel() * parameter.requires_grad
+            row["gradient"] += parameter.numel() * (parameter.grad is not None)
+    unused = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    model.zero_grad(set_to_none=True)
+    if unused:
+        raise ContractError(
+            f"stage {stage.name!r}: no gradient reaches {_some(unused)}: use them in the loss, remove them from the "
+            "model, or leave them out of the stage's `trainable` prefixes"
+        )
+    return [*(row for key, row in rows.items() if key != "total"), rows["total"]]
+
+
+def match_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Check that `weights` are exactly the model's.
+
+    Raises:
+        ContractError: names of surplus, missing and mismatched parameters.
+    """
+    own = model.state_dict()
+    surplus, missing = sorted(weights.keys() - own.keys()), sorted(own.keys() - weights.keys())
+    shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own.keys() & weights.keys()}
+    mismatched = [f"{name} {theirs} != {ours}" for name, (theirs, ours) in sorted(shapes.items()) if theirs != ours]
+    faults = {"surplus": surplus, "missing": missing, "mismatched": mismatched}
+    found = [f"{kind}: {_some(names)}" for kind, names in faults.items() if names]
+    if found:
+        raise ContractError(
+            f"the checkpoint does not fit the model ({'; '.join(found)}): it was made with other `model` parameters or "
+            "code; restore those, or train under another run name"
+        )
+
+
+def autocast(training: TrainingParams, device: torch.device) -> contextlib.AbstractContextManager:
+    """The precision of forward passes."""
+    if training.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[training.precision])
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed the generators a forward pass draws from (`torch.manual_seed` does more, at 200 times the price)."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch's tensors on `device`; other values unchanged."""
+    if device.type == "cpu":
+        return batch
+    return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
+def size(batch: Batch) -> int:
+    """Samples of a collated batch."""
+    return len(next(iter(batch.values())))
+
+
+def _some(names: list[str], shown: int = 5) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+_no_lap: Callable[[str], None] = lambda phase: None  # noqa: E731

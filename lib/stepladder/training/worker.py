@@ -1,0 +1,176 @@
+"""The training process: `python -m stepladder.training.worker --run outputs/<study>/<run>`.
+
+Decisions:
+- Called plainly it is the agent: it starts torchrun with `training.processes` workers (also when that is one) and
+  turns what became of them into a true exit code: 0 done, 143 preempted, 137 killed, 1 failed. Called by torchrun it is
+  one worker. So one command does for a notebook, a terminal and a cluster's job script.
+- A worker that a signal stops saves and exits 143, never 0: with 0 the other nodes would believe training complete.
+- `05_training/outcome.json` says how it ended, and why, to whoever did not wait for it. The first to fail tells.
+- SIGTERM only raises a flag; the loop sees it after the step. A worker whose agent dies gets SIGTERM from Linux.
+- Last comes `os._exit`: a loader process in the middle of a slow sample must not delay the end (it notices, and goes).
+"""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from stepladder import files, signals
+from stepladder.params import Parameters, TrainingParams, check, read_yaml
+from stepladder.run import Run
+from stepladder.study import Dataset, Study, find
+
+DONE, FAILED, KILLED, PREEMPTED = 0, 1, 137, 143
+SAVE_SECONDS = 600  # torchrun kills workers that take longer over SIGTERM; who started us decides what is too long
+LINES = 20  # of a traceback kept in the outcome
+DIE_WITH_PARENT = "STEPLADDER_DIE_WITH_PARENT"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry of agent and workers; ends the process."""
+    parser = argparse.ArgumentParser(prog="python -m stepladder.training.worker", description=__doc__.split("\n")[0])
+    parser.add_argument("--run", type=Path, required=True, help="run folder, outputs/<study>/<run>")
+    run = Run(parser.parse_args(arguments).run.resolve())
+    code = work(run) if "RANK" in os.environ else lead(run)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def lead(run: Run) -> int:
+    """The agent: torchrun around `training.processes` workers; returns the exit code that tells how they ended."""
+    if os.environ.get(DIE_WITH_PARENT):
+        signals.die_with_parent(signal.SIGTERM)
+    outcome_path(run).unlink(missing_ok=True)
+    _, params = read_parameters(run)
+
+    from stepladder.training import parallel  # imports torch: only when the parameters are good
+
+    os.environ.update(parallel.ENVIRONMENT)
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    own = ["-m", "stepladder.training.worker", "--run", str(run.folder)]
+    options = ["--standalone", f"--nproc-per-node={params.training.processes}", f"--shutdown-timeout={SAVE_SECONDS}"]
+    try:
+        torchrun.run(torchrun.parse_args([*options, *own]))
+        return DONE
+    except SignalException:
+        codes = {-signal.SIGTERM}
+    except ChildFailedError as error:
+        codes = {failure.exitcode for failure in error.failures.values()}
+    return _judge(run, codes)
+
+
+def _judge(run: Run, codes: set[int]) -> int:
+    """Exit code of the whole from those of the failed workers; says so where no worker could."""
+    told = files.read_json(outcome_path(run)) or {}
+    by_state = {"done": DONE, "preempted": PREEMPTED, "failed": FAILED, "oom": FAILED}
+    if told:
+        return by_state[told["state"]]
+    if -signal.SIGKILL in codes or KILLED in codes:
+        write_outcome(run, "failed", "a training process was killed (SIGKILL), perhaps for lack of memory")
+        return KILLED
+    if codes & {-signal.SIGTERM, PREEMPTED}:
+        write_outcome(run, "preempted", "stopped by a signal before training began")
+        return PREEMPTED
+    write_outcome(run, "failed", f"a training process ended with code {sorted(codes)}")
+    return FAILED
+
+
+def work(run: Run) -> int:
+    """One worker: train, and return the exit code."""
+    signals.die_with_parent(signal.SIGTERM)
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
+    try:
+        step = _train(run, lambda: bool(told))
+        write_outcome(run, "done", f"all {step} steps are done")
+        return DONE
+    except signals.Preempted as stop:
+        print(stop, flush=True)
+        write_outcome(run, "preempted", str(stop))
+        return PREEMPTED
+    except Exception as error:
+        text = traceback.format_exc()
+        print(text, file=sys.stderr, flush=True)
+        memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate" in str(error)
+        expected = isinstance(error, ValueError)
+        reason = str(error) if expected else "\n".join(text.splitlines()[-LINES:])
+        write_outcome(run, "oom" if memory else "failed", reason)
+        return FAILED
+
+
+def _train(run: Run, stop: Any) -> int:
+    import torch
+
+    from stepladder.training.loop import Training
+    from stepladder.training.parallel import Ranks
+
+    study, params = read_parameters(run)
+    training = in_force(run, params)
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    ranks = Ranks.join()
+    try:
+        print(f"rank {ranks.rank} of {ranks.world} on {ranks.device}", flush=True)
+        return Training(run, study, params, training, datasets(run, study, params), ranks, stop).fit().step
+    finally:
+        if sys.exc_info()[0] is None:
+            ranks.leave()  # after an error the others may never come
+
+
+def read_parameters(run: Run) -> tuple[Study, Parameters]:
+    """The study of a run and its checked parameters."""
+    values = read_yaml(run.folder / "params.yaml")
+    study = find(values["study"])
+    return study, check(study.Params, values)
+
+
+def in_force(run: Run, params: Parameters) -> TrainingParams:
+    """The training parameters with what `04_scaling` chose, where the run obeys it and the ladder has chosen."""
+    chosen = (run.result("04_scaling") or {}).get("chosen") if params.training.obey_ladder else None
+    known = {name: chosen[name] for name in ("workers", "batch") if chosen and name in chosen}
+    return params.training.model_copy(update=known)
+
+
+def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Dataset]:
+    """Training and validation samples of a run, from the result of `02_conversion`.
+
+    It holds `shards` (asset id -> path relative to the study's outputs) and `splits` (name -> asset ids). Samples keep
+    clear of the regions of the other splits' shards (their attribute `region`).
+    """
+    result = run.require("02_conversion")
+    paths = {asset: run.folder.parent / path for asset, path in result["shards"].items()}
+    return tuple(split_dataset(study, params, paths, result["splits"], name) for name in ("train", "validation"))
+
+
+def split_dataset(study: Study, params: Parameters, paths: dict[str, Path], splits: dict[str, Any], name: str) -> Dataset:
+    """Samples of one split. Assets whose conversion failed have no shard and are left out here."""
+    from stepladder.shards import Shard
+    from stepladder.splits import NAMES
+
+    own = [paths[asset] for asset in splits[name] if asset in paths]
+    others = [paths[asset] for other in NAMES if other != name for asset in splits[other] if asset in paths]
+    regions = [Shard(path).attributes.get("region") for path in others]
+    return study.dataset(own, params, [tuple(region) for region in regions if region is not None])
+
+
+def outcome_path(run: Run) -> Path:
+    """Where the end of a training is told."""
+    return run.stage_folder("05_training") / "outcome.json"
+
+
+def write_outcome(run: Run, state: str, reason: str) -> None:
+    """Tell how training ended, unless another process has told already."""
+    path = outcome_path(run)
+    if not path.exists():
+        files.write_json(path, {"state": state, "reason": reason})
+
+
+if __name__ == "__main__":
+    main()

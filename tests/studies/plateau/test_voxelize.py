@@ -1,0 +1,149 @@
+"""Voxels of triangles: exact against an independent separating-axis test, in any order, in any box."""
+
+import gzip
+import os
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from stepladder.studies.plateau.classes import BY_NAME
+from stepladder.studies.plateau.voxelize import columns, voxelize
+
+ROOF, WALL, ROAD, TERRAIN = (BY_NAME[name].id for name in ("roof", "wall", "road", "terrain"))
+
+# Eighths of a voxel near zero: every product below is exact in float64, so touching is decided without rounding.
+eighths = st.integers(-24, 24).map(lambda n: n / 8)
+lattice = st.integers(-3, 3).map(float)
+corner = st.tuples(*[st.one_of(eighths, lattice)] * 3)
+triangle = st.tuples(corner, corner, corner)
+
+
+def brute_force(triangle_33: np.ndarray) -> set[tuple[int, ...]]:
+    """Unit voxels a triangle meets: thirteen axes for every box of its bounding box, boxes half-open."""
+    edges = np.roll(triangle_33, -1, axis=0) - triangle_33
+    axes = [*np.eye(3), np.cross(edges[0], edges[1]), *(np.cross(edge, unit) for edge in edges for unit in np.eye(3))]
+    low, high = np.floor(triangle_33.min(0)).astype(int), np.floor(triangle_33.max(0)).astype(int)
+    ranges = [range(a, b + 1) for a, b in zip(low, high, strict=True)]
+    return {box for box in product(*ranges) if all(overlap(triangle_33, np.array(box), axis) for axis in axes)}
+
+
+def overlap(triangle_33: np.ndarray, box: np.ndarray, axis: np.ndarray) -> bool:
+    """Whether the shadows of a triangle and of a half-open unit box on an axis meet."""
+    shadow = triangle_33 @ axis
+    corners = np.array(list(product((0, 1), repeat=3))) @ axis + box @ axis
+    open_above, open_below = (axis > 0).any(), (axis < 0).any()  # the extreme corner there is not part of the box
+    above = shadow.min() < corners.max() if open_above else shadow.min() <= corners.max()
+    below = shadow.max() > corners.min() if open_below else shadow.max() >= corners.min()
+    return bool(above and below)
+
+
+def found(triangles: np.ndarray, voxel_m: float = 1.0, **options) -> set[tuple[int, ...]]:
+    triangles = np.asarray(triangles, float).reshape(-1, 3, 3)
+    return {tuple(row) for row in voxelize(triangles, np.full(len(triangles), ROOF), voxel_m, **options)[0].tolist()}
+
+
+@settings(max_examples=400, deadline=None)
+@given(triangle)
+@example(((0, 0, 0), (0, 0, 0), (0, 0, 0)))  # a point
+@example(((0.5, 0, 0), (0.5, 2, 2), (0.5, 1, 1)))  # a segment
+@example(((0, 0, 0), (3, 3, 3), (-3, -3, -3)))  # a segment through lattice points
+@example(((1, 0, 0), (1, 2, 0), (1, 0, 2)))  # in a lattice plane
+@example(((0, 0, 1), (2, 1, 0), (1, 2, 0.5)))
+def test_same_voxels_as_the_separating_axis_test(corners):
+    triangle_33 = np.array(corners, float)
+    assert found(triangle_33) == brute_force(triangle_33)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 5.0))
+def test_same_voxels_for_any_size_and_far_from_the_origin(seed, voxel_m):
+    rng = np.random.default_rng(seed)
+    scaled = rng.uniform(-1, 1, (3, 3)) * rng.choice([0.01, 1, 6], 3) + rng.integers(-100_000, 100_000, 3)
+    metres = scaled * voxel_m
+    assert found(metres, voxel_m) == brute_force(metres / voxel_m)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_no_point_of_a_triangle_escapes(seed):
+    rng = np.random.default_rng(seed)
+    triangle_33 = rng.uniform(-20, 20, (3, 3))
+    weights = rng.dirichlet([0.5, 0.5, 0.5], 500)
+    points = {tuple(row) for row in np.floor(weights @ triangle_33).astype(int).tolist()}
+    assert points <= found(triangle_33)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_slivers_are_never_torn(seed):
+    """Nearly collinear corners, as triangulation leaves them: the plane is noise, the long edge must stay whole."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(-40, 40, (2, 3))
+    c = a + rng.uniform() * (b - a) + rng.normal(size=3) * rng.choice([0, 1e-16, 1e-13, 1e-10, 1e-7])
+    on_edge = a + np.linspace(0, 1, 400)[:, None] * (b - a)
+    inside = np.abs(on_edge - np.round(on_edge)).min(1) > 1e-6
+    assert {tuple(row) for row in np.floor(on_edge[inside]).astype(int).tolist()} <= found([a, b, c])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-12, 6), st.integers(-12, 6), st.integers(1, 14), st.integers(1, 14))
+def test_a_box_only_leaves_out_what_lies_outside(seed, x0, y0, width, depth):
+    rng = np.random.default_rng(seed)
+    triangles = rng.uniform(-8, 8, (12, 3, 3))
+    label = rng.choice([ROOF, WALL, TERRAIN], 12).astype(np.uint8)
+    whole, whole_label = voxelize(triangles, label, 0.4)
+    box = (x0 * 0.4, y0 * 0.4, (x0 + width) * 0.4, (y0 + depth) * 0.4)
+    inside = ((whole[:, :2] >= [x0, y0]) & (whole[:, :2] < [x0 + width, y0 + depth])).all(1)
+    index, index_label = voxelize(triangles, label, 0.4, box)
+    assert_array_equal(index, whole[inside])
+    assert_array_equal(index_label, whole_label[inside])
+
+
+def test_columns_of_a_box_are_those_it_meets():
+    assert columns((80.0, -80.0, 80.4, -79.7), 0.4) == (200, -200, 201, -199)
+    assert columns((0.1, 0.1, 0.3, 0.5), 0.4) == (0, 0, 1, 2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_labels_do_not_depend_on_the_order_and_priority_wins(seed):
+    rng = np.random.default_rng(seed)
+    triangles = rng.uniform(-3, 3, (10, 3, 3))
+    label = rng.choice([ROOF, WALL, ROAD, TERRAIN], 10).astype(np.uint8)
+    index, winner = voxelize(triangles, label, 1.0)
+    shuffle = rng.permutation(10)
+    again, again_winner = voxelize(triangles[shuffle], label[shuffle], 1.0)
+    assert_array_equal(index, again)
+    assert_array_equal(winner, again_winner)
+    claims = [(found(t), n) for t, n in zip(triangles, label, strict=True)]
+    order = [TERRAIN, ROAD, ROOF, WALL]
+    for voxel, chosen in zip(map(tuple, index.tolist()), winner, strict=True):
+        assert chosen == max((n for cells, n in claims if voxel in cells), key=order.index)
+
+
+def test_sorted_unique_and_typed():
+    rng = np.random.default_rng(0)
+    index, label = voxelize(rng.uniform(-9, 9, (30, 3, 3)), np.full(30, WALL), 0.5)
+    assert index.dtype == np.int32 and label.dtype == np.uint8 and len(index) == len(label)
+    assert_array_equal(index, np.unique(index, axis=0))
+
+
+def test_a_wall_on_a_lattice_plane_is_one_voxel_thick():
+    wall = [[(1.5, 0.2, 0.2), (1.5, 3.8, 0.2), (1.5, 3.8, 3.8)]]
+    assert {x for x, _, _ in found(wall, 0.5)} == {3}
+
+
+def test_a_big_flat_surface_is_covered_without_holes():
+    square = np.array([[(0, 0, 5.1), (300, 0, 5.1), (300, 300, 5.1)], [(0, 0, 5.1), (300, 300, 5.1), (0, 300, 5.1)]])
+    index, _ = voxelize(square, np.full(2, ROAD), 0.5, (0.0, 0.0, 300.0, 300.0))
+    assert len(index) == 600 * 600 and set(index[:, 2]) == {10}
+
+
+def test_nothing_gives_nothing():
+    index, label = voxelize(np.zeros((0, 3, 3)), np.zeros(0, np.uint8), 0.4)
+    assert index.shape == (0, 3) and label.shape == (0,)

@@ -1,0 +1,100 @@
+"""A study in memory, for tests of training: noisy samples, a small model with dropout, every consumed index noted."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from stepladder.params import Parameters, Section
+from stepladder.study import Check, Loss, TrainingStage
+
+
+class ToyModel(Section):
+    """What the tests turn."""
+
+    width: int = Field(16, description="hidden units")
+    dropout: float = Field(0.2, description="dropout in training")
+    noise: float = Field(0.1, description="augmentation")
+    samples: int = Field(20, description="training samples")
+    stages: list[str] = Field(["all"], description="names of the stages; each trains its part")
+    admit: bool = Field(True, description="verdict of the gate")
+    nan_at: int = Field(-1, description="index of a training sample whose target is nan")
+    sleep: float = Field(0.0, description="seconds a step takes at least")
+    eat: int = Field(0, description="megabytes each step takes and never gives back")
+
+
+class ToyParams(Parameters):
+    """Parameters of the toy study."""
+
+    model: ToyModel = ToyModel()
+
+
+class ToyData:
+    """Samples that are a function of their index."""
+
+    def __init__(self, count: int, params: ToyParams, offset: int):
+        self.params, self.offset = params, offset
+        self.groups = np.array(["a", "b"])[np.arange(count) % 2]
+        self.units = np.arange(count).astype(str)
+        self.weights = {}
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> dict:
+        own = np.random.default_rng(self.offset + index)
+        x_C = own.normal(size=4).astype(np.float32)
+        y = np.float32(x_C.sum() if index != self.params.model.nan_at else np.nan)
+        if rng is not None:
+            x_C = x_C + rng.normal(size=4).astype(np.float32) * self.params.model.noise
+        return {"x_C": x_C.astype(np.float32), "y": y, "index": index}
+
+
+class Toy:
+    """The parts of the Study interface that training uses."""
+
+    name, title, card, Params = "toy", "Toy", "", ToyParams
+    conversion_code = ()
+
+    def dataset(self, shards, params, keep_clear=()):
+        self.params = params
+        training = shards[0].stem == "train"
+        return ToyData(params.model.samples, params, 0) if training else ToyData(6, params, 1000)
+
+    def model(self, params):
+        width = params.model.width
+        return nn.ModuleDict(
+            {
+                "first": nn.Sequential(nn.Linear(4, width), nn.Dropout(params.model.dropout), nn.Tanh()),
+                "second": nn.Sequential(nn.Linear(width, width), nn.Dropout(params.model.dropout), nn.Linear(width, 1)),
+            }
+        )
+
+    def stages(self, params):
+        parts = {"all": ("",), "first": ("first",), "second": ("second",)}
+        return [TrainingStage(name, params.training.steps, parts[name]) for name in params.model.stages]
+
+    def admit(self, stage, model, batch):
+        self.params = getattr(self, "params", ToyParams(study="toy"))
+        return Check("ready", self.params.model.admit, "the toy was told to refuse")
+
+    def loss(self, model, batch, stage):
+        if model.training:
+            self._consume(batch)
+        prediction_B = model["second"](model["first"](batch["x_C"]))[:, 0]
+        error_B = prediction_B - batch["y"]
+        return Loss((error_B**2).mean(), {"absolute": error_B.abs().mean()})
+
+    def _consume(self, batch):
+        time.sleep(self.params.model.sleep)
+        self.eaten = [*getattr(self, "eaten", []), torch.ones(self.params.model.eat * 250_000)]
+        if os.environ.get("TOY_LOG"):
+            with Path(os.environ["TOY_LOG"]).open("a") as file:
+                file.write(" ".join(str(int(i)) for i in batch["index"]) + "\n")
+
+
+study = Toy()
