@@ -19,12 +19,20 @@ def value(records, metric="mIoU", group="all", method="model"):
 
 
 def test_a_ratio_is_pooled_not_averaged():
-    records = table(("model", "a", "1", "IoU", "", 1, 10, 1), ("model", "a", "2", "IoU", "", 9, 10, 1), ("model", "a", "3", "IoU", "", 0, 80, 1))
+    records = table(
+        ("model", "a", "1", "IoU", "", 1, 10, 1),
+        ("model", "a", "2", "IoU", "", 9, 10, 1),
+        ("model", "a", "3", "IoU", "", 0, 80, 1),
+    )
     assert value(records, "IoU") == pytest.approx(10 / 100)
 
 
 def test_an_absent_class_is_left_out_never_one():
-    records = table(("model", "a", "1", "mIoU", "road", 5, 10, 7), ("model", "a", "1", "mIoU", "car", 0, 0, 0), ("model", "a", "1", "mIoU", "bus", 0, 4, 0))
+    records = table(
+        ("model", "a", "1", "mIoU", "road", 5, 10, 7),
+        ("model", "a", "1", "mIoU", "car", 0, 0, 0),
+        ("model", "a", "1", "mIoU", "bus", 0, 4, 0),
+    )
     assert value(records) == pytest.approx(0.5)  # `bus` was invented by the model: no truth, so no class to average
 
 

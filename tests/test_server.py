@@ -4,6 +4,7 @@ import time
 
 import pytest
 import requests
+
 from stepladder.testing.server import Change, Cut, Drip, FaultyServer, NoRange, Stall, Status, WrongLength, WrongRange
 
 CONTENT = bytes(range(256)) * 40

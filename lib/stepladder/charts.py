@@ -33,7 +33,7 @@ def training_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
     if train["loss"].min() > 0 and train["loss"].max() / train["loss"].min() > 20:
         upper.set_yscale("log")
     upper.legend()
-    lower.plot(train["step"], train["learning_rate"], color="#6b7280")
+    lower.plot(train["step"], train["lr"], color="#6b7280")
     lower.set(xlabel="optimizer step", ylabel="learning rate")
     for stage, rows in train.groupby("stage", sort=False):
         if train["stage"].nunique() > 1:

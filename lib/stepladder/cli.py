@@ -200,3 +200,7 @@ def _shown(path: Path) -> str:
 def _narrate(kind: str, **fields: object) -> None:
     """Progress of the road on the terminal; replaced when the engine's events are wired in."""
     console.print(f"  {kind} {fields}")
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ import pandas as pd
 
 from stepladder import files, shards, study
 from stepladder.params import Parameters
-from stepladder.run import PACKAGE, Run
+from stepladder.run import Run
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -126,8 +126,8 @@ def convert_asset(asset: study.Asset, params: Parameters, folder: Path) -> dict[
 
 def recipe_of(asset: study.Asset, params: Parameters) -> str:
     """Hash of what decides a shard: the conversion code and parameters, the raw files by name, size and time."""
-    home = PACKAGE / "studies" / params.study
-    code = [files.file_sha256(home / name) for name in study.find(params.study).conversion_code]
+    tenant = study.find(params.study)
+    code = [files.file_sha256(study.home(tenant) / name) for name in tenant.conversion_code]
     raw = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in (*asset.files, *asset.neighbours)]
     return files.fingerprint(
         [asset.id, asset.group, asset.region, params.seed, params.conversion.model_dump(exclude={"workers"}), raw, code]

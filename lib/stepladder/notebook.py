@@ -3,8 +3,7 @@
 Decisions:
 - A stage is done only when its notebook finished *and* left a `result.json` with the hash computed before it started.
   The old result is removed first, so nothing old can pose as new; so is the result of a notebook that did not finish.
-- How a stage ended is decided in one place (`_judge`). `oom` needs evidence (see `oom.py`): a kernel killed by hand is
-  `failed`, with exit code 137.
+- How a notebook that broke off ended is decided in `verdict.py`.
 - While it runs, `run.json` says `running` with the runner's pid; readers find a vanished runner `stale`. A heartbeat
   goes to `events.jsonl` every ten seconds.
 - Importing this module is cheap: papermill (seconds of CPU) is imported when a notebook runs.
@@ -15,41 +14,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from stepladder import report
-from stepladder.ladder import limits
 from stepladder.oom import Memory
 from stepladder.params import ParameterError, Parameters
 from stepladder.run import EXIT_CODES, Run
 from stepladder.run import stage as find_stage
 from stepladder.signals import GRACE_SECONDS, Stop
+from stepladder.verdict import Outcome, judge
 
 HEARTBEAT_EVERY = 10.0
-KILLED = 137
-MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")  # Python's, torch's, numpy's
 Listener = Callable[..., None]  # listener(kind, **fields): stage_start, cell_start, cell_end, stage_end, stage_skipped
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a stage or a walk ended.
-
-    Attributes:
-        state: one of `run.STATES`.
-        exit_code: 0 done, 1 failed, 75 preempted, 124 timeout, 137 out of memory or killed.
-        reason: why, in words; for `done` what was done.
-        notebook: the executed notebook, where one was run.
-    """
-
-    state: str
-    exit_code: int
-    reason: str
-    notebook: Path | None = None
 
 
 class Engine:
@@ -227,12 +207,12 @@ class _StageRun:
                 environment=self._environment(),
                 folder=self.source.parent,
             )
-        except Exception as caught:  # the kernel died or never started: `_judge` names it
+        except Exception as caught:  # the kernel died or never started: `judge` names it
             error = caught
-        state, code, reason = self._judge(stop, error, expected)
-        if state != "done":
+        outcome = judge(self.nb, error, stop, self.before) or self._check_result(expected)
+        if outcome.state != "done":
             recorded.unlink(missing_ok=True)
-        return Outcome(state, code, reason, self.target)
+        return replace(outcome, notebook=self.target)
 
     def _watch(self, kind: str, **fields: Any) -> None:
         """Pass an event of the engine on; memory is judged from the start of the cell that fails."""
@@ -259,78 +239,14 @@ class _StageRun:
             "STEPLADDER_HEADLESS": "1",
         }
 
-    def _judge(self, stop: Stop, error: Exception | None, expected: str) -> tuple[str, int, str]:
-        """State, exit code and reason of what just ran."""
-        failed = _failed_cell(self.nb)
-        if error is None and failed is None:
-            return self._judge_finished(expected)
-        where = f"in cell {failed.number} of {self.cells}" if failed else "between two cells"
-        if stop.state:
-            late = f"; the cell did not end within {stop.grace:g} s and was killed" if stop.killed else ""
-            return stop.state, EXIT_CODES[stop.state], f"{stop.reason}, {where}{late}"
-        if error is None:
-            return _judge_cell(failed, where, Memory.read().killed_since(self.before))
-        return self._judge_error(error, where)
-
-    def _judge_finished(self, expected: str) -> tuple[str, int, str]:
-        """Every cell ran: done, if it recorded what it should."""
+    def _check_result(self, expected: str) -> Outcome:
+        """Every cell ran: done, if the notebook recorded what it should."""
         result = self.run.result(self.name)
         if result is None:
-            return "failed", 1, "the notebook finished but recorded no result: its last code cell must call finish"
+            return Outcome("failed", 1, "the notebook finished but recorded no result: its last cell must call finish")
         if not result["hash"] == expected == self.run.input_hash(self.name, self.params):
-            return "failed", 1, "code, parameters or earlier results changed while it ran: run the same command again"
-        return "done", 0, f"{self.cells} cells"
-
-    def _judge_error(self, error: Exception, where: str) -> tuple[str, int, str]:
-        """A kernel that died, or never started."""
-        from stepladder.engine import KernelDied
-
-        if not isinstance(error, KernelDied):
-            return "failed", 1, f"{type(error).__name__}: {_first_line(str(error))}"
-        proof = Memory.read().evidence(self.before, limits.memory_limit())
-        if error.returncode == -9 and proof:
-            return "oom", KILLED, f"{error} {where}: {proof}"
-        if error.returncode == -9:
-            return "failed", KILLED, f"{error} {where}; no out-of-memory event was counted"
-        if error.returncode == -15:
-            return "preempted", EXIT_CODES["preempted"], f"{error} {where}, by somebody else's SIGTERM"
-        return "failed", 1, f"{error} {where}"
-
-
-@dataclass(frozen=True)
-class _FailedCell:
-    """The cell that failed: its number among code cells and its exception."""
-
-    number: int
-    name: str
-    text: str
-
-
-def _failed_cell(nb: Any) -> _FailedCell | None:
-    """The cell marked failed, if any."""
-    code = [cell for cell in nb.cells if cell.cell_type == "code"]
-    for number, cell in enumerate(code, 1):
-        if cell.metadata.papermill["status"] == "failed":
-            errors = [output for output in cell.outputs if output.output_type == "error"]
-            name, text = (errors[-1].ename, errors[-1].evalue) if errors else ("an exception", "no text")
-            return _FailedCell(number, name, _first_line(text))
-    return None
-
-
-def _judge_cell(failed: _FailedCell, where: str, killed: str | None) -> tuple[str, int, str]:
-    """A cell that raised: an error, or the word that the machine goes away or is out of memory."""
-    reason = f"{failed.name} {where}: {failed.text}"
-    if failed.name == "Preempted":
-        return "preempted", EXIT_CODES["preempted"], reason
-    if failed.name in MEMORY_ERRORS or killed:
-        return "oom", EXIT_CODES["oom"], f"{reason}; {killed}" if killed else reason
-    return "failed", EXIT_CODES["failed"], reason
-
-
-def _first_line(text: str, length: int = 300) -> str:
-    """The first line of a message, cut to a readable length."""
-    line = (text.strip().splitlines() or [""])[0]
-    return line if len(line) <= length else f"{line[:length]} ..."
+            return Outcome("failed", 1, "code, parameters or earlier results changed while it ran: run it again")
+        return Outcome("done", 0, f"{self.cells} cells")
 
 
 def _teller(run: Run, stage: str, on_event: Listener | None) -> Listener:

@@ -46,7 +46,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("01_inventory", ("data",), ("inventory.py", "fetch.py", "{conversion}")),
+    Stage("01_inventory", ("data",), ("inventory.py", "fetch", "{conversion}")),
     Stage("02_conversion", ("data", "conversion", "splits"), ("convert.py", "shards.py", "splits.py")),
     Stage("03_smoke_test", ("model", "training"), ("{study}", "sampling.py", "training/step.py")),
     Stage("04_scaling", ("model", "training", "ladder"), ("ladder",)),
@@ -212,10 +212,11 @@ def runs(root: Path, study: str | None = None) -> list[Run]:
 
 def code_hash(this: Stage, study: str) -> str:
     """Hash of the source files a stage runs."""
-    from stepladder.study import find
+    from stepladder.study import find, home
 
-    home = PACKAGE / "studies" / study
-    special = {"{study}": [home], "{conversion}": [home / name for name in find(study).conversion_code]}
+    tenant = find(study)
+    folder = home(tenant)
+    special = {"{study}": [folder], "{conversion}": [folder / name for name in tenant.conversion_code]}
     digest = hashlib.sha256()
     for path in [path for entry in this.code for path in special.get(entry, [PACKAGE / entry])]:
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):

@@ -14,6 +14,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 GRACE_SECONDS = (
@@ -146,9 +148,7 @@ class Stop:
             _send(os.killpg, self._kernel, signal.SIGKILL)
 
 
-def _send(how: object, pid: int, signum: int) -> None:
+def _send(how: Callable[[int, int], None], pid: int, signum: int) -> None:
     """Send a signal to a process or group that may be gone already."""
-    try:
+    with suppress(ProcessLookupError):
         how(pid, signum)
-    except ProcessLookupError:
-        pass

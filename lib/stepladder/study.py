@@ -10,6 +10,7 @@ Decisions:
 """
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -253,6 +254,11 @@ class Study(Protocol):
 def names() -> list[str]:
     """Names of all studies: the sub-packages of `stepladder.studies` that hold a `study` module."""
     return sorted(module.name for module in pkgutil.iter_modules(studies.__path__) if module.ispkg)
+
+
+def home(study: Study) -> Path:
+    """The folder that holds a study's code."""
+    return Path(inspect.getfile(type(study))).parent
 
 
 def find(name: str) -> Study:

@@ -85,9 +85,10 @@ def begin_job(run, **environment):
 
 
 def _begin(run, environment):
-    command = [sys.executable, "-m", "stepladder.training.worker", "--run", str(run.folder)]
+    command = [sys.executable, "-m", "stepladder.training.worker", str(run.folder)]
+    environment = {**os.environ, **environment}
     with (run.stage_folder("05_training") / "train.log").open("ab") as log:
-        return subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
 def log_of(run):

@@ -17,7 +17,7 @@ from stepladder.shards import recipe_of
 from stepladder.study import Study, TrainingStage
 
 SHAPING = ("steps", "batch", "learning_rate", "weight_decay", "schedule", "warmup", "clip_norm", "ema")
-CODE = Stage("training", (), ("training", "sampling.py", "studies/{study}"))
+CODE = Stage("training", (), ("training", "sampling.py", "{study}"))
 
 
 @dataclass(frozen=True)

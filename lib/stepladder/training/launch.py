@@ -160,7 +160,7 @@ def start(run: Run, params: Parameters) -> Job:
     folder = run.stage_folder("05_training")
     worker.outcome_path(run).unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", worker.DIE_WITH_PARENT: "1" if _headless() else ""}
-    command = [sys.executable, "-m", "stepladder.training.worker", "--run", str(run.folder)]
+    command = [sys.executable, "-m", "stepladder.training.worker", str(run.folder)]
     with (folder / "train.log").open("ab") as log:
         child = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True

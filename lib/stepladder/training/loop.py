@@ -81,7 +81,9 @@ class Training:
         parallel.prepare(self.model, training)
         self.step_module = StepModule(study, self.model, self.spans[0].stage)
         self._shard()
-        self.progress = Progress(trajectory=course.trajectory(run, study, params, training), code=course.code(params.study))
+        self.progress = Progress(
+            trajectory=course.trajectory(run, study, params, training), code=course.code(params.study)
+        )
         self.fixed = validation_batches(
             len(self.validation), training.batch, training.validation_batches, self.ranks.rank, self.ranks.world
         )

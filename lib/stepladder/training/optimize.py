@@ -2,10 +2,10 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stepladder.params import TrainingParams
 
@@ -57,8 +57,13 @@ class Average:
     def applied(self) -> Iterator[None]:
         """The model carries the averaged parameters inside the block."""
         own = [parameter.clone() for parameter in self._live]
-        torch._foreach_copy_(self._live, list(self.values.values()))
+        self._set(self.values.values())
         try:
             yield
         finally:
-            torch._foreach_copy_(self._live, own)
+            self._set(own)
+
+    @torch.no_grad()
+    def _set(self, values: Iterable[Tensor]) -> None:
+        for live, value in zip(self._live, values, strict=True):
+            live.copy_(value)

@@ -1,4 +1,4 @@
-"""The training process: `python -m stepladder.training.worker --run outputs/<study>/<run>`.
+"""The training process: `python -m stepladder.training.worker outputs/<study>/<run>`.
 
 Decisions:
 - Called plainly it is the agent: it starts torchrun with `training.processes` workers (also when that is one) and
@@ -32,7 +32,9 @@ DIE_WITH_PARENT = "STEPLADDER_DIE_WITH_PARENT"
 def main(arguments: list[str] | None = None) -> None:
     """Entry of agent and workers; ends the process."""
     parser = argparse.ArgumentParser(prog="python -m stepladder.training.worker", description=__doc__.split("\n")[0])
-    parser.add_argument("--run", type=Path, required=True, help="run folder, outputs/<study>/<run>")
+    parser.add_argument(
+        "run", type=Path, help="run folder, outputs/<study>/<run>"
+    )  # torchrun would take a --run for its own
     run = Run(parser.parse_args(arguments).run.resolve())
     code = work(run) if "RANK" in os.environ else lead(run)
     sys.stdout.flush()
@@ -54,7 +56,7 @@ def lead(run: Run) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    own = ["-m", "stepladder.training.worker", "--run", str(run.folder)]
+    own = ["-m", "stepladder.training.worker", str(run.folder)]
     options = ["--standalone", f"--nproc-per-node={params.training.processes}", f"--shutdown-timeout={SAVE_SECONDS}"]
     try:
         torchrun.run(torchrun.parse_args([*options, *own]))
@@ -98,7 +100,9 @@ def work(run: Run) -> int:
     except Exception as error:
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)
-        memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate" in str(error)
+        memory = (
+            isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate" in str(error)
+        )
         expected = isinstance(error, ValueError)
         reason = str(error) if expected else "\n".join(text.splitlines()[-LINES:])
         write_outcome(run, "oom" if memory else "failed", reason)
@@ -149,7 +153,9 @@ def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Datas
     return tuple(split_dataset(study, params, paths, result["splits"], name) for name in ("train", "validation"))
 
 
-def split_dataset(study: Study, params: Parameters, paths: dict[str, Path], splits: dict[str, Any], name: str) -> Dataset:
+def split_dataset(
+    study: Study, params: Parameters, paths: dict[str, Path], splits: dict[str, Any], name: str
+) -> Dataset:
     """Samples of one split. Assets whose conversion failed have no shard and are left out here."""
     from stepladder.shards import Shard
     from stepladder.splits import NAMES

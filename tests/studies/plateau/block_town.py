@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-
 from stepladder.studies.plateau.classes import EMPTY
 from stepladder.studies.plateau.params import PlateauParams
 
@@ -48,12 +47,16 @@ def cut(grid: np.ndarray, pose_4: np.ndarray, shape: tuple[int, int, int], voxel
     i = np.floor(cos * x - sin * y + pose_4[0] / voxel_m).astype(int)
     j = np.floor(sin * x + cos * y + pose_4[1] / voxel_m).astype(int)
     k = np.floor(np.arange(nz) + 0.5 + pose_4[2] / voxel_m).astype(int)
-    inside = ((i >= 0) & (i < grid.shape[0]) & (j >= 0) & (j < grid.shape[1]))[..., None] & (k >= 0) & (k < grid.shape[2])
+    inside = (
+        ((i >= 0) & (i < grid.shape[0]) & (j >= 0) & (j < grid.shape[1]))[..., None] & (k >= 0) & (k < grid.shape[2])
+    )
     clip = [np.clip(v, 0, n - 1) for v, n in zip((i, j, k), grid.shape, strict=True)]
     return np.where(inside, grid[clip[0][..., None], clip[1][..., None], clip[2]], EMPTY).astype(np.uint8)
 
 
-def drive(grid: np.ndarray, frames: int, step_m: float, voxel_m: float, rng: np.random.Generator, bend=0.02) -> np.ndarray:
+def drive(
+    grid: np.ndarray, frames: int, step_m: float, voxel_m: float, rng: np.random.Generator, bend=0.02
+) -> np.ndarray:
     """Poses (frames, 4) along the road with a gentle random bend (radians per frame); 0 is a straight drive."""
     size = grid.shape[0] * voxel_m
     start = [size * 0.3 + rng.uniform(0, size * 0.1), size / 2 + rng.uniform(-2, 2) * (bend > 0), 0.0]
@@ -63,11 +66,11 @@ def drive(grid: np.ndarray, frames: int, step_m: float, voxel_m: float, rng: np.
     return np.column_stack([place, np.full(frames, start[2]), yaw])
 
 
-def batch(params: PlateauParams, count: int, seed: int = 0, step_m: float = 0.8, bend=0.02, size: int = 96) -> dict:
+def batch(params: PlateauParams, count: int, seed: int = 0, step_m: float = 0.8, bend: float = 0.02) -> dict:
     """`count` clips of one town, collated as the loader does."""
     model, voxel_m = params.model, params.conversion.voxel_m
     rng = np.random.default_rng(seed)
-    grid = town(size, model.window[2], seed)
+    grid = town(96, model.window[2], seed)
     frames = model.past + model.future
     poses = [drive(grid, frames, step_m, voxel_m, rng, bend) for _ in range(count)]
     occ = np.stack([[cut(grid, pose, tuple(model.window), voxel_m) for pose in path] for path in poses])

@@ -36,7 +36,7 @@ def slope(x, y):
 
 
 def drive(triangles, seed=0, region=REGION):
-    return paths.drive(centrelines.find(triangles, BOX), region, slope, CONVERSION, seed)
+    return paths.drive(centrelines.find(triangles, BOX), region, [slope], CONVERSION, seed)
 
 
 def offset(pose_P4, start, direction):

@@ -4,7 +4,6 @@ import block_town
 import numpy as np
 import pytest
 import torch
-
 from stepladder.studies.plateau import scoring
 from stepladder.studies.plateau.classes import EMPTY, OCC3D
 from stepladder.study import Record
@@ -40,7 +39,12 @@ def truth(batch, params) -> dict[str, torch.Tensor]:
 def test_a_perfect_prediction_scores_exactly_one_in_every_metric(batch, params):
     values = metrics(scoring.score(batch, truth(batch, params), params))
     horizons = ["1s", "2s", "3s"]
-    expected = {f"{name}{new}{h}" for name in ("IoU", "mIoU") for new in ("", " new") for h in ["", *(f"@{h}" for h in horizons)]}
+    expected = {
+        f"{name}{new}{h}"
+        for name in ("IoU", "mIoU")
+        for new in ("", " new")
+        for h in ["", *(f"@{h}" for h in horizons)]
+    }
     assert set(values) == expected
     assert set(values.values()) == {1.0}
 
@@ -88,16 +92,16 @@ def test_newly_revealed_voxels_are_those_outside_every_past_window():
 
 
 def test_warps_know_nothing_of_newly_revealed_voxels(batch, params):
-    for name in ("ego_warp", "all_empty"):
+    for name in ("ego_warp", "fused_warp", "all_empty"):
         values = metrics(scoring.score(batch, scoring.baselines(params)[name](batch), params))
         assert values["IoU new"] == values["mIoU new"] == 0
 
 
 def test_baselines_come_in_order_and_ego_warp_leads_on_the_town(batch, params):
     baselines = scoring.baselines(params)
-    assert list(baselines) == ["all_empty", "copy_last", "ego_warp_constant_velocity", "ego_warp"]
+    assert list(baselines) == ["all_empty", "copy_last", "ego_warp_constant_velocity", "ego_warp", "fused_warp"]
     iou = {name: metrics(scoring.score(batch, run(batch), params))["IoU"] for name, run in baselines.items()}
-    assert iou["all_empty"] < iou["copy_last"] < iou["ego_warp"]
+    assert iou["all_empty"] < iou["copy_last"] < iou["ego_warp"] < iou["fused_warp"]
     for run in baselines.values():
         guess = run(batch)["occ_BFXYZ"]
         assert guess.dtype == torch.uint8 and guess.shape == truth(batch, params)["occ_BFXYZ"].shape
@@ -115,7 +119,7 @@ def test_baselines_do_not_read_the_future_they_are_not_given(batch, params):
     blind = {**batch, "occ_TXYZ": batch["occ_TXYZ"].clone(), "pose_T4": batch["pose_T4"].clone()}
     blind["occ_TXYZ"][:, past:] = 0
     for name, run in scoring.baselines(params).items():
-        if name != "ego_warp":
+        if name not in ("ego_warp", "fused_warp"):
             blind["pose_T4"][:, past:] = 99.0
         else:
             blind["pose_T4"] = batch["pose_T4"]
@@ -130,9 +134,15 @@ def test_records_of_a_batch_are_those_of_its_clips(batch, params):
     assert [{**vars(r), "item": 1} for r in alone] == [vars(r) for r in together]
 
 
-@pytest.mark.parametrize(("future", "frame_s", "expected"), [
-    (6, 0.5, {"1s": 1, "2s": 3, "3s": 5}), (4, 0.5, {"1s": 1, "2s": 3}), (3, 1.0, {"1s": 0, "2s": 1, "3s": 2}), (1, 0.5, {"0.5s": 0}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("future", "frame_s", "expected"),
+    [
+        (6, 0.5, {"1s": 1, "2s": 3, "3s": 5}),
+        (4, 0.5, {"1s": 1, "2s": 3}),
+        (3, 1.0, {"1s": 0, "2s": 1, "3s": 2}),
+        (1, 0.5, {"0.5s": 0}),
+    ],
+)
 def test_horizons_are_those_the_forecast_reaches(future, frame_s, expected):
     params = block_town.params(past=2, future=future)
     params = params.model_copy(update={"conversion": params.conversion.model_copy(update={"frame_s": frame_s})})
@@ -149,5 +159,5 @@ def test_class_table_counts_voxels(batch):
 def test_the_protocol_says_who_is_given_which_pose(params):
     protocol = scoring.protocol(params)
     assert {"space", "split", "horizons", "IoU", "mIoU", "absent classes", "newly revealed", "poses"} <= set(protocol)
-    assert "warp_fill are given the true future poses" in protocol["poses"]
+    assert "fused_warp and warp_fill are given the true future poses" in protocol["poses"]
     assert "occworld forecasts its own motion" in protocol["poses"]

@@ -1,9 +1,6 @@
 """Voxels of triangles: exact against an independent separating-axis test, in any order, in any box."""
 
-import gzip
-import os
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from stepladder.studies.plateau import citygml
 from stepladder.studies.plateau.classes import BY_NAME
 from stepladder.studies.plateau.voxelize import columns, voxelize
 
@@ -147,3 +145,35 @@ def test_a_big_flat_surface_is_covered_without_holes():
 def test_nothing_gives_nothing():
     index, label = voxelize(np.zeros((0, 3, 3)), np.zeros(0, np.uint8), 0.4)
     assert index.shape == (0, 3) and label.shape == (0,)
+
+
+@pytest.mark.slow
+def test_same_voxels_as_open3d_on_a_real_tile(shared_data):
+    """open3d's boxes are closed; on real coordinates, none of which lies on the lattice, that makes no difference."""
+    o3d = pytest.importorskip("open3d")
+    tile = citygml.read(shared_data / "plateau/20202_matsumoto/udx/bldg/54372798_bldg_6697_op.gml.gz")
+    middle = np.median(tile.triangles_N33.reshape(-1, 3), axis=0)
+    near = np.abs(tile.triangles_N33.mean(axis=1) - middle)[:, :2].max(axis=1) < 100
+    triangles = tile.triangles_N33[near]
+    theirs = closed_voxels(o3d, triangles, 0.5)
+    assert len(theirs) > 100_000
+    assert found(triangles, 0.5) == theirs
+
+
+def test_cells_touched_only_at_a_face_are_the_difference_to_open3d():
+    """A wall in a lattice plane: closed boxes count it on both sides, half-open ones on the upper side only."""
+    o3d = pytest.importorskip("open3d")
+    wall = np.array([[(2.0, 0.25, 0.25), (2.0, 3.75, 0.25), (2.0, 3.75, 3.75)]])
+    ours, theirs = found(wall), closed_voxels(o3d, wall, 1.0)
+    assert ours < theirs
+    assert {x for x, _, _ in ours} == {2} and {x for x, _, _ in theirs - ours} == {1}
+
+
+def closed_voxels(o3d, triangles: np.ndarray, voxel_m: float) -> set[tuple[int, ...]]:
+    """Voxels by open3d, on our lattice (with a voxel to spare around them, which its own bounds would cut)."""
+    corner = np.floor(triangles.min((0, 1)) / voxel_m) - 2
+    points = o3d.utility.Vector3dVector((triangles - corner * voxel_m).reshape(-1, 3))
+    mesh = o3d.geometry.TriangleMesh(points, o3d.utility.Vector3iVector(np.arange(len(points)).reshape(-1, 3)))
+    top = triangles.max((0, 1)) - corner * voxel_m + 2 * voxel_m
+    grid = o3d.geometry.VoxelGrid.create_from_triangle_mesh_within_bounds(mesh, voxel_m, np.zeros(3), top)
+    return {tuple(int(n) for n in voxel.grid_index + corner) for voxel in grid.get_voxels()}

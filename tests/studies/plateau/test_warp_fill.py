@@ -3,10 +3,9 @@
 import block_town
 import pytest
 import torch
-from test_scoring import metrics
-
 from stepladder.studies.plateau import scoring, warp_fill
 from stepladder.studies.plateau.motion import fuse
+from test_scoring import metrics
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +37,18 @@ def test_untrained_is_exactly_the_fused_warp(batch, params, seed):
         assert torch.equal(guess_BFXYZ[:, frame], fused_BXYZ)
 
 
-def test_untrained_is_no_worse_than_ego_warp_and_knows_nothing_new(batch, params):
-    ours = scores(batch, warp_fill.predict(untrained(params), batch), params)
-    warp = scores(batch, scoring.baselines(params)["ego_warp"](batch), params)
-    empty = scores(batch, scoring.baselines(params)["all_empty"](batch), params)
+def test_untrained_is_no_worse_than_ego_warp_and_knows_nothing_new(params):
+    """Over several towns together: a class of a dozen voxels may go either way in one clip."""
+    records = {"ours": [], "warp": []}
+    for seed in range(6):
+        batch = block_town.batch(params, 6, seed, bend=0.05)
+        answers = {"ours": warp_fill.predict(untrained(params), batch)}
+        answers["warp"] = scoring.baselines(params)["ego_warp"](batch)
+        for name, answer in answers.items():
+            records[name] += scoring.score(batch, answer, params)
+    ours, warp = metrics(records["ours"]), metrics(records["warp"])
     assert all(ours[name] >= warp[name] for name in warp)
-    assert all(ours[name] <= empty[name] == 0 for name in empty if "new" in name)
+    assert all(ours[name] == 0 for name in ours if "new" in name)  # as all-empty
 
 
 def test_it_never_reads_future_labels(batch, params):
@@ -99,15 +104,17 @@ def test_any_window_size_works(window):
 
 
 @pytest.mark.slow
-def test_it_overfits_ten_samples(params):
+def test_it_overfits_ten_samples():
     params = block_town.params(window=(16, 16, 6), past=3, future=2, width=16)
     batch, model = block_town.batch(params, 10, bend=0.05), untrained(params).train()
     before = scores(batch, warp_fill.predict(model, batch), params)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-    for _ in range(60):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=100)
+    for _ in range(100):
         optimizer.zero_grad()
         warp_fill.loss(model, batch, warp_fill.stages(params)[0]).total.backward()
         optimizer.step()
+        schedule.step()
     after = scores(batch, warp_fill.predict(model.eval(), batch), params)
     assert after["IoU"] > max(0.95, before["IoU"])
-    assert after["IoU new"] > 0.8
+    assert after["IoU new"] > 0.9

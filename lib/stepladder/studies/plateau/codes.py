@@ -56,6 +56,7 @@ BOUNDARIES = {
     "CeilingSurface": None,
     "FloorSurface": None,
 }
+FITTINGS = {"bldg": BUILDING, "brid": BRIDGE}  # balconies, chimneys, piers: neither roof nor wall
 BRIDGE_BOUNDARIES = {ROOF: DECK, WALL: BRIDGE, BASE: BRIDGE}
 
 # Function of TrafficArea and AuxiliaryTrafficArea: carriageways and what a car may cross, then walks, then the rest.
@@ -68,8 +69,8 @@ TRAFFIC = (
 )
 TRAFFIC_DEFAULT = {"TrafficArea": ROAD, "AuxiliaryTrafficArea": MEDIAN}
 
-# Land use by the first three digits: 201, 202, 260 farmland, 203 woods, 204 water, 205 wild, 211-214 and 218-223 built or
-# idle, 215, 262 road, 216 transport premises, 217 parks, 220 golf, 222 parking, 231-263 undivided or unknown.
+# Land use by the first three digits: 201, 202, 260 farmland, 203 woods, 204 water, 205 wild, 211-214 and 218-223 built
+# or idle, 215, 262 road, 216 transport premises, 217 parks, 220 golf, 222 parking, 231-263 undivided or unknown.
 LAND_USE = (
     dict.fromkeys(("201", "202", "217", "220", "260"), FIELD)
     | dict.fromkeys(("203", "205", "211", "212", "213", "214", "216", "218", "219"), TERRAIN)

@@ -16,7 +16,7 @@ import pyproj
 GEOGRAPHIC = 6668  # JGD2011; the horizontal part of 6697, which PLATEAU files name
 FIRST_ZONE = 6669
 
-# Latitude and longitude of the origin of zones I to XIX, degrees (notification of the Geospatial Information Authority).
+# Latitude and longitude of the origins of zones I to XIX, degrees (Ministry of Land, notification 9 of 2002).
 ORIGINS = np.array(
     [
         (33, 129.5), (33, 131), (36, 132 + 1 / 6), (33, 133.5), (36, 134 + 1 / 3), (36, 136), (36, 137 + 1 / 6),

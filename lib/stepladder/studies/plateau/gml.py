@@ -4,7 +4,7 @@ Decisions:
 - A `Feature` is plain data in plane-rectangular metres: what the town's builders make and its tests look at. This file
   alone knows elements, order of children and coordinates.
 - Text is composed, not a tree: the output is byte-identical from run to run and is made piece by piece.
-- Coordinates carry 10 decimals of a degree (0.01 mm) and 3 of a metre, so that equal corners stay equal.
+- Coordinates carry 9 decimals of a degree (0.1 mm) and 3 of a metre, so that equal corners stay equal.
 - Identifiers are UUIDs derived from the name of the file and the number of the feature (RFC 9562, version 5).
 """
 
@@ -58,7 +58,7 @@ class Feature:
         attributes: rows (element, text, codelist or unit of length or "").
         geometry: properties in schema order.
         surfaces: buildings: LOD2 surface class -> rings; written as `boundedBy` and as a `lod2Solid` of references.
-        areas: roads: (function code, rings) of the LOD3 traffic areas; codes from 3000 are auxiliary, save 6000 and 7000.
+        areas: roads: (function code, rings) of the LOD3 traffic areas; codes 3000 to 5999 are auxiliary ones.
         parts: buildings: building parts.
     """
 
@@ -176,7 +176,9 @@ def _areas(feature: Feature, key: str) -> tuple[list[str], list[str]]:
     if not feature.areas:
         return [], []
     whole = tag("gml:surfaceMember", tag("gml:CompositeSurface", "".join(references)))
-    return sum(body.values(), []), [tag("tran:lod3MultiSurface", tag("gml:MultiSurface", whole))]
+    return [*body["trafficArea"], *body["auxiliaryTrafficArea"]], [
+        tag("tran:lod3MultiSurface", tag("gml:MultiSurface", whole))
+    ]
 
 
 def _surfaces(surfaces: dict[str, list[np.ndarray]], key: str) -> list[str]:
@@ -236,7 +238,7 @@ def _positions(rings: list[np.ndarray]) -> list[str]:
     points = np.concatenate(closed)
     degrees = to_degrees(points[:, :2])
     rows = np.column_stack([degrees, points[:, 2]]).tolist()
-    text = [f"{lat:.10f} {lon:.10f} {z:.3f}" if z else f"{lat:.10f} {lon:.10f} 0" for lat, lon, z in rows]
+    text = [f"{lat:.9f} {lon:.9f} {z:.3f}" if z else f"{lat:.9f} {lon:.9f} 0" for lat, lon, z in rows]
     ends = np.cumsum([len(ring) for ring in closed])
     return [" ".join(text[end - len(ring) : end]) for ring, end in zip(closed, ends, strict=True)]
 
@@ -247,6 +249,6 @@ def _envelope(rings: list[np.ndarray]) -> str:
         return ""
     points = np.concatenate(rings)
     corners = np.column_stack([to_degrees(points[:, :2]), points[:, 2]])
-    lower, upper = (" ".join(f"{value:.10f}" for value in corner) for corner in (corners.min(0), corners.max(0)))
+    lower, upper = (" ".join(f"{value:.9f}" for value in corner) for corner in (corners.min(0), corners.max(0)))
     box = tag("gml:lowerCorner", lower) + tag("gml:upperCorner", upper)
     return tag("gml:boundedBy", tag("gml:Envelope", box, srsName=SRS, srsDimension="3")) + "\n"

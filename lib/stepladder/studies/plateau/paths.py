@@ -6,11 +6,13 @@ Decisions:
 - Traffic keeps left in Japan: a quarter of the road's width to the left of the centre line.
 - Around a junction the skeleton bends into its corners; those points are left out and a smoothing spline bridges the
   gap. The same spline gives heading and curvature exactly, and curvature limits the speed.
+- Where a road is drawn over another surface, the drive takes the levels with the least sum of squared climbs: under
+  an elevated road and over a bridge alike, without a jump.
 - Routes are found in the tile's region plus its halo and then cut to the region: every pose belongs to one tile, and
   a window around it never leaves the tile's shard.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,7 @@ OFFSET_M = 3.0  # largest distance from the centre line
 ACCELERATE_MPS2 = 1.5  # comfortable speeding up and braking
 CREEP_MPS = 1.5  # no bend is taken slower than this
 END_RAD2 = 4.0  # cost of ending a route at a junction; a right-angled turn costs 2.5
+UNDER_M2 = 0.01  # cost of a frame below a deck, so that a flat bridge is driven over
 WHIM_RAD2 = 1.5  # mean of the random cost that sometimes makes a turn out of going straight on
 
 
@@ -52,13 +55,19 @@ class Paths:
         return np.concatenate([*starts, np.zeros(0)]).astype(np.int32)
 
 
-def drive(lines: CentreLines, region: Box, height: Height, conversion: PlateauConversion, seed: int) -> Paths:
+def drive(
+    lines: CentreLines,
+    region: Box,
+    levels: Sequence[Height],
+    conversion: PlateauConversion,
+    seed: int | Sequence[int],
+) -> Paths:
     """Drives that cover every branch of `lines` in both directions, cut to `region`.
 
     Args:
         lines: the road network of the region and its halo.
         region: poses outside are left out, and the path goes on as another one where it comes back.
-        height: ground height in metres at x, y.
+        levels: heights in metres at x, y of what can be driven on: the ground, then decks (NaN where there are none).
         conversion: time between frames, cruising speed, sideways acceleration, least length of a path.
         seed: of the choice of turns.
     """
@@ -71,7 +80,8 @@ def drive(lines: CentreLines, region: Box, height: Height, conversion: PlateauCo
             pieces += _inside(_frames(_keep_left(line_K2, half_K), conversion), region, conversion)
     plan_P3 = np.concatenate([*pieces, np.zeros((0, 3))])
     path_P = np.repeat(np.arange(len(pieces), dtype=np.int32), [len(piece) for piece in pieces])
-    z_P = height(plan_P3[:, 0], plan_P3[:, 1])
+    level_LP = np.array([level(plan_P3[:, 0], plan_P3[:, 1]) for level in levels])
+    z_P = np.concatenate([np.zeros(0), *(_smoothest(level_LP[:, path_P == path]) for path in range(len(pieces)))])
     return Paths(np.column_stack((plan_P3[:, :2], z_P, plan_P3[:, 2])), path_P)
 
 
@@ -183,3 +193,21 @@ def _inside(frame_F3: np.ndarray, region: Box, conversion: PlateauConversion) ->
     edges = np.flatnonzero(np.diff(np.concatenate(([False], inside, [False]))))
     runs = [frame_F3[start:stop] for start, stop in edges.reshape(-1, 2)]
     return [run for run in runs if _travelled(run[:, :2])[-1] >= conversion.least_path_m]
+
+
+def _smoothest(level_LP: np.ndarray) -> np.ndarray:
+    """Heights along a path, each one of its levels (NaN: not there), with the least sum of squared steps."""
+    if np.isnan(level_LP[1:]).all():
+        return level_LP[0]
+    cost_L = np.zeros(len(level_LP))
+    came_PL = np.zeros(level_LP.T.shape, dtype=np.int64)
+    under_LP = UNDER_M2 * (~np.isnan(level_LP[::-1])).cumsum(axis=0)[::-1]  # levels at or above each one
+    for p in range(1, level_LP.shape[1]):
+        step_LL = (level_LP[None, :, p] - level_LP[:, None, p - 1]) ** 2 + cost_L[:, None]
+        step_LL = np.where(np.isnan(step_LL), np.inf, step_LL)
+        came_PL[p] = step_LL.argmin(axis=0)
+        cost_L = step_LL.min(axis=0) + under_LP[:, p]
+    level = [int(cost_L.argmin())]
+    for came_L in came_PL[:0:-1]:
+        level.append(int(came_L[level[-1]]))
+    return level_LP[level[::-1], np.arange(level_LP.shape[1])]

@@ -54,7 +54,7 @@ class Polygons:
 def open_rings(polygons: Polygons, tally: Tally) -> tuple[Polygons, np.ndarray]:
     """Drop the corner that closes each ring, then rings of fewer than three corners; also which polygons are left (P).
 
-    A ring that was not closed is used as it is and counted; so are polygons and holes dropped.
+    A ring that was not closed is used as it is and counted; so are the polygons and holes that are dropped.
     """
     corners_R, first_R = polygons.corners_R, _starts(polygons.corners_R)
     last_R = first_R + corners_R - 1
@@ -105,7 +105,12 @@ def triangulate(polygons: Polygons, tally: Tally) -> tuple[np.ndarray, np.ndarra
 
 
 def _count_misfits(
-    polygons: Polygons, normal_R3: np.ndarray, polygon_T: np.ndarray, area_T: np.ndarray, used_P: np.ndarray, tally: Tally
+    polygons: Polygons,
+    normal_R3: np.ndarray,
+    polygon_T: np.ndarray,
+    area_T: np.ndarray,
+    used_P: np.ndarray,
+    tally: Tally,
 ) -> None:
     """Count polygons whose triangles do not cover them: cut to nothing, bent out of plane or crossing themselves."""
     signed_R = 0.5 * np.linalg.norm(normal_R3, axis=1)

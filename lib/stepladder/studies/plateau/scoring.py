@@ -1,10 +1,10 @@
 """How forecasts of a static city are scored, and the baselines they stand beside.
 
 Decisions:
-- IoU asks "occupied or not", mIoU asks "which class". A class without ground truth is left out; the OccWorld reference
-  scores it 1, which puts an untrained model above 50 % on a city where most of the 17 classes never occur.
-- Everything is also scored on *newly revealed* voxels only: those outside every past window, given the true poses. There
-  the warp of the past knows nothing, so there a learned model shows what it is worth.
+- IoU asks "occupied or not", mIoU asks "which class". A class without ground truth is left out; the OccWorld
+  reference scores it 1, which puts an untrained model above 50 % on a city where most of the 17 classes never occur.
+- Everything is also scored on *newly revealed* voxels only: those outside every past window, given the true poses.
+  The warp of the past knows nothing there, so there a learned model shows what it is worth.
 - Numerators and denominators are summed over all clips before they are divided (as in the reference), and one
   `bincount` over (clip, horizon, revealed, truth, guess) yields every figure.
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from stepladder.studies.plateau.classes import EMPTY, OCC3D
-from stepladder.studies.plateau.motion import carry_on, seen, warp
+from stepladder.studies.plateau.motion import carry_on, fuse, seen, warp
 from stepladder.studies.plateau.params import PlateauParams
 from stepladder.study import Baseline, Batch, Prediction, Record
 
@@ -45,6 +45,7 @@ def baselines(params: PlateauParams) -> dict[str, Baseline]:
     all_empty: nothing anywhere. copy_last: the present window, as if the ego stood still.
     ego_warp_constant_velocity: the present window seen from the pose reached by repeating the last step.
     ego_warp: the present window seen from the true future pose.
+    fused_warp: all past windows seen from the true future pose; what an untrained warp_fill answers.
     """
     past, future, voxel_m = params.model.past, params.model.future, params.conversion.voxel_m
 
@@ -60,7 +61,13 @@ def baselines(params: PlateauParams) -> dict[str, Baseline]:
     def ego_warp(batch: Batch) -> Prediction:
         return _warped(batch, batch["pose_T4"][:, past : past + future], past, voxel_m)
 
-    methods = (all_empty, copy_last, ego_warp_constant_velocity, ego_warp)
+    def fused_warp(batch: Batch) -> Prediction:
+        occ_BTXYZ, pose_BT4 = batch["occ_TXYZ"][:, :past], batch["pose_T4"]
+        to_BF4 = pose_BT4[:, past : past + future]
+        frames = [fuse(occ_BTXYZ, pose_BT4[:, :past], to_B4, voxel_m)[0] for to_B4 in to_BF4.unbind(1)]
+        return {"occ_BFXYZ": torch.stack(frames, dim=1)}
+
+    methods = (all_empty, copy_last, ego_warp_constant_velocity, ego_warp, fused_warp)
     return {method.__name__: method for method in methods}
 
 
@@ -126,12 +133,12 @@ def protocol(params: PlateauParams) -> dict[str, str]:
     return {
         "space": f"labelled voxels of {conversion.voxel_m:g} m in the ego's window of {size} m, Occ3D classes",
         "split": f"by {split}, windows at least {params.splits.buffer:g} m apart",
-        "horizons": f"{', '.join(horizons(params))} ahead, from {model.past} past frames {conversion.frame_s:g} s apart",
-        "IoU": "occupied or empty; intersection and union summed over clips, then divided; 'IoU' is the mean of horizons",
+        "horizons": f"{', '.join(horizons(params))} ahead; {model.past} past frames, {conversion.frame_s:g} s apart",
+        "IoU": "occupied or empty; intersection and union summed over clips, then divided; 'IoU': mean of horizons",
         "mIoU": "mean over classes of IoU per class; 'mIoU' is the mean over all pairs of class and horizon",
         "absent classes": "left out where the scored voxels hold no ground truth of the class, never scored 1",
         "newly revealed": "only voxels outside every past window, given the true poses",
-        "poses": "all methods know the past poses; ego_warp and warp_fill are given the true future poses; "
+        "poses": "all methods know the past poses; ego_warp, fused_warp and warp_fill are given the true future poses; "
         "ego_warp_constant_velocity repeats the last step; occworld forecasts its own motion and is given the route "
         "command (left, right, straight) of the present frame; all_empty and copy_last use none",
     }

@@ -2,7 +2,7 @@
 
 A solid is a list of rings (N, 3), one per planar face, without the repeated last point, counter-clockwise seen from
 outside. Faces take their corners from one table, so neighbours agree to the last bit: every edge lies in exactly two
-faces, in opposite directions, and stays so after any rounding of coordinates. Outlines are counter-clockwise from above.
+faces, in opposite directions, and stays so after any rounding. Outlines are counter-clockwise seen from above.
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Surfaces: what every raw-file reader returns, labelled triangles in metres and a table of the features they belong to.
+"""Surfaces: what every reader of raw files returns, labelled triangles and a table of the features they belong to.
 
 Decisions:
 - Triangles are a flat float64 array sorted by feature, so a tile with 3,000 buildings is three numpy arrays.
@@ -35,7 +35,7 @@ class Surfaces:
         feature_N: int32 row of `features`, ascending.
         features: one row per feature: `id, theme, kind, lod` (-1 unknown), `flat` (all heights are 0: must be draped)
             and the bounding box `x_min, y_min, z_min, x_max, y_max, z_max` in metres.
-        zone: EPSG code of the plane-rectangular zone (6669 to 6687); 0 where there is no triangle to place.
+        zone: EPSG code of the plane-rectangular zone (6669 to 6687); 0 where an empty file leaves it open.
         issues: everything skipped or repaired.
     """
 
@@ -68,11 +68,10 @@ class Surfaces:
         table = dict(zip((*TEXTS, "lod"), zip(*kept, strict=True) if kept else [()] * 4, strict=True))
         lower_F3, upper_F3 = np.empty((0, 3)), np.empty((0, 3))
         if len(kept):
-            lower_F3 = np.minimum.reduceat(triangles_N33.min(axis=1), first_F)
-            upper_F3 = np.maximum.reduceat(triangles_N33.max(axis=1), first_F)
+            corner_V3, first_V = triangles_N33.reshape(-1, 3), 3 * first_F
+            lower_F3, upper_F3 = np.minimum.reduceat(corner_V3, first_V), np.maximum.reduceat(corner_V3, first_V)
         table["flat"] = (lower_F3[:, 2] == 0) & (upper_F3[:, 2] == 0)
         table.update(zip(BOUNDS, np.hstack([lower_F3, upper_F3]).T, strict=True))
-        zone = zone if len(kept) else 0
         return cls(triangles_N33, label_N.astype(np.uint8), feature_N, _frame(table), zone, tally.issues())
 
     def select(self, keep_F: np.ndarray) -> "Surfaces":
@@ -116,7 +115,9 @@ class Surfaces:
                 arrays = (stored["triangles_N33"], stored["label_N"], stored["feature_N"])
                 return cls(*arrays, features, int(stored["zone"]), issues)
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise RawFileError(f"{path}: not a file of cached surfaces ({error}); delete it and convert again") from error
+            raise RawFileError(
+                f"{path}: not a file of cached surfaces ({error}); delete it and convert again"
+            ) from error
 
 
 def concatenate(parts: Sequence[Surfaces]) -> Surfaces:
@@ -150,5 +151,5 @@ def _frame(columns: dict[str, Sequence]) -> pd.DataFrame:
     """The table of features with fixed column types, whether made or loaded."""
     frame = pd.DataFrame({name: columns[name] for name in COLUMNS})
     return frame.astype(
-        {name: object for name in TEXTS} | {"lod": np.int8, "flat": bool} | {name: np.float64 for name in BOUNDS}
+        dict.fromkeys(TEXTS, object) | {"lod": np.int8, "flat": bool} | dict.fromkeys(BOUNDS, np.float64)
     )

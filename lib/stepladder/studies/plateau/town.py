@@ -11,6 +11,7 @@ Decisions:
   stand on main roads, poles on lanes, trees on the boulevard and by the river.
 """
 
+import itertools
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,18 +20,19 @@ from pathlib import Path
 import numpy as np
 
 from stepladder import files
-from stepladder.study import Source, StudyError
 from stepladder.studies.plateau import gml
 from stepladder.studies.plateau.geo import mesh_bounds, mesh_code
 from stepladder.studies.plateau.gml import Feature
 from stepladder.studies.plateau.town_plan import Plan
 from stepladder.studies.plateau.town_site import Site
+from stepladder.study import Source, StudyError
 
 MUNICIPALITIES = (("99201", "kawabe", "543916"), ("99202", "hinode", "543947"))  # code, name, second mesh
+ARCHIVE_DATE = (2024, 3, 22, 0, 0, 0)
 MOST_TILES = 32  # two columns of eight pairs in each second mesh
 WIDE = ("dem", "luse", "wtr")  # themes delivered by second mesh (10 km) instead of third (1 km)
 CODES = {
-    "Common_localPublicAuthorities": {code: name for code, name, _ in MUNICIPALITIES},
+    "Common_localPublicAuthorities": {"99": "架空県", "99201": "架空県河辺市", "99202": "架空県日の出市"},
     "TrafficArea_function": {"1000": "車道部", "1010": "車線", "1020": "車道交差部", "2000": "歩道部"},
     "AuxiliaryTrafficArea_function": {"5010": "植樹帯"},
     "CityFurniture_function": {"2000": "柵・壁", "4200": "照明施設", "4840": "柱（電柱）"},
@@ -58,8 +60,8 @@ def synthesize(folder: Path, tiles: int, seed: int) -> list[Source]:
         root = f"{code}_{name}_city_2024_citygml_1_op"
         members = {f"{root}/codelists/{list_}.xml": [gml.dictionary(CODES[list_])] for list_ in sorted(CODES)}
         share = (tiles + 1 - number) // 2
-        features = [build(town, (seed, number, row)) for row, town in enumerate(towns(second, share))]
-        for path, contents in sorted(deliver(sum(features, []), second).items()):
+        built = (build(town, (seed, number, row)) for row, town in enumerate(towns(second, share)))
+        for path, contents in sorted(deliver(itertools.chain.from_iterable(built), second).items()):
             members[f"{root}/udx/{path}"] = gml.document(contents, f"{seed}/{code}/{path}", code)
         archive = Path(folder).resolve() / f"{root}.zip"
         write_zip(archive, members)
@@ -107,7 +109,7 @@ def write_zip(path: Path, members: dict[str, Iterable[str]]) -> None:
     """A deflated zip of texts, given in pieces, with fixed timestamps, so that equal texts make equal bytes."""
     with files.atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, pieces in members.items():
-            entry = zipfile.ZipInfo(name, date_time=(2024, 3, 22, 0, 0, 0))
+            entry = zipfile.ZipInfo(name, date_time=ARCHIVE_DATE)
             entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
             with archive.open(entry, "w") as member:
                 for piece in pieces:

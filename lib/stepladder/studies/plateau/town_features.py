@@ -49,8 +49,8 @@ def building(
 
 def in_parts(*parts: Feature) -> Feature:
     """One building whose geometry lies in its parts."""
-    whole = parts[0]
-    return replace(whole, geometry=(), surfaces={}, parts=tuple(replace(part, kind="BuildingPart") for part in parts))
+    named = tuple(replace(part, kind="BuildingPart", attributes=part.attributes[1:]) for part in parts)  # no class
+    return replace(parts[0], geometry=(), surfaces={}, parts=named)
 
 
 def road(plan: Plan, street: Street, lod: int) -> Feature:
@@ -102,7 +102,9 @@ def bridge(plan: Plan, street: Street) -> Feature:
         outline = np.concatenate([ends + inner * left, (ends + outer * left)[::-1]])
         faces = solids.prism(outline, 0.0, 1.0)
         deck = np.array([z[0], z[1], z[1], z[0]])
-        table = {(*xy, level): d + h for xy, d in zip(outline, deck, strict=True) for level, h in ((0.0, low), (1.0, high))}
+        table = {
+            (*xy, level): d + h for xy, d in zip(outline, deck, strict=True) for level, h in ((0.0, low), (1.0, high))
+        }
         return [solids.at(face[:, :2], np.array([table[tuple(p)] for p in face])) for face in faces]
 
     rings = slab(-half, half, -0.9, -0.02) + slab(half - 0.3, half, -0.02, 1.0) + slab(-half, 0.3 - half, -0.02, 1.0)
@@ -110,7 +112,9 @@ def bridge(plan: Plan, street: Street) -> Feature:
         foot = ends[0] + share * (ends[1] - ends[0])
         pier = solids.rectangle(foot, left, street.width - 1, 1.2)
         rings += solids.prism(pier, plan.plain_z - 4.5, z.mean() - 0.9)
-    return Feature("brid", "Bridge", tuple(ends.mean(axis=0)), geometry=(Geometry("lod2MultiSurface", "MultiSurface", rings),))
+    return Feature(
+        "brid", "Bridge", tuple(ends.mean(axis=0)), geometry=(Geometry("lod2MultiSurface", "MultiSurface", rings),)
+    )
 
 
 def tree(spot_2: np.ndarray, base: float, height: float, crown: float, lod: int) -> Feature:
@@ -121,8 +125,12 @@ def tree(spot_2: np.ndarray, base: float, height: float, crown: float, lod: int)
     if lod == 2:
         waist = solids.at(solids.rectangle(spot_2, np.array([0.8, 0.6]), crown * 0.8, crown * 0.8), base + 0.6 * height)
         top, bottom = np.array([*spot_2, base + height]), np.array([*spot_2, base + 0.28 * height])
-        faces = [np.array(f) for i in range(4) for f in ((waist[i], waist[i - 3], top), (waist[i - 3], waist[i], bottom))]
-        geometry.append(Geometry("lod2Geometry", "MultiSurface", solids.prism(trunk, base, base + 0.4 * height)[2:] + faces))
+        faces = [
+            np.array(f) for i in range(4) for f in ((waist[i], waist[i - 3], top), (waist[i - 3], waist[i], bottom))
+        ]
+        geometry.append(
+            Geometry("lod2Geometry", "MultiSurface", solids.prism(trunk, base, base + 0.4 * height)[2:] + faces)
+        )
     return Feature(
         "veg", "SolitaryVegetationObject", tuple(spot_2),
         (("veg:class", "1", "SolitaryVegetationObject_class"), ("veg:height", f"{height:.1f}", "m")), tuple(geometry),
@@ -159,7 +167,9 @@ def fence(line_N2: np.ndarray, z_N: np.ndarray, height: float = 1.1) -> Feature:
 def ground_use(outline_N2: np.ndarray, use: str) -> Feature:
     """A patch of land use, flat at z = 0."""
     patch = Geometry("lod1MultiSurface", "MultiSurface", [solids.at(outline_N2, 0.0)])
-    return Feature("luse", "LandUse", tuple(outline_N2.mean(axis=0)), (("luse:class", use, "Common_landUseType"),), (patch,))
+    return Feature(
+        "luse", "LandUse", tuple(outline_N2.mean(axis=0)), (("luse:class", use, "Common_landUseType"),), (patch,)
+    )
 
 
 def river(plan: Plan, bank_N2: np.ndarray, far_N2: np.ndarray) -> Feature:
@@ -167,7 +177,9 @@ def river(plan: Plan, bank_N2: np.ndarray, far_N2: np.ndarray) -> Feature:
     a, b = (solids.at(edge, plan.water((bank_N2 + far_N2) / 2)) for edge in (bank_N2, far_N2))
     faces = [half for i in range(len(a) - 1) for half in solids.triangles(np.array([b[i], b[i + 1], a[i + 1], a[i]]))]
     surface = Geometry("lod1MultiSurface", "MultiComposite", faces)
-    return Feature("wtr", "WaterBody", tuple(a[:, :2].mean(axis=0)), (("wtr:class", "1030", "WaterBody_class"),), (surface,))
+    return Feature(
+        "wtr", "WaterBody", tuple(a[:, :2].mean(axis=0)), (("wtr:class", "1030", "WaterBody_class"),), (surface,)
+    )
 
 
 def terrain(plan: Plan, rings: Rings) -> Feature:

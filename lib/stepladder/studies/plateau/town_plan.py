@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.interpolate import interp1d
 
 from stepladder.studies.plateau import solids
 
@@ -23,6 +22,7 @@ SOUTH_M = -49.0  # the country road on the south bank
 BANK_W = np.array([-40.5, -35.5, -13.5, -8.5])  # breaklines of the river's bed, south to north
 BANK_Z = np.array([0.0, -3.2, -3.2, 0.0])  # ground on them, relative to the plain
 WATER_Z = -2.4
+WATER_W = (-37.4, -11.6)  # a little into the banks, so that no gap shows
 ROWS = 6
 
 FOOTWAY, PLANTING, LANE, CARRIAGEWAY, CROSSING = 2000, 5010, 1010, 1000, 1020
@@ -81,7 +81,9 @@ class Plan:
         self.columns = max(3, round(half_width / 38) // 2 * 2 + 1)
         self.phase = rng.uniform(0, 2 * np.pi, 3)
         self.plain_z = rng.uniform(15, 40)
-        self.s = np.linspace(-1, 1, self.columns + 1) + np.pad(rng.uniform(-0.2, 0.2, self.columns - 1), 1) / self.columns
+        self.s = (
+            np.linspace(-1, 1, self.columns + 1) + np.pad(rng.uniform(-0.2, 0.2, self.columns - 1), 1) / self.columns
+        )
         self.t = np.linspace(0, 1, ROWS + 1) + np.pad(rng.uniform(-0.12, 0.12, ROWS - 1), 1) / ROWS
         self.boulevard = int(rng.choice([self.columns // 2 - 1, self.columns // 2 + 2]))
         self.blocks = self._blocks(rng)
@@ -117,8 +119,12 @@ class Plan:
         u, w = np.moveaxis(self.from_map(xy_N2), -1, 0)
         rise = np.clip((w - 20) / 150, 0, 1)
         rise = rise**2 * (3 - 2 * rise)
-        hills = 5.5 + 2.2 * np.sin(2 * np.pi * u / 430 + self.phase[1]) + 1.5 * np.sin(2 * np.pi * (u + w) / 300 + self.phase[2])
-        return self.plain(u) + rise * hills + interp1d(BANK_W, BANK_Z, bounds_error=False, fill_value=0.0)(w)
+        hills = (
+            5.5
+            + 2.2 * np.sin(2 * np.pi * u / 430 + self.phase[1])
+            + 1.5 * np.sin(2 * np.pi * (u + w) / 300 + self.phase[2])
+        )
+        return self.plain(u) + rise * hills + np.interp(w, BANK_W, BANK_Z)
 
     def plain(self, u: np.ndarray) -> np.ndarray:
         """Height of the river's plain `u` metres along it: 3 m of fall per kilometre."""
@@ -190,11 +196,13 @@ class Plan:
     # Blocks
 
     def _blocks(self, rng: np.random.Generator) -> list[Block]:
-        """Divide the grid: a school and flats on two cells each, single cells for parks and the like, houses elsewhere."""
+        """Divide the grid: two cells each for a school and flats, one for a park and the like, houses elsewhere."""
         free = {(i, j) for i in range(self.columns) for j in range(ROWS)}
         blocks = []
         for use, cells in (("school", 2), ("flats", 2), ("shop", 1), ("park", 1), ("shrine", 1), ("paddy", 1)):
-            fits = [(i, j) for i, j in sorted(free) if self._suits(use, i, j) and {(i + k, j) for k in range(cells)} <= free]
+            fits = [
+                (i, j) for i, j in sorted(free) if self._suits(use, i, j) and {(i + k, j) for k in range(cells)} <= free
+            ]
             fits = [(i, j) for i, j in fits if cells == 1 or i + 1 != self.boulevard]
             i, j = fits[rng.integers(len(fits))]
             free -= {(i + k, j) for k in range(cells)}
@@ -204,9 +212,11 @@ class Plan:
     def _suits(self, use: str, i: int, j: int) -> bool:
         if use == "shop":
             return i in (self.boulevard - 1, self.boulevard)
-        if use in ("park", "shrine"):
-            return 1 <= j < ROWS - 1
-        return i in (0, self.columns - 1) if use == "paddy" else True
+        if use == "paddy":
+            return i in (0, self.columns - 1)
+        return (
+            1 <= i < self.columns - (2 if use in ("school", "flats") else 1) and j < ROWS - 1
+        )  # cells shrink outwards
 
     def outline(self, block: Block, inset: float = 0.3) -> np.ndarray:
         """The block's ground between its streets (N, 2), counter-clockwise, `inset` metres inside their edges."""

@@ -1,4 +1,4 @@
-"""Filling the plan of a town: what stands where. A raster of taken ground keeps things from standing in each other.
+"""Filling the plan of a town: what stands where.
 
 Order matters: streets and river take their ground first, then the blocks with a special use, then houses along every
 street, then hedges and trees in what is left. The random generator is drawn from in that order.
@@ -12,45 +12,16 @@ from scipy.spatial import cKDTree
 from stepladder.studies.plateau import solids
 from stepladder.studies.plateau import town_features as make
 from stepladder.studies.plateau.gml import Feature
-from stepladder.studies.plateau.town_plan import BANK_W, HEIGHT_M, ROWS, SOUTH_M, Block, Plan, Street
+from stepladder.studies.plateau.town_ground import Ground
+from stepladder.studies.plateau.town_plan import BANK_W, HEIGHT_M, ROWS, SOUTH_M, WATER_W, Block, Plan, Street
 
 LAND = {
     "houses": make.DWELLINGS, "flats": make.DWELLINGS, "school": make.PUBLIC, "shop": make.COMMERCE,
     "park": make.PARK, "shrine": make.PUBLIC, "paddy": make.PADDY,
 }  # fmt: skip
-CELL_M = 0.5  # of the raster of taken ground
 GRID_M = 10.0  # of the terrain's TIN
 AROUND_M = 75.0  # how far the TIN reaches beyond the streets
 ROOFS = (("gabled", 0.45), ("hipped", 0.3), ("flat", 0.15), ("shed", 0.1))
-
-
-class Ground:
-    """Which cells of the ground are taken."""
-
-    def __init__(self, points_N2: np.ndarray, margin: float):
-        self.low = points_N2.min(axis=0) - margin
-        self.taken_XY = np.zeros(np.ceil((points_N2.max(axis=0) + margin - self.low) / CELL_M).astype(int), bool)
-
-    def take(self, convex_N2: np.ndarray, margin: float = 0.0, force: bool = False) -> bool:
-        """Take a convex polygon (counter-clockwise) if it and `margin` metres around it are free, or by force."""
-        window, distance_XY = self._outside(convex_N2, margin + CELL_M)
-        if not force and self.taken_XY[window][distance_XY < margin].any():
-            return False
-        self.taken_XY[window] |= distance_XY < CELL_M / 2
-        return True
-
-    def _outside(self, convex_N2: np.ndarray, margin: float) -> tuple[tuple[slice, slice], np.ndarray]:
-        """Cells near a polygon, and how far their centres lie outside of it."""
-        first = np.maximum(((convex_N2.min(axis=0) - margin - self.low) / CELL_M).astype(int), 0)
-        last = ((convex_N2.max(axis=0) + margin - self.low) / CELL_M).astype(int) + 1
-        window = slice(first[0], last[0]), slice(first[1], last[1])
-        shape = self.taken_XY[window].shape
-        x, y = (self.low[a] + (first[a] + np.arange(shape[a]) + 0.5) * CELL_M for a in (0, 1))
-        distance_XY = np.full(shape, -np.inf)
-        for a, b in zip(convex_N2, np.roll(convex_N2, -1, axis=0), strict=True):
-            outward = np.array([b[1] - a[1], a[0] - b[0]]) / np.linalg.norm(b - a)
-            distance_XY = np.maximum(distance_XY, (outward[0] * (x - a[0]))[:, None] + outward[1] * (y - a[1]))
-        return window, distance_XY
 
 
 class Site:
@@ -83,6 +54,7 @@ class Site:
     # Streets and river
 
     def streets(self) -> None:
+        """Roads, crossings and the bridge; LOD3 for main roads where the tile is of the better quality."""
         plan = self.plan
         for street in plan.streets:
             left, right = street.strip(street.width / 2 + 0.3, -street.width / 2 - 0.3)
@@ -99,18 +71,20 @@ class Site:
             self.made.append(make.crossing(plan, outline, lod))
 
     def river(self) -> None:
-        plan, step = self.plan, 20.0
-        u = np.arange(-plan.half_width - 70, plan.half_width + 70 + step, step)
-        near, far = (plan.to_map(np.column_stack([u, np.full_like(u, w)])) for w in (-11.6, -37.4))
-        self.made.append(make.river(plan, near, far))
-        top, south = (plan.to_map(np.column_stack([u, np.full_like(u, w)])) for w in (BANK_W[3], BANK_W[0]))
+        """The water, the ground it takes, and a fence along the near bank, open at the bridge."""
+        plan = self.plan
+        u = np.arange(-plan.half_width - 70, plan.half_width + 90, 20.0)
+        far, south, near, north, rail = (
+            plan.to_map(np.stack(np.broadcast_arrays(u, w), axis=-1))
+            for w in (BANK_W[0], WATER_W[0], WATER_W[1], BANK_W[3], BANK_W[3] + 0.4)
+        )
+        self.made.append(make.river(plan, near, south))
         for i in range(len(u) - 1):
-            self.ground.take(np.array([south[i], south[i + 1], top[i + 1], top[i]]), force=True)
-        line = plan.to_map(np.column_stack([u, np.full_like(u, BANK_W[3] + 0.4)]))
-        gap = np.linalg.norm(line - plan.bridge, axis=1) < 26
+            self.ground.take(np.array([far[i], far[i + 1], north[i + 1], north[i]]), force=True)
+        gap = np.linalg.norm(rail - plan.bridge, axis=1) < 26
         for piece in np.split(np.arange(len(u)), np.flatnonzero(np.diff(gap)) + 1):
             if len(piece) > 1 and not gap[piece[0]]:
-                self.made.append(make.fence(line[piece], plan.height(line[piece])))
+                self.made.append(make.fence(rail[piece], plan.height(rail[piece])))
 
     # Blocks with a special use
 
@@ -124,16 +98,14 @@ class Site:
     def raise_building(
         self, outline: np.ndarray, eaves: float, ridge: float, roof: solids.Roof, usage: str, storeys: int, lod: int = 2
     ) -> Feature:
+        """A building on the lowest ground below its outline."""
         base = round(float(self.plan.height(outline).min()), 2)
         return make.building(outline, base, eaves, ridge, roof, usage, storeys, lod)
-
-    def reserve(self, block: Block) -> None:
-        self.ground.take(self.plan.outline(block)[[0, 5, 10, 15]], force=True)
 
     def school(self, block: Block) -> None:
         """Three storeys along the northern side, a gymnasium, a yard with a fence."""
         self.made.append(self.raise_building(self.slab(block, 0.4, 0.74, 58, 11), 11.4, 11.4, "flat", make.SCHOOL, 3))
-        self.made.append(self.raise_building(self.slab(block, 0.87, 0.5, 17, 24), 8.0, 10.5, "gabled", make.SCHOOL, 1))
+        self.made.append(self.raise_building(self.slab(block, 0.87, 0.5, 16, 21), 8.0, 10.5, "gabled", make.SCHOOL, 1))
         outline = self.plan.outline(block, 1.0)
         line = np.concatenate([outline, outline[:1]])
         self.made.append(make.fence(line, self.plan.height(line), 1.5))
@@ -159,7 +131,7 @@ class Site:
         """A grove in a corner and trees around a lawn."""
         self.shrubs(self.slab(block, 0.2, 0.75, 16, 9), 6.0)
         for a, b in [(0.1 + 0.1 * k, 0.08) for k in range(9)] + [(0.92, 0.15 + 0.19 * k) for k in range(5)]:
-            self.plant(self.slab(block, a, b, 1, 1).mean(axis=0), self.rng.uniform(6, 9), 4.6, 2)
+            self.plant(self.slab(block, a, b, 1, 1).mean(axis=0), self.rng.uniform(6, 9), 4.6, 1)
         self.reserve(block)
 
     def shrine(self, block: Block) -> None:
@@ -173,23 +145,34 @@ class Site:
         """Nothing but the field."""
         self.reserve(block)
 
+    def reserve(self, block: Block) -> None:
+        """Keep houses out of a block."""
+        self.ground.take(self.plan.outline(block)[[0, 5, 10, 15]], force=True)
+
     def plant(self, spot: np.ndarray, height: float, crown: float, lod: int) -> None:
+        """A tree."""
         base = round(float(self.plan.height(spot[None])[0]), 2)
         self.made.append(make.tree(spot, base, float(height), crown, lod))
 
     def shrubs(self, outline: np.ndarray, height: float) -> None:
+        """A hedge, shrubbery or grove."""
         self.made.append(make.grove(outline, round(float(self.plan.height(outline).min()), 2), height))
 
     # Along the streets
 
     def houses(self, street: Street) -> None:
-        """Lots on both sides: a house at a small set-back, now and then a shop, a hedge or a tree behind."""
+        """Lots on both sides: houses, some shops on main roads; fewer outside the ring road and in the country."""
         country = max(node[1] for node in street.nodes) < 0
         for side in (1, -1):
             share = 0.22 if country else 0.5 if side == self.outer(street) else 0.95
             for along, spot, lot in self.lots(street, 11.0, 14.5):
                 if self.rng.random() < share:
-                    self.house(spot, along, side, street, lot)
+                    front = side * np.array([-along[1], along[0]])
+                    edge = spot + front * street.width / 2
+                    if street.rank != "lane" and self.rng.random() < 0.35:
+                        self.town_house(edge, along, front, lot)
+                    else:
+                        self.house(edge, along, front, lot)
 
     def lots(self, street: Street, least: float, most: float) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
         """(direction, point on the centre line, width) of successive lots along a street."""
@@ -203,41 +186,55 @@ class Site:
             yield direction, street.line_N2[k] + (middle - along[k]) * direction, lot
             start, lot = start + lot, self.rng.uniform(least, most)
 
-    def house(self, spot: np.ndarray, along: np.ndarray, side: int, street: Street, lot: float) -> None:
-        rng, front = self.rng, side * np.array([-along[1], along[0]])
-        shop = street.rank != "lane" and rng.random() < 0.35
-        width = min(lot - 1.6, rng.uniform(9.5, 13)) if shop else min(lot - rng.uniform(2.2, 3.5), 11.0)
-        depth = rng.uniform(9, 12) if shop else rng.uniform(7.0, 9.5)
-        setback = rng.uniform(0.9, 1.4) if shop else rng.uniform(1.4, 3.2)
-        kind, storeys = str(rng.choice([r for r, _ in ROOFS], p=[p for _, p in ROOFS])), int(rng.integers(2, 5))
-        eaves, slope, dice = rng.uniform(5.4, 6.2), rng.uniform(0.4, 0.52), rng.random(4)
-        centre = spot + front * (street.width / 2 + setback + depth / 2)
-        outline = solids.rectangle(centre, along if width >= depth else front, max(width, depth), min(width, depth))
-        if not self.ground.take(outline, margin=1.0):
-            return
-        lod = 2 if dice[0] < (0.55 if self.fine(centre) else 0.4) else 1
-        if shop:
+    def town_house(self, edge: np.ndarray, along: np.ndarray, front: np.ndarray, lot: float) -> None:
+        """Two to four storeys of shops and flats close to a main road, if there is room.
+
+        `edge` is the middle of the lot's border with the street, `front` points from there into the lot.
+        """
+        width, depth = min(lot - 1.6, self.rng.uniform(9.5, 13)), self.rng.uniform(9, 12)
+        storeys = int(self.rng.integers(2, 5))
+        centre = edge + front * (self.rng.uniform(0.9, 1.4) + depth / 2)
+        outline = solids.rectangle(centre, along, width, depth)
+        lod = self.lod(centre)
+        if self.ground.take(outline, margin=1.0):
             tall = 3.3 * storeys + 0.6
             self.made.append(self.raise_building(outline, tall, tall, "flat", make.SHOP, storeys, lod))
+
+    def house(self, edge: np.ndarray, along: np.ndarray, front: np.ndarray, lot: float) -> None:
+        """A detached house of two storeys, if there is room; now and then with a garage, a hedge, a tree behind."""
+        rng = self.rng
+        width, depth = min(lot - rng.uniform(2.2, 3.5), 11.0), rng.uniform(7.0, 9.5)
+        (eaves, slope), (garage, hedge, tree) = rng.uniform((5.4, 0.4), (6.2, 0.52)), rng.random(3) < 0.2
+        roof = str(rng.choice([name for name, _ in ROOFS], p=[share for _, share in ROOFS]))
+        centre = edge + front * (rng.uniform(1.4, 3.2) + depth / 2)
+        short, long = sorted((width, depth))
+        outline = solids.rectangle(centre, along if width == long else front, long, short)
+        lod = self.lod(centre)
+        if not self.ground.take(outline, margin=1.0):
             return
-        short = min(width, depth)
-        ridge = eaves + {"flat": 0.0, "shed": 0.25 * short}.get(kind, slope * short / 2)
-        main = self.raise_building(outline, eaves, ridge, kind, make.HOUSE, 2, lod)
-        garage = solids.rectangle(centre + along * (width / 2 + 1.4) - front * (depth / 2 - 2.6), along, 2.8, 5.2)
-        if lod == 2 and dice[1] < 0.2 and self.ground.take(garage, margin=-0.3):
-            main = make.in_parts(main, self.raise_building(garage, 2.5, 2.5, "flat", make.HOUSE, 1))
-        self.made.append(main)
-        if dice[2] < 0.2:
-            self.hedge(spot + front * (street.width / 2 + 0.75) + along * 0.2 * lot, along, 0.5 * lot)
-        if dice[3] < 0.2:
+        rise = {"flat": 0.0, "shed": 0.25 * short}.get(roof, slope * short / 2)
+        home = self.raise_building(outline, eaves, eaves + rise, roof, make.HOUSE, 2, lod)
+        beside = solids.rectangle(centre + along * (width / 2 + 1.4) - front * (depth / 2 - 2.6), along, 2.8, 5.2)
+        if garage and lod == 2 and self.ground.take(beside, margin=-0.3):
+            home = make.in_parts(home, self.raise_building(beside, 2.5, 2.5, "flat", make.HOUSE, 1))
+        self.made.append(home)
+        if hedge:
+            self.hedge(edge + front * 0.75 + along * 0.2 * lot, along, 0.5 * lot)
+        if tree:
             self.garden_tree(centre + front * (depth / 2 + 2.2))
 
+    def lod(self, spot: np.ndarray) -> int:
+        """Level of detail of a building there: LOD2 is more frequent in a tile of the better quality."""
+        return 2 if self.rng.random() < (0.5 if self.fine(spot) else 0.4) else 1
+
     def hedge(self, spot: np.ndarray, along: np.ndarray, length: float) -> None:
+        """A hedge along the street, if there is room."""
         outline = solids.rectangle(spot, along, length, 0.5)
         if self.ground.take(outline, margin=-0.1):
             self.shrubs(outline, 1.3)
 
     def garden_tree(self, spot: np.ndarray) -> None:
+        """A tree, if there is room."""
         if self.ground.take(solids.rectangle(spot, np.array([1.0, 0.0]), 2.6, 2.6), margin=0.0):
             self.plant(spot, self.rng.uniform(4, 6), 3.2, 1)
 
@@ -250,7 +247,8 @@ class Site:
                     left = np.array([-along[1], along[0]])
                     for offset in (-street.width / 2 - 1.2,) if river_side else (-3.95, 3.95):
                         place = spot + offset * left
-                        self.plant(place, self.rng.uniform(5.5, 7.5), 4.0, 1 if river_side or not self.fine(place) else 2)
+                        lod = 2 if self.fine(place) and not river_side else 1
+                        self.plant(place, self.rng.uniform(5.5, 7.5), 4.0, lod)
 
     def roadside(self) -> None:
         """Utility poles along lanes, lights along main roads."""
@@ -266,10 +264,10 @@ class Site:
 
     def outer(self, street: Street) -> int:
         """The side of a ring road that looks out of the town: 1 left, -1 right, 0 for any other street."""
-        (i, j), (k, l) = street.nodes
-        if i == k in (0, self.plan.columns):
+        (i, j), (i_end, j_end) = street.nodes
+        if i == i_end in (0, self.plan.columns):
             return 1 if i == 0 else -1
-        return int(j == l == ROWS)
+        return int(j == j_end == ROWS)
 
     def surroundings(self) -> None:
         """Fields outside the ring road, paddies on the south bank, and the terrain under all of it."""
@@ -277,17 +275,19 @@ class Site:
             out = self.outer(street)
             if out:
                 near, far = street.strip(out * (street.width / 2 + 0.5), out * 30.0)
-                self.made.append(make.ground_use(np.concatenate([near, far[::-1]])[::-out], make.FIELD))
+                self.made.append(make.ground_use(np.concatenate([near, far[::-1]])[::out], make.FIELD))
             elif max(node[1] for node in street.nodes) < 0:
                 far, near = street.strip(-45.0, -street.width / 2 - 1.5)
                 self.made.append(make.ground_use(np.concatenate([far, near[::-1]]), make.PADDY))
         self.made.append(make.terrain(self.plan, self.relief()))
 
     def relief(self) -> solids.Rings:
-        """Triangles of the ground near streets: a 10 m grid along the river, with the edges of its bed as breaklines."""
+        """Triangles of the ground near streets: a 10 m grid, with breaklines at the edges of the river's bed."""
         plan = self.plan
         u = np.arange(-plan.half_width - 80, plan.half_width + 81, GRID_M)
-        w = np.unique(np.concatenate([np.arange(SOUTH_M - 80, BANK_W[0], GRID_M), BANK_W, np.arange(0, HEIGHT_M + 81, GRID_M)]))
+        w = np.unique(
+            np.concatenate([np.arange(SOUTH_M - 80, BANK_W[0], GRID_M), BANK_W, np.arange(0, HEIGHT_M + 81, GRID_M)])
+        )
         point_UW2 = plan.to_map(np.stack(np.meshgrid(u, w, indexing="ij"), axis=-1))
         point_UW3 = np.concatenate([point_UW2, plan.height(point_UW2)[..., None]], axis=-1)
         centre_UW2 = (point_UW2[:-1, :-1] + point_UW2[1:, 1:]) / 2

@@ -1,8 +1,8 @@
 """Triangles to voxels: the exact set of voxels a labelled surface passes through.
 
 Decisions:
-- A voxel (i, j, k) is the half-open box [i h, (i+1) h) x [j h, (j+1) h) x [k h, (k+1) h); it is occupied when a point of
-  a triangle lies in it. So every point belongs to one voxel, a wall on a lattice plane is one voxel thick, not two,
+- A voxel (i, j, k) is the half-open box [i h, (i+1) h) x [j h, (j+1) h) x [k h, (k+1) h); it is occupied when a point
+  of a triangle lies in it. So every point belongs to one voxel, a wall on a lattice plane is one voxel thick, not two,
   and a triangle without area is simply the segment or point it is.
 - The test is the separating-axis test (Akenine-Möller 2001) in the factored form of Schwarz and Seidel (2010): box
   normals, the triangle's plane, and three edges in each of three projections. A half-open box is the limit of closed
@@ -223,7 +223,7 @@ def _locate(first, axes, limits, place_24):
 
 @njit(cache=True)
 def _plane(corner_33, flat, plane_5, strict_2):
-    """The plane's value at voxel (u, v, w) is n . (u, v, w) + c: c for the corner farthest along n, c for the nearest."""
+    """The plane at a voxel (u, v, w): n . (u, v, w) + c, one c for its corner farthest along n, one for the nearest."""
     n = (0.0, 0.0, 0.0) if flat else _normal(corner_33)
     offset = n[0] * corner_33[0, 0] + n[1] * corner_33[0, 1] + n[2] * corner_33[0, 2]
     plane_5[0], plane_5[1], plane_5[2] = n
@@ -278,7 +278,7 @@ def _row(u, work):
 @njit(cache=True)
 def _inside(edge_94, first, p, q):
     """Whether voxel (p, q) of a projection passes its three edge tests."""
-    for i in range(first, first + 3):
+    for i in range(first, first + 3):  # noqa: SIM110 (numba knows no generators)
         if edge_94[i, 0] * p + edge_94[i, 1] * q + edge_94[i, 2] < edge_94[i, 3]:
             return False
     return True

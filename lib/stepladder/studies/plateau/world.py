@@ -1,12 +1,12 @@
 """The world model of OccWorld: a spatial-temporal U-Net over code maps, with an ego branch beside it.
 
 Decisions:
-- Time is attention per pixel and causal; space is convolution per frame. So an output frame never depends on a later one.
+- Time is causal attention per pixel, space is convolution per frame: an output frame never depends on a later one.
 - A query stream (frame t, asked for t + 1) reads a memory stream (frames up to t); both share all convolutions.
 - Layer shapes are the published ones, oddities included: the norm in front of the convolutions is over height and width
   in the encoder, over channels as well in the middle and in the decoder, so weights belong to one window size.
 
-Shape legend: B batch, T frames, C channels, H W code map, K codes, M modes; N any batch of sequences, L places of a map.
+Shape legend: B batch, T frames, C channels, H W code map, K codes, M modes; N any batch, L places of a map.
 """
 
 import torch

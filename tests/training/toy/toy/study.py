@@ -54,6 +54,18 @@ class ToyData:
         return {"x_C": x_C.astype(np.float32), "y": y, "index": index}
 
 
+class Net(nn.Module):
+    """Two parts, so that stages can train one of them."""
+
+    def __init__(self, width, dropout):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(4, width), nn.Dropout(dropout), nn.Tanh())
+        self.second = nn.Sequential(nn.Linear(width, width), nn.Dropout(dropout), nn.Linear(width, 1))
+
+    def forward(self, x_BC):
+        return self.second(self.first(x_BC))[:, 0]
+
+
 class Toy:
     """The parts of the Study interface that training uses."""
 
@@ -66,13 +78,7 @@ class Toy:
         return ToyData(params.model.samples, params, 0) if training else ToyData(6, params, 1000)
 
     def model(self, params):
-        width = params.model.width
-        return nn.ModuleDict(
-            {
-                "first": nn.Sequential(nn.Linear(4, width), nn.Dropout(params.model.dropout), nn.Tanh()),
-                "second": nn.Sequential(nn.Linear(width, width), nn.Dropout(params.model.dropout), nn.Linear(width, 1)),
-            }
-        )
+        return Net(params.model.width, params.model.dropout)
 
     def stages(self, params):
         parts = {"all": ("",), "first": ("first",), "second": ("second",)}
@@ -85,8 +91,7 @@ class Toy:
     def loss(self, model, batch, stage):
         if model.training:
             self._consume(batch)
-        prediction_B = model["second"](model["first"](batch["x_C"]))[:, 0]
-        error_B = prediction_B - batch["y"]
+        error_B = model(batch["x_C"]) - batch["y"]
         return Loss((error_B**2).mean(), {"absolute": error_B.abs().mean()})
 
     def _consume(self, batch):

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from stepladder.remote import Bytes
-from stepladder.remotezip import BadMember, Member, data_stop
-from stepladder.shelf import Shelf
+from stepladder.fetch.bytesource import Bytes
+from stepladder.fetch.remotezip import BadMember, Member, data_stop
+from stepladder.fetch.shelf import Shelf
 
 GAPS = 0.02  # share of the missing bytes that may be moved only to save requests
 GAP = 256 << 10  # a longer gap is worth a request of its own

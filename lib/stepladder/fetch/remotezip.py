@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from stepladder.remote import Bytes, FetchError
+from stepladder.fetch.bytesource import Bytes, FetchError
 
 TAIL = 4096  # holds the end records of nearly every archive; a longer comment costs one more request
 HEADER = struct.Struct("<4s5H3I2H")  # local file header (APPNOTE 4.3.7)

@@ -17,8 +17,8 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 
 from stepladder import files
-from stepladder.remote import Identity
-from stepladder.remotezip import Directory, Member, crc_of, unpack
+from stepladder.fetch.bytesource import Identity
+from stepladder.fetch.remotezip import Directory, Member, crc_of, unpack
 
 
 class Shelf:

@@ -1,0 +1,181 @@
+"""The contract every study passes: the same questions, asked of ten synthetic samples on a CPU.
+
+A study's test calls `Contract(study, params, folder).everything()`; a test parametrised by discovery calls each member
+by name, so that a failure says which promise is broken. Each member raises AssertionError with the reason.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stepladder import convert, fetch, smoke, splits, view
+from stepladder.params import Parameters
+from stepladder.study import Asset, Dataset, Study
+from stepladder.training.step import parameter_contract
+
+QUESTIONS = (
+    "card_is_complete",
+    "synthesis_is_deterministic",
+    "conversion_is_idempotent",
+    "truncated_file_is_a_named_row",
+    "splits_are_disjoint",
+    "samples_are_as_declared",
+    "augmentation_follows_its_generator",
+    "gradient_reaches_every_parameter",
+    "learns_ten_samples_by_heart",
+    "saves_and_loads_exactly",
+    "perfect_prediction_scores_perfect",
+    "untrained_model_beats_no_baseline",
+    "scene_renders",
+)
+
+
+@dataclass
+class Contract:
+    """The questions, for one study with parameters small enough for a test; `folder` is scratch space."""
+
+    study: Study
+    params: Parameters
+    folder: Path
+    steps: int = smoke.STEPS
+
+    def everything(self) -> None:
+        """Ask every question."""
+        for question in QUESTIONS:
+            getattr(self, question)()
+
+    def card_is_complete(self) -> None:
+        """The card names source, licence, units and known defects."""
+        missing = [word for word in ("Source", "Licence", "Units", "Known defects") if word not in self.study.card]
+        assert not missing, f"the card of {self.study.name} does not tell {', '.join(missing)}"
+
+    def synthesis_is_deterministic(self) -> None:
+        """The same seed writes the same bytes, another seed others."""
+        count = self.params.data.synthetic
+        seeds = {"one": self.params.seed, "two": self.params.seed, "three": self.params.seed + 1}
+        hashes = []
+        for name, seed in seeds.items():
+            self.study.synthesize(self.folder / name, count, seed)
+            hashes.append(_digest(self.folder / name))
+        assert hashes[0] == hashes[1], "the same seed wrote other bytes"
+        assert hashes[0] != hashes[2], "another seed wrote the same bytes"
+
+    def conversion_is_idempotent(self) -> None:
+        """Converting again keeps every shard."""
+        assert (self._report["state"] == "converted").all(), self._report[["asset", "state", "reason"]].to_string()
+        before = _digest(self._shards)
+        again = convert.convert(self._assets, self.params, self._shards, convert.Inline())
+        assert set(again["state"]) == {"kept"} and _digest(self._shards) == before
+
+    def truncated_file_is_a_named_row(self) -> None:
+        """A raw file cut in half fails its asset by name and harms nothing else."""
+        asset = self._assets[0]
+        whole = asset.files[0].read_bytes()
+        try:
+            asset.files[0].write_bytes(whole[: len(whole) // 2])
+            row = convert.convert([asset], self.params, self.folder / "cut", convert.Inline()).iloc[0]
+        finally:
+            asset.files[0].write_bytes(whole)
+        assert row["state"] == "failed" and asset.files[0].name in row["reason"], dict(row)
+
+    def splits_are_disjoint(self) -> None:
+        """No asset stands in two splits, and every split has samples."""
+        parts = [set(self._splits[name]) for name in splits.NAMES]
+        assert sum(map(len, parts)) == len(set().union(*parts))
+        assert all(len(self._dataset(name)) for name in splits.NAMES), "a split has no samples"
+
+    def samples_are_as_declared(self) -> None:
+        """All samples have the same finite arrays, with as many axes as their names say."""
+        _demand(smoke.check_shapes(self._crowd))
+
+    def augmentation_follows_its_generator(self) -> None:
+        """The same generator state gives the same sample."""
+        data = self._dataset("train")
+        one, two = (data.sample(0, np.random.Generator(np.random.Philox(key=7))) for _ in range(2))
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+
+    def gradient_reaches_every_parameter(self) -> None:
+        """Of every stage of training."""
+        for stage in self.study.stages(self.params):
+            rows = parameter_contract(self.study, self.study.model(self.params), stage, self._batch)
+            assert rows[-1]["gradient"] == rows[-1]["trainable"] > 0
+
+    def learns_ten_samples_by_heart(self) -> None:
+        """The loss of the first stage falls by half."""
+        _demand(smoke.check_overfit(self._learnt[1]))
+
+    def saves_and_loads_exactly(self) -> None:
+        """Saved and loaded, the next step is equal to the last bit."""
+        stage = self.study.stages(self.params)[0]
+        _demand(smoke.check_reload(self.study, self.params, self._learnt[0], self._batch, stage, self.folder))
+
+    def perfect_prediction_scores_perfect(self) -> None:
+        """The truth scores 1 (or 0) in every metric."""
+        _demand(smoke.check_perfect(self.study, self.params, self._batch))
+
+    def untrained_model_beats_no_baseline(self) -> None:
+        """In any metric."""
+        _demand(smoke.check_untrained(self.study, self.params, self._batch))
+
+    def scene_renders(self) -> None:
+        """Every scene of a sample renders to a picture that is not blank."""
+        prediction = self.study.perfect(self._batch, self.params)
+        for name, scene in self.study.scenes(self._crowd[0], prediction, self.params).items():
+            view.render(scene, self.folder / "figures" / f"{name}.png")
+        _demand(*view.checks(self.folder / "figures"))
+
+    @cached_property
+    def _assets(self) -> list[Asset]:
+        sources = self.study.synthesize(self.folder / "made", self.params.data.synthetic, self.params.seed)
+        plans = [fetch.plan(source, self.folder / "raw") for source in sources]
+        for plan in plans:
+            fetch.fetch(plan)
+        return self.study.assets([plan.root for plan in plans], self.params)
+
+    @property
+    def _shards(self) -> Path:
+        return self.folder / "shards"
+
+    @cached_property
+    def _report(self):
+        return convert.convert(self._assets, self.params, self._shards, convert.Inline())
+
+    @cached_property
+    def _splits(self) -> dict:
+        assert len(self._report)
+        return splits.split(self._assets, self.params.splits, self.params.seed)
+
+    def _dataset(self, name: str) -> Dataset:
+        clear = splits.keep_clear(self._assets, self._splits, name)
+        return self.study.dataset([self._shards / f"{id}.h5" for id in self._splits[name]], self.params, clear)
+
+    @cached_property
+    def _crowd(self) -> list:
+        return smoke.samples(self._dataset("train"))
+
+    @property
+    def _batch(self) -> dict:
+        return torch.utils.data.default_collate(self._crowd)
+
+    @cached_property
+    def _learnt(self) -> tuple:
+        stage = self.study.stages(self.params)[0]
+        return smoke.overfit(self.study, self.params, self._crowd, stage, self.steps)
+
+
+def _demand(*checks) -> None:
+    for check in checks:
+        assert check.ok, f"{check.name}: {check.reason}"
+
+
+def _digest(folder: Path) -> str:
+    """Hash of every file below a folder, by name and content; hidden scratch folders (`_...`) are left out."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts):
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()

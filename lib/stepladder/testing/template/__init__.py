@@ -1,0 +1,1 @@
+"""Template of a study: copy this folder to `studies/<name>/` and its `params/` to `params/<name>/`, then change it."""

@@ -1,0 +1,189 @@
+"""A whole study in one file: find bright discs in noisy images.
+
+Copy it, keep the members in this order, and replace their bodies. It is small, but everything is real: raw files in a
+format of its own, a converter that refuses broken ones, a model that learns, honest baselines, pictures.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from pydantic import Field
+from torch import nn
+
+from stepladder.params import Parameters, Section
+from stepladder.shards import Shard
+from stepladder.study import (
+    Asset,
+    Baseline,
+    Batch,
+    Box,
+    Check,
+    Dataset,
+    Loss,
+    Prediction,
+    Record,
+    Sample,
+    ShardContent,
+    Source,
+    StudyError,
+    TrainingStage,
+)
+from stepladder.view import Mesh, Panel, Scene
+
+SIDE, IMAGES = 32, 12  # pixels of an image, images of one raw file
+PALETTE = {0: ("background", "#e5e2da"), 1: ("disc", "#d98e04")}
+
+
+class DiscModel(Section):
+    """The network."""
+
+    width: int = Field(8, ge=1, description="channels of the hidden layers")
+
+
+class DiscParams(Parameters):
+    """Parameters of the template study."""
+
+    model: DiscModel = DiscModel()
+
+
+class Discs:
+    """Images and masks of one split."""
+
+    def __init__(self, shards: Sequence[Path]):
+        self.shards = [Shard(path) for path in shards]
+        self.places = [(shard, row) for shard in self.shards for row in range(IMAGES)]
+        self.groups = np.array([shard.attributes["group"] for shard, _ in self.places], dtype=object)
+        self.units = np.array([f"{shard.path.stem}:{row}" for shard, row in self.places], dtype=object)
+        self.weights = {str(group): 1.0 for group in self.groups}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """One image and its mask; mirrored at random with `rng`."""
+        shard, row = self.places[index]
+        image, mask = shard.array("image_NYX")[row], shard.array("mask_NYX")[row]
+        if rng is not None and rng.random() < 0.5:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        return {"image_YX": image.copy(), "mask_YX": mask.astype(np.int64), "index": index}
+
+
+class Template:
+    """See `stepladder.study.Study` for what each member promises."""
+
+    name = __name__.split(".")[-2]
+    title = "Template: bright discs in noise"
+    card = "**Source.** Made on the spot. **Licence.** Apache-2.0. **Units.** Pixels. **Known defects.** None."
+    Params = DiscParams
+    conversion_code = ("study.py",)
+
+    def catalogue(self, params: DiscParams) -> pd.DataFrame:
+        rows = [{"group": name, "name": name, "region": "synthetic", "bytes": 50_000} for name in ("dark", "bright")]
+        return pd.DataFrame(rows).assign(year=2026, quality=1.0)
+
+    def synthesize(self, folder: Path, count: int, seed: int) -> list[Source]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            rng = np.random.Generator(np.random.Philox(key=[seed, number]))
+            y, x = np.mgrid[:SIDE, :SIDE]
+            centre, radius = rng.uniform(8, SIDE - 8, (2, IMAGES, 1, 1)), rng.uniform(3, 7, (IMAGES, 1, 1))
+            mask = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2
+            image = rng.normal(0, 0.5, mask.shape) + (1.0 + number % 2) * mask
+            np.save(folder / f"{'bright' if number % 2 else 'dark'}_{number}.npy", np.stack([image, mask]).astype("f4"))
+        return [Source(str(folder), self.name, ("*.npy",))]
+
+    def sources(self, params: DiscParams) -> list[Source]:
+        return [Source(str(params.data.mirror), self.name, ("*.npy",))]
+
+    def assets(self, raw: Sequence[Path], params: DiscParams) -> list[Asset]:
+        paths = sorted(path for folder in raw for path in folder.glob("*.npy"))
+        return [Asset(path.stem, path.stem.split("_")[0], (path,)) for path in paths]
+
+    def convert(self, asset: Asset, params: DiscParams, cache: Path) -> ShardContent:
+        try:
+            image_NYX, mask_NYX = np.load(asset.files[0])
+        except (OSError, ValueError, EOFError) as error:
+            raise StudyError(f"{asset.files[0].name} cannot be read ({error}); fetch it again") from None
+        arrays = {"image_NYX": image_NYX, "mask_NYX": mask_NYX.astype(np.uint8)}
+        return ShardContent(arrays, attributes={"group": asset.group, "licence": "Apache-2.0"})
+
+    def dataset(self, shards: Sequence[Path], params: DiscParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        return Discs(shards)
+
+    def model(self, params: DiscParams) -> nn.Module:
+        width = params.model.width
+        layers = [nn.Conv2d(1, width, 5, padding=2), nn.GELU(), nn.Dropout(0.1), nn.Conv2d(width, width, 5, padding=2)]
+        return nn.Sequential(*layers, nn.GELU(), nn.Conv2d(width, 2, 1))
+
+    def stages(self, params: DiscParams) -> list[TrainingStage]:
+        return [TrainingStage("segment", params.training.steps)]
+
+    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        return Check("may start", True, "the only stage")
+
+    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+        return Loss(nn.functional.cross_entropy(model(batch["image_YX"][:, None]), batch["mask_YX"]))
+
+    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        return {"mask_BYX": model(batch["image_YX"][:, None]).argmax(1)}
+
+    def baselines(self, params: DiscParams) -> dict[str, Baseline]:
+        return {
+            "all_background": lambda batch: {"mask_BYX": torch.zeros_like(batch["mask_YX"])},
+            "threshold": lambda batch: {"mask_BYX": (batch["image_YX"] > 0.75).long()},
+        }
+
+    def perfect(self, batch: Batch, params: DiscParams) -> Prediction:
+        return {"mask_BYX": batch["mask_YX"]}
+
+    def protocol(self, params: DiscParams) -> dict[str, str]:
+        return {"space": "pixels", "IoU": "intersection and union of discs summed over images, then divided"}
+
+    def score(self, batch: Batch, prediction: Prediction, params: DiscParams) -> list[Record]:
+        truth, guess = batch["mask_YX"].bool(), prediction["mask_BYX"].bool()
+        both, either = (truth & guess).sum((1, 2)).tolist(), (truth | guess).sum((1, 2)).tolist()
+        return [Record(item, "IoU", float(b), float(e)) for item, (b, e) in enumerate(zip(both, either, strict=True))]
+
+    def preview(self, sample: Sample, params: DiscParams) -> Figure:
+        figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
+        left.imshow(sample["image_YX"], cmap="gray")
+        left.set(title="image", xlabel="x (pixels)", ylabel="y (pixels)")
+        right.imshow(sample["mask_YX"], cmap="gray")
+        right.set(title="label", xlabel="x (pixels)")
+        return figure
+
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: DiscParams) -> dict[str, Any]:
+        panels = [_panel("truth", sample["mask_YX"])]
+        if prediction is not None:
+            panels.append(_panel("prediction", prediction["mask_BYX"][0].numpy()))
+        return {"mask": Scene("Disc", tuple(panels), unit="pixels", elevation=60)}
+
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: DiscParams) -> dict[str, Any]:
+        figure, axis = plt.subplots(figsize=(5, 3))
+        areas = [Shard(path).array("mask_NYX").mean() for path in shards]
+        axis.bar([path.stem for path in shards], areas)
+        axis.set(ylabel="share of disc pixels", title="What was converted")
+        return {
+            "map": figure,
+            "city": Scene("All", (_panel("first", Shard(shards[0]).array("mask_NYX")[0]),), unit="pixels"),
+        }
+
+
+def _panel(title: str, mask_YX: np.ndarray) -> Panel:
+    """A mask as a relief: discs stand up."""
+    y, x = np.mgrid[: SIDE - 1, : SIDE - 1].reshape(2, -1)
+    corner = (y * SIDE + x)[:, None]
+    faces = np.concatenate([corner + np.array([0, 1, SIDE]), corner + np.array([1, SIDE + 1, SIDE])])
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    points = np.stack([columns, rows, 4.0 * np.asarray(mask_YX)], axis=-1).reshape(-1, 3).astype(float)
+    category = np.tile(np.asarray(mask_YX)[y, x], 2).astype(np.uint8)
+    return Panel(title, (Mesh(points, faces, category, PALETTE),))
+
+
+study = Template()

@@ -1,0 +1,153 @@
+"""The notebook's side: starting, following, attaching, stopping, and true words for every end."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from tests.training.conftest import log_of, untimed, wait_for_step
+
+from stepladder import files
+from stepladder.signals import Preempted
+from stepladder.training import launch
+from stepladder.training.worker import read_parameters
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+SLOW = {"model": {"sleep": 0.03}}
+
+
+def start(run):
+    return launch.start(run, read_parameters(run)[1])
+
+
+def threads_kill(pid, after, condition):
+    """Send a signal from another thread once `condition` holds."""
+
+    def act():
+        while not condition():
+            time.sleep(0.01)
+        os.kill(pid, after)
+
+    threading.Thread(target=act, daemon=True).start()
+
+
+def reached(run, step):
+    return lambda: any(m["step"] >= step for m in run.metrics())
+
+
+def test_a_job_is_followed_to_its_end(make_run):
+    run, seen = make_run(), []
+    reason = start(run).follow(seen.extend, poll=0.05)
+    assert reason == "all 30 steps are done"
+    assert seen == run.metrics() and len(seen) == 35
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "done"
+    assert start(run).follow() == "all 30 steps are done", "a finished training may be started again"
+
+
+def test_a_closed_notebook_comes_back_to_its_job(make_run):
+    run, seen = make_run(values=SLOW), []
+    first = start(run)
+    wait_for_step(run, 3, first._child)
+    second = start(run)
+    assert second.attached and second.pid == first.pid and second.running()
+    first._child = None  # the notebook that started it is gone; nobody can ask for its exit code
+    assert second.follow(seen.extend, poll=0.05) == "all 30 steps are done"
+    assert seen == run.metrics() and not launch.start(run, read_parameters(run)[1]).attached
+
+
+def test_a_kernel_told_to_stop_waits_for_the_checkpoint(make_run):
+    run = make_run(values=SLOW)
+    job = start(run)
+
+    def told_to_stop(lines):
+        if any(m["step"] >= 4 for m in lines):
+            raise Preempted("SIGTERM while this cell ran")
+
+    with pytest.raises(Preempted, match="while this cell ran"):
+        job.follow(told_to_stop, poll=0.05)
+    assert not job.running()
+    step = max(m["step"] for m in run.metrics())
+    assert (run.checkpoints / f"step_{step:08d}" / "COMMITTED").exists() and step < 30
+    with pytest.raises(Preempted, match=f"stopped by a signal at step {step} of 30"):
+        launch.Job(run, job.pid).follow()
+
+
+def test_a_job_that_is_preempted_by_others_raises_preempted(make_run):
+    run = make_run(values=SLOW)
+    job = start(run)
+    threads_kill(job.pid, signal.SIGTERM, reached(run, 4))
+    with pytest.raises(Preempted, match="the checkpoint is saved"):
+        job.follow(poll=0.05)
+
+
+def test_a_killed_job_is_called_killed(make_run):
+    run = make_run(values=SLOW)
+    job = start(run)
+    wait_for_step(run, 3, job._child)
+    worker = int(subprocess.check_output(["pgrep", "-P", str(job.pid)], text=True).split()[-1])
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(launch.TrainingFailed, match="was killed"):
+        job.follow(poll=0.05)
+    assert job._child.returncode == 137
+
+
+def test_a_failed_job_tells_why(make_run):
+    run = make_run(values={"model": {"admit": False}})
+    job = start(run)
+    with pytest.raises(launch.TrainingFailed, match="may not start: the toy was told to refuse"):
+        job.follow(poll=0.05)
+    assert job._child.returncode == 1 and "Traceback" in log_of(run)
+
+
+def test_out_of_memory_is_called_so(make_run):
+    run = make_run(values={"model": {"eat": 400}})
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30));"
+        "from stepladder.training.worker import main; main([sys.argv[1]])"
+    )
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "1"}
+    child = subprocess.run([sys.executable, "-c", script, str(run.folder)], env=environment, capture_output=True)
+    assert child.returncode == 1, child.stderr.decode()
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "oom"
+    with pytest.raises(launch.OutOfMemoryError):
+        launch.Job(run, pid=1).follow() if not launch._alive(launch._job_file(run)) else None
+
+
+def test_a_headless_job_dies_with_its_kernel_and_saves_first(make_run):
+    run = make_run(values=SLOW)
+    script = (
+        "import sys, time; from pathlib import Path;"
+        "from stepladder.run import Run; from stepladder.training import launch, worker;"
+        "run = Run(Path(sys.argv[1])); launch.start(run, worker.read_parameters(run)[1]); time.sleep(600)"
+    )
+    kernel = subprocess.Popen([sys.executable, "-c", script, str(run.folder)])
+    wait_for_step(run, 4, kernel)
+    job = files.read_json(run.folder / "05_training/job.json")
+    kernel.kill()
+    kernel.wait()
+    end = time.monotonic() + 60
+    while launch._alive(job):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    step = max(m["step"] for m in run.metrics())
+    assert step < 30 and (run.checkpoints / f"step_{step:08d}" / "COMMITTED").exists()
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "preempted"
+
+
+def test_in_a_persons_jupyterlab_the_job_outlives_the_kernel(make_run, monkeypatch):
+    run = make_run(values=SLOW)
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
+    monkeypatch.delenv("STEPLADDER_HEADLESS", raising=False)
+    script = (
+        "import sys; from pathlib import Path;"
+        "from stepladder.run import Run; from stepladder.training import launch, worker;"
+        "run = Run(Path(sys.argv[1])); launch.start(run, worker.read_parameters(run)[1])"
+    )
+    subprocess.run([sys.executable, "-c", script, str(run.folder)], check=True)
+    job = start(run)
+    assert job.attached
+    assert job.follow(poll=0.05) == "all 30 steps are done"
+    assert len(untimed(run)) == 35
