@@ -12,6 +12,7 @@ import time
 import warnings
 import zipfile
 from email.utils import formatdate
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from stepladder.fetch import (
     transfer,
 )
 from stepladder.fetch.remote import open_bytes
-from stepladder.fetch.remotezip import read_directory
+from stepladder.fetch.remotezip import matcher, read_directory
 from stepladder.study import Source
 from stepladder.testing.server import (
     Change,
@@ -47,8 +48,6 @@ from stepladder.testing.server import (
 )
 
 BRISK = Patience(connect_s=2, read_s=0.5, tries=4, first_s=0.01, longest_s=0.05)
-PROJECT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("STEPLADDER_SHARED_DATA", PROJECT.parent / "shared" / "data"))
 
 
 def content(name: str, size: int) -> bytes:
@@ -515,6 +514,15 @@ LETTERS = st.characters(codec="utf-8", exclude_characters="\\/\0:")
 NAMES = st.lists(st.text(LETTERS, min_size=1, max_size=8), min_size=1, max_size=3)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    path=st.text("ab/.[", max_size=6),
+    patterns=st.lists(st.text("ab/.*?[]!", min_size=1, max_size=6), min_size=1, max_size=4),
+)
+def test_patterns_mean_what_fnmatch_says(path, patterns):
+    assert matcher(patterns)(path) == any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     members=st.dictionaries(
@@ -570,6 +578,7 @@ def child(server: FaultyServer, raw: Path, parallel: int = 1, **options) -> subp
 
 
 @pytest.mark.drill
+@pytest.mark.slow
 def test_a_write_that_fails_is_a_clear_error_and_resumes(server, raw):
     """A file-size limit stands in for the full disk: the same error from the same system call."""
 
@@ -635,14 +644,13 @@ def test_twenty_kills_lose_nothing_but_the_moment(server, raw, parallel):
     assert sum(served.sent for served in data) <= needed + 20 * largest
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason=f"no real data at {SHARED} (set STEPLADDER_SHARED_DATA)")
 @pytest.mark.slow
-def test_one_theme_of_a_real_city_moves_little_more_than_itself(tmp_path, raw):
+def test_one_theme_of_a_real_city_moves_little_more_than_itself(tmp_path, raw, shared_data):
     archive = tmp_path / "27100_osaka.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
-        for path in sorted((SHARED / "plateau/27100_osaka").rglob("*.gml.gz")):
+        for path in sorted((shared_data / "plateau/27100_osaka").rglob("*.gml.gz")):
             out.writestr(
-                path.relative_to(SHARED / "plateau").with_suffix("").as_posix(), gzip.decompress(path.read_bytes())
+                path.relative_to(shared_data / "plateau").with_suffix("").as_posix(), gzip.decompress(path.read_bytes())
             )
     with FaultyServer(tmp_path) as server:
         planned = plan(Source(server.url(archive.name), "27100", ("*/udx/tran/*.gml",)), raw, BRISK)

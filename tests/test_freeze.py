@@ -30,8 +30,8 @@ bar = w.IntProgress(30, max=40, description='progress of work')
 menu = w.Dropdown(options=['road', 'roof'], value='roof', description='class')
 several = w.SelectMultiple(options=['x', 'y', 'z'], value=['x', 'z'], description='axes')
 image = w.Image(value=base64.b64decode('{PIXEL}'), format='png')
-boxes = [w.Checkbox(True, description='ticked'), w.Text('typed text', description='note'), w.Button(description='press')]
-display(w.VBox([*inner, bar, menu, several, *boxes, out]), tab, image)
+typed = [w.Checkbox(True, description='ticked'), w.Text('typed text', description='note')]
+display(w.VBox([*inner, bar, menu, several, *typed, w.Button(description='press'), out]), tab, image)
 w.interact(lambda n: print('n is', n), n=w.IntSlider(3, 0, 9))
 bar.value = 40
 None

@@ -67,6 +67,7 @@ def mend(root: Path) -> None:
 # Walking well -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_walks_skips_and_notices_changes(tmp_path: Path) -> None:
     root = walk.project(tmp_path, first="print(seed)", second="print('second')")
     told: list[tuple[str, str]] = []
@@ -98,6 +99,7 @@ def test_cells_and_their_sections_are_logged(tmp_path: Path) -> None:
     assert ended[3]["title"] == "Work" and ended[0]["title"] == walk.FIRST
 
 
+@pytest.mark.slow
 def test_a_good_run_says_nothing_on_the_terminal(tmp_path: Path) -> None:
     root = walk.project(tmp_path, first="1 + 1")
     done = subprocess.run([sys.executable, walk.__file__, str(root)], capture_output=True, text=True)
@@ -173,6 +175,7 @@ def test_missing_notebook_is_named(tmp_path: Path) -> None:
     assert record(root)["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_second_walker_is_refused(tmp_path: Path) -> None:
     root = walk.project(tmp_path, first=NAP)
     process = walk.runner(root, grace=5)
@@ -339,6 +342,7 @@ def test_preempted_child_process_speaks_through_the_cell(tmp_path: Path) -> None
 # Under papermill ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["papermill, stepladder.notebook", "stepladder.notebook, papermill"])
 def test_papermill_finds_the_engine_in_any_order_of_imports(order: str) -> None:
     code = f"import {order}\nfrom papermill.engines import papermill_engines as e\nprint(e.get_engine('stepladder'))"

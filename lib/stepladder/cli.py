@@ -6,7 +6,7 @@ Every command is a thin call into the package; errors a person can mend are one 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -56,7 +56,8 @@ def run(
     checked = params.load(root, name, profile, overrides)
     opened = Run.open(root, checked)
     console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
-    outcome = notebook.run_road(opened, select(stages), checked, root, force=force, on_event=_narrate)
+    with Narrator() as narrator:
+        outcome = notebook.run_road(opened, select(stages), checked, root, force=force, on_event=narrator)
     page = report.run_page(opened)
     report.index(root)
     if outcome.state != "done":
@@ -197,9 +198,27 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _narrate(kind: str, **fields: object) -> None:
-    """Progress of the road on the terminal; replaced when the engine's events are wired in."""
-    console.print(f"  {kind} {fields}")
+class Narrator:
+    """Progress of the road on the terminal: one line per stage, and where it is now on a terminal that can show it."""
+
+    def __init__(self) -> None:
+        self.status = console.status("")
+
+    def __enter__(self) -> "Narrator":
+        self.status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.status.stop()
+
+    def __call__(self, kind: str, stage: str, **fields: Any) -> None:
+        if kind == "cell_start":
+            self.status.update(f"{stage}  cell {fields['cell']} of {fields['of']}: {fields['title']}")
+        elif kind == "stage_skipped":
+            console.print(f"  {stage:18} [dim]skipped: {fields['reason']}[/]")
+        elif kind == "stage_end":
+            colour = COLOURS.get(fields["state"], "yellow")
+            console.print(f"  {stage:18} [{colour}]{fields['state']}[/]  {fields['seconds']:6.1f} s")
 
 
 if __name__ == "__main__":

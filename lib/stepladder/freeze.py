@@ -21,6 +21,7 @@ from pygments.lexers import PythonLexer
 
 from stepladder.offline import clean, picture
 
+FATES = {"failed": "this cell failed", "pending": "not run", "running": "its runner was lost while this cell ran"}
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -68,7 +69,7 @@ def _cell(cell: dict[str, Any], frozen: "_Frozen", folder: Path) -> str:
     label = "parameters of this run" if "injected-parameters" in tags else first
     folded = f"<details><summary><code>{html.escape(label)}</code></summary><pre>{code(source)}</pre></details>"
     outputs = frozen.outputs(cell.get("outputs", []))
-    note = f'<p class="note">this cell {status}</p>' if status in ("failed", "pending", "running") else ""
+    note = f'<p class="note">{FATES[status]}</p>' if status in FATES else ""
     return f'<section class="cell {status}">{folded}{note}{outputs}</section>'
 
 
@@ -195,4 +196,7 @@ class _Renderer(mistune.HTMLRenderer):
         return f'<pre class="math">{html.escape(text.strip())}</pre>\n'
 
 
-_MARKDOWN = mistune.create_markdown(renderer=_Renderer(escape=False), plugins=["table", "strikethrough", "url", "math"])
+_MARKDOWN = mistune.create_markdown(
+    renderer=_Renderer(escape=False, allow_harmful_protocols=["attachment:"]),
+    plugins=["table", "strikethrough", "url", "math"],
+)

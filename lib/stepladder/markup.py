@@ -95,8 +95,8 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(stamp: str | None) -> str:
-    """An ISO time to the minute: `2026-11-22 06:01 UTC`."""
-    return f"{stamp[:10]} {stamp[11:16]} UTC" if stamp else ""
+    """An ISO time (UTC) to the minute: `2026-11-22 06:01`."""
+    return f"{stamp[:10]} {stamp[11:16]}" if stamp else ""
 
 
 def _table(title: str, head: str, body: str, note: str = "") -> str:

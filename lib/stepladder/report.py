@@ -61,7 +61,7 @@ def run_page(run: Run) -> Path:
         markup.facts(
             {
                 "profile": story.values.get("profile"),
-                "started": markup.moment(story.status.get("started")) or None,
+                "started (UTC)": markup.moment(story.status.get("started")) or None,
                 "walked in": markup.duration(story.seconds) or None,
                 "attempts": story.status.get("attempts"),
                 **story.provenance,
@@ -80,7 +80,7 @@ def index(root: Path) -> Path:
     """Write `index.html` of the outputs folder over all runs, newest first; returns its path."""
     outputs = outputs_root(root)
     rows = [_index_row(Story(run), outputs) for run in runs(root)]
-    columns = ("state", "run", "profile", "stages", "loss", "walked in", "started", "device", "reason")
+    columns = ("state", "run", "stages", "loss", "walked in", "started (UTC)", "profile", "device")
     head = "".join(f"<th>{column}</th>" for column in columns)
     found = f'<table class="index"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     nothing = "<p>No run yet. Start one with <code>stepladder run plateau</code>.</p>"
@@ -200,13 +200,12 @@ def _index_row(story: Story, outputs: Path) -> str:
     link = f'<a href="{escape(page.relative_to(outputs).as_posix(), quote=True)}">{name}</a>' if page.exists() else name
     cells = [
         markup.pill(story.state),
-        link,
-        escape(str(story.values.get("profile", ""))),
+        f"{link}<br><small>{escape(story.reason)}</small>",
         markup.dots((step.name, step.state) for step in story.steps),
         curve.sparkline(run.metrics()),
         markup.duration(story.seconds),
         markup.moment(story.status.get("started")),
+        escape(str(story.values.get("profile", ""))),
         escape(str(story.status.get("device") or "")),
-        f"<small>{escape(story.reason)}</small>",
     ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

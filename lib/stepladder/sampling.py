@@ -10,6 +10,8 @@ Decisions:
 - Rank `r` of `w` takes slots `r::w`; of these, micro-batch `m` of `a` takes every a-th. Each draw has one taker.
 """
 
+import functools
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from stepladder import signals
 from stepladder.study import Dataset, Sample
 
 Draw = tuple[int, int]  # global number of the draw, index of the sample
@@ -36,9 +39,34 @@ def philox(seed: int, stream: int, *place: int) -> np.random.Philox:
     return np.random.Philox(counter=counter, key=np.array([seed, stream], dtype=np.uint64))
 
 
+class Dice:
+    """One generator that is put to any place of a stream: the numbers of `philox` at a fraction of its price.
+
+    What `at` returns is only good until `at` is called again.
+    """
+
+    def __init__(self, seed: int, stream: int):
+        self._bits = philox(seed, stream)
+        self._fresh = self._bits.state
+        self._counter = self._fresh["state"]["counter"]
+        self._generator = np.random.Generator(self._bits)
+
+    def at(self, *place: int) -> np.random.Generator:
+        """The generator, at `place` (up to three integers)."""
+        for position, value in enumerate(place, 1):
+            self._counter[position] = value
+        self._bits.state = self._fresh
+        return self._generator
+
+
+@functools.cache
+def _dice(seed: int, stream: int) -> Dice:
+    return Dice(seed, stream)
+
+
 def torch_seed(seed: int, step: int, rank: int, micro: int) -> int:
     """Seed of torch's generator for one micro-batch, so that dropout does not depend on what ran before."""
-    return int(philox(seed, TORCH, step, rank, micro).random_raw()) >> 1
+    return int(_dice(seed, TORCH).at(step, rank, micro).bit_generator.random_raw()) >> 1
 
 
 class Order:
@@ -179,13 +207,13 @@ class Drawn(TorchDataset):
     """A study's datasets as torch's loader wants them: items are addressed by `(draw number, index)`."""
 
     def __init__(self, train: Dataset, seed: int, validation: Dataset | None = None):
-        self.train, self.seed, self.validation = train, seed, validation
+        self.train, self.validation, self._dice = train, validation, Dice(seed, DRAW)
 
     def __getitem__(self, draw: Draw) -> Sample:
         n, index = draw
         if n == PLAIN:
             return self.validation.sample(index, None)
-        return self.train.sample(index, np.random.Generator(philox(self.seed, DRAW, n)))
+        return self.train.sample(index, self._dice.at(n))
 
 
 def loader(drawn: Drawn, batches: Iterable[list[Draw]], workers: int, prefetch: int, pin: bool = False) -> DataLoader:
@@ -202,11 +230,9 @@ def loader(drawn: Drawn, batches: Iterable[list[Draw]], workers: int, prefetch: 
 
 
 def _loader_process(worker: int) -> None:
-    """A SIGTERM to the whole process group is for the training process, which still needs its loaders to stop well."""
-    import signal
-
+    """SIGTERM to the whole process group is for the training process, which needs its loaders to finish the step."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    signals.die_with_parent()
 
 
 def _shares(groups: np.ndarray, weights: Mapping[str, float]) -> tuple[list[np.ndarray], np.ndarray]:

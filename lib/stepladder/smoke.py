@@ -18,7 +18,7 @@ from torch.utils.data import default_collate
 from stepladder import evaluation
 from stepladder.params import Parameters
 from stepladder.study import Batch, Check, Dataset, Sample, Study, TrainingStage
-from stepladder.training.step import make_learner, train_step
+from stepladder.training.step import lone_learner, train_step
 
 CROWD = 10  # samples of a smoke test
 STEPS = 60  # optimizer steps to learn them by heart
@@ -70,7 +70,7 @@ def overfit(
     torch.manual_seed(params.seed)
     model = study.model(params)
     training = params.training.model_copy(update={"batch": len(crowd), "accumulate": 1, "ema": 0.0})
-    learner = make_learner(study, model, stage, training, params.seed)
+    learner = lone_learner(study, model, stage, training, params.seed)
     batch = default_collate(list(crowd))
     return model, [float(train_step(learner, step, [batch]).loss) for step in range(steps)]
 
@@ -144,6 +144,6 @@ def _next_step(
     study: Study, params: Parameters, model: nn.Module, batch: Batch, stage: TrainingStage
 ) -> list[torch.Tensor]:
     training = params.training.model_copy(update={"batch": len(next(iter(batch.values()))), "accumulate": 1})
-    learner = make_learner(study, model, stage, training, params.seed)
+    learner = lone_learner(study, model, stage, training, params.seed)
     train_step(learner, 0, [batch])
     return list(model.state_dict().values())

@@ -175,6 +175,9 @@ class Study(Protocol):
     Params: type[Parameters]
     conversion_code: tuple[str, ...]  # files of the study's folder that decide what shards hold
 
+    sizes: Mapping[str, str]  # column of bytes in the catalogue -> what it is, the whole first
+    planned: Mapping[str, float]  # region (or "all") -> bytes somebody planned for; may be empty
+
     def catalogue(self, params: Parameters) -> pd.DataFrame:
         """What exists in the world: one row per group with at least `group, name, region, bytes, year, quality`."""
         ...

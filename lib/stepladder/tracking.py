@@ -20,6 +20,7 @@ from stepladder import files
 from stepladder.params import SECRET, Parameters
 
 WALL = ("time", "seconds", "samples_per_s")
+ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 Record = dict[str, Any]
 Report = Callable[..., None]  # like `Run.event`
 
@@ -198,4 +199,7 @@ def scrub(value: Any) -> Any:
 
 
 def _line(record: Record) -> str:
-    return json.dumps(files.plain(record), ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        return ENCODE(record) + "\n"
+    except (TypeError, ValueError):  # not plain JSON: a NaN, or a number of numpy's
+        return ENCODE(files.plain(record)) + "\n"

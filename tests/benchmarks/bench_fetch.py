@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import requests
+
 from stepladder import files
 from stepladder.fetch import Report, fetch, plan
 from stepladder.study import Source

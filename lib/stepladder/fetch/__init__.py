@@ -9,7 +9,7 @@ Decisions:
 - A local folder is used where it lies. A server without ranges gives the whole archive once, and the plan says so.
 """
 
-from stepladder.fetch.bytesource import FetchError, Patience, Unreachable
+from stepladder.fetch.bytesource import FetchError, Patience, Unreachable, local_path
 from stepladder.fetch.fetching import IncompleteFetch, Report, fetch
 from stepladder.fetch.planning import Plan, inspect, plan
 from stepladder.fetch.remotezip import BadMember, Member
@@ -25,5 +25,6 @@ __all__ = [
     "Unreachable",
     "fetch",
     "inspect",
+    "local_path",
     "plan",
 ]

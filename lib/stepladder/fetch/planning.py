@@ -1,13 +1,12 @@
 """Look before you move: what is wanted of a source, what is already there, how much will move, and whether it fits."""
 
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepladder.fetch.bytesource import Bytes, FetchError, Patience, Traffic, local_path
 from stepladder.fetch.remote import PER_HOST, open_bytes
-from stepladder.fetch.remotezip import Member, choose, read_directory
+from stepladder.fetch.remotezip import Member, choose, matcher, read_directory
 from stepladder.fetch.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -107,7 +106,8 @@ def plan(source: "Source", raw: Path, patience: Patience = Patience()) -> Plan: 
     """
     path = local_path(source.url)
     if path is not None and path.is_dir():
-        wanted = tuple(m for m in _files_below(path) if any(fnmatchcase(m.path, p) for p in source.members))
+        match = matcher(source.members)
+        wanted = tuple(member for member in _files_below(path) if match(member.path))
         return Plan(
             source, path, wanted, wanted, notes=("a local folder: used where it lies", *_unmatched(source, wanted))
         )
@@ -151,7 +151,7 @@ def plan_whole(source: "Source", shelf: Shelf, archive: Bytes, notes: tuple[str,
 
 def _unmatched(source: "Source", wanted: tuple[Member, ...]) -> tuple[str, ...]:
     """A note for each pattern that matches nothing."""
-    lost = [p for p in source.members if not any(fnmatchcase(member.path, p) for member in wanted)]
+    lost = [pattern for pattern in source.members if not any(map(matcher([pattern]), (m.path for m in wanted)))]
     return tuple(f"no member matches {pattern!r}" for pattern in lost)
 
 

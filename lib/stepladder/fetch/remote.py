@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import requests
 import urllib3
@@ -34,6 +34,7 @@ from stepladder.fetch.bytesource import (
 )
 
 PER_HOST = 4
+AGENT = "stepladder"
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 EXPIRED = {401, 403, 404, 410}  # a signed address behind a redirect, once its time is up
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
@@ -66,6 +67,30 @@ def open_bytes(
     if path is None:
         return HttpBytes(url, patience, known, traffic or Traffic())
     return LocalBytes(path, patience, known, traffic or Traffic())
+
+
+def read_json(url: str, patience: Patience = Patience()) -> Any:  # noqa: B008
+    """The JSON value an address answers with; asked again after busy answers and broken connections.
+
+    Raises:
+        FetchError: the server refuses, or answers something else than JSON.
+        Unreachable: no answer, however often it was asked.
+    """
+    for failures in range(1, patience.tries + 2):
+        try:
+            answer = session().get(url, headers={"User-Agent": AGENT}, timeout=(patience.connect_s, patience.read_s))
+            if answer.status_code == 200:
+                return answer.json()
+            reason, asked = f"answered {answer.status_code} {answer.reason}", _retry_after(answer)
+            if answer.status_code not in TRY_AGAIN:
+                raise FetchError(f"{url}: the server {reason}; check the address")
+        except requests.exceptions.JSONDecodeError:
+            raise FetchError(f"{url}: the answer is not JSON; has the service changed or gone?") from None
+        except BROKEN as error:
+            reason, asked = f"no answer ({_reason(error)})", None
+        if failures <= patience.tries:
+            time.sleep(patience.wait(failures, asked))
+    raise Unreachable(f"{url}: {reason}; gave up after {failures} tries")
 
 
 class HttpBytes:
@@ -143,7 +168,7 @@ class HttpBytes:
             raise Unreachable(f"{self.url}: cancelled")
         self.traffic.add(requests=1)
         address = self.url if follow else self._address
-        headers = {"Accept-Encoding": "identity", "User-Agent": "stepladder", **headers}
+        headers = {"Accept-Encoding": "identity", "User-Agent": AGENT, **headers}
         limits = (self.patience.connect_s, self.patience.read_s)
         try:
             answer = session().get(address, headers=headers, stream=True, timeout=limits)

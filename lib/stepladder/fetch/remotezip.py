@@ -11,14 +11,15 @@ Decisions:
 
 import io
 import os
+import re
 import stat
 import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -93,8 +94,8 @@ def choose(members: Iterable[Member], patterns: Iterable[str], archive: str) -> 
     Raises:
         BadMember: naming every chosen member that must not be unpacked, and why.
     """
-    patterns = tuple(patterns)
-    chosen = tuple(m for m in members if any(fnmatchcase(m.path, pattern) for pattern in patterns))
+    wanted = matcher(patterns)
+    chosen = tuple(member for member in members if wanted(member.path))
     count = Counter(m.path for m in chosen)
     flaws = {m.path: "duplicate name" if count[m.path] > 1 else m.flaw for m in chosen}
     folders = {str(folder) for path in count for folder in PurePosixPath(path).parents}
@@ -106,6 +107,14 @@ def choose(members: Iterable[Member], patterns: Iterable[str], archive: str) -> 
             "choose patterns that leave these members out"
         )
     return chosen
+
+
+def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a path matches any of the glob patterns (`*` also matches `/`); quick for archives of 50,000 members."""
+    patterns = tuple(patterns)
+    endings = tuple(re.split(r"[*?\]]", pattern)[-1] for pattern in patterns)
+    match = re.compile("|".join(translate(pattern) for pattern in patterns)).match
+    return lambda path: path.endswith(endings) and match(path) is not None
 
 
 def data_stop(member: Member, raw: Path) -> int:

@@ -26,7 +26,7 @@ from stepladder.run import Run
 from stepladder.sampling import Drawn, Order, StepBatches, loader
 from stepladder.study import find
 from stepladder.training.parallel import Ranks
-from stepladder.training.step import Clock, Learner, make_learner, to_device, train_step
+from stepladder.training.step import Clock, Learner, lone_learner, to_device, train_step
 from stepladder.training.worker import datasets
 
 LEAST_ROUNDS = 3
@@ -50,7 +50,7 @@ def measure(run: Run, checked: params.Parameters, steps: int) -> dict[str, Any]:
     ranks = Ranks(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     torch.manual_seed(checked.seed)
     model = study.model(checked).to(ranks.device)
-    learner = make_learner(study, model, study.stages(checked)[0], training, checked.seed, ranks)
+    learner = lone_learner(study, model, study.stages(checked)[0], training, checked.seed, ranks)
     train, _ = datasets(run, study, checked)
     rounds = max(1, training.workers)
     warm, timed = 2 * rounds, max(LEAST_ROUNDS, math.ceil(steps / rounds)) * rounds

@@ -88,6 +88,7 @@ class Training:
             len(self.validation), training.batch, training.validation_batches, self.ranks.rank, self.ranks.world
         )
         self.learner: Learner | None = None
+        self.step = 0
 
     def fit(self) -> Progress:
         """Train to the end.
@@ -115,27 +116,27 @@ class Training:
         """All spans that are not done yet."""
         stream = iter(self._loader())
         self._beat = self._logged = time.monotonic()
-        self._logged_step = self.progress.step
+        self._logged_step = self.step
         for span in self.spans:
-            if self.progress.step < span.end:
+            if self.step < span.end:
                 self._enter(span, state)
-                while self.progress.step < span.end:
+                while self.step < span.end:
                     self._advance(span, stream)
 
     def _advance(self, span: Span, stream: Iterator[Batch]) -> None:
         """One optimizer step and all that is due after it."""
-        training, step = self.training, self.progress.step
+        training = self.training
         rate = span.stage.learning_rate or training.learning_rate
-        rate *= learning_rate_factor(training.schedule, step - span.begin, span.end - span.begin, training.warmup)
+        rate *= learning_rate_factor(training.schedule, self.step - span.begin, span.end - span.begin, training.warmup)
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
-        result = train_step(self.learner, step, (next(stream) for _ in range(training.accumulate)))
-        step += 1
-        self.progress = replace(self.progress, step=step)
+        result = train_step(self.learner, self.step, (next(stream) for _ in range(training.accumulate)))
+        self.step = step = self.step + 1
         saves = step % training.checkpoint_every == 0 or step == span.end
-        if step % training.log_every == 0 or saves or self._validates(step):
+        validates = self._validates(step)
+        if step % training.log_every == 0 or saves or validates:
             self._log(span, result, rate)
-        if self._validates(step):
+        if validates:
             saves |= self._validate(span, stream)
         stops = self.agreement.stops(step)
         if saves or stops:
@@ -158,22 +159,22 @@ class Training:
         state, before = found
         checkpoint.restore_model(state, self.model)
         self._report("resumed", step=before.step, stage=before.stage, code_changed=before.code != self.progress.code)
-        self.progress = replace(before, code=self.progress.code)
+        self.progress, self.step = replace(before, code=self.progress.code), before.step
         return state
 
     def _enter(self, span: Span, state: dict[str, Any] | None) -> None:
         """Make the learner of a stage: restored when the stage is under way, else new, through its gate."""
-        under_way = self.progress.step > span.begin
+        under_way = self.step > span.begin
+        self.step_module.stage = span.stage
         if not under_way:
             self._admit(span)
             self.progress = replace(self.progress, stage=span.stage.name, best=None)
-        self.step_module.stage = span.stage
         set_trainable(self.model, span.stage)
         module = parallel.replicate(self.step_module, self.ranks)  # anew, because DDP fixes what is trainable
         self.learner = make_learner(module, self.model, self.training, self.params.seed, self.ranks)
         if under_way:
             checkpoint.restore_learner(state, self.model, self.learner)
-        self._report("training_stage", stage=span.stage.name, step=self.progress.step, end=span.end)
+        self._report("training_stage", stage=span.stage.name, step=self.step, end=span.end)
 
     def _admit(self, span: Span) -> None:
         """Ask the study whether the stage may start."""
@@ -181,7 +182,7 @@ class Training:
         batch = default_collate([data.sample(i, None) for i in range(min(len(data), self.training.batch))])
         self.model.eval()
         with torch.no_grad():
-            verdict = self.study.admit(span.stage, self.model, to_device(batch, self.ranks.device))
+            verdict = self.step_module(to_device(batch, self.ranks.device), gate=True)
         self._report("gate", stage=span.stage.name, check=verdict.name, ok=verdict.ok, reason=verdict.reason)
         if not verdict.ok:
             raise TrainingError(f"stage {span.stage.name!r} may not start: {verdict.reason}")
@@ -201,9 +202,7 @@ class Training:
         """The loader of all that is left of the training."""
         training, ranks = self.training, self.ranks
         order = Order(self.train.groups, self.train.weights, self.params.seed)
-        batches = StepBatches(
-            order, training.batch, self.progress.step, self.last, ranks.rank, ranks.world, training.accumulate
-        )
+        batches = StepBatches(order, training.batch, self.step, self.last, ranks.rank, ranks.world, training.accumulate)
         drawn = Drawn(self.train, self.params.seed, self.validation)
         stream = Stream(batches, self.fixed, self._validates)
         return loader(drawn, stream, training.workers, training.prefetch, pin=ranks.device.type == "cuda")
@@ -215,7 +214,7 @@ class Training:
         names = ["loss", *(f"loss_{name}" for name in result.parts)]
         sums = torch.stack([result.loss.float(), *(part.float() for part in result.parts.values())])
         values = dict(zip(names, self.ranks.total(sums).tolist(), strict=True))
-        norm, step, now = float(result.norm), self.progress.step, time.monotonic()
+        norm, step, now = float(result.norm), self.step, time.monotonic()
         if not math.isfinite(values["loss"]) or not (math.isfinite(norm) or self.learner.scaler):
             self._not_finite(step, values, norm)
         if step % self.training.log_every == 0:
@@ -243,7 +242,7 @@ class Training:
     @torch.no_grad()
     def _validate(self, span: Span, stream: Iterator[Batch]) -> bool:
         """Loss on the fixed validation samples, with averaged weights where kept; True when it is the best so far."""
-        begin, step, device = time.monotonic(), self.progress.step, self.ranks.device
+        begin, step, device = time.monotonic(), self.step, self.ranks.device
         average, sums = self.learner.average, {}
         self.model.eval()
         with average.applied() if average else contextlib.nullcontext():
@@ -269,13 +268,14 @@ class Training:
     def _save(self) -> None:
         """Checkpoint everything; the first rank writes, all wait."""
         begin = time.monotonic()
+        self.progress = replace(self.progress, step=self.step)
         state = checkpoint.state_of(self.model, self.learner)
         if self.ranks.first:
             place = checkpoint.save(self.run.checkpoints, state, self.progress)
             best = (self.progress.best or {}).get("step")
             checkpoint.rotate(self.run.checkpoints, self.training.keep, best)
             seconds, size = round(time.monotonic() - begin, 3), (place / "state.pt").stat().st_size
-            self._report("checkpoint", step=self.progress.step, seconds=seconds, bytes=size)
+            self._report("checkpoint", step=self.step, seconds=seconds, bytes=size)
         self.ranks.wait()
         self._logged += time.monotonic() - begin
 
@@ -283,7 +283,7 @@ class Training:
 
     def _tracker(self) -> tracking.Tracker:
         if self.ranks.first:
-            return tracking.All(self.run.folder, self.params, self.progress.step, self._report)
+            return tracking.All(self.run.folder, self.params, self.step, self._report)
         return tracking.Silent()
 
     def _write(self, step: int, span: Span, values: dict[str, Any]) -> None:

@@ -22,9 +22,6 @@ from torch.utils.checkpoint import checkpoint
 
 from stepladder.params import TrainingParams
 
-# Rank 0 caches the store of the first rendezvous and never publishes it again, so a node that comes back cannot
-# rejoin (pytorch #135712). Workers inherit the environment, so this must be set before torchrun starts.
-ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 AGREE_SECONDS = 1.0
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stepladder.params import TrainingParams, nearest
 from stepladder.sampling import torch_seed
-from stepladder.study import Batch, Study, TrainingStage
+from stepladder.study import Batch, Check, Study, TrainingStage
 from stepladder.training.optimize import Average, make_optimizer
 from stepladder.training.parallel import Ranks, synchronize_gradients
 
@@ -33,14 +33,19 @@ class ContractError(ValueError):
 
 
 class StepModule(nn.Module):
-    """The study's loss as a forward pass, so that DDP and FSDP2 wrap exactly what a step runs."""
+    """The study's loss as a forward pass, so that DDP and FSDP2 wrap exactly what a step runs.
+
+    The gate goes through the same door: a sharded model is only whole inside a forward pass.
+    """
 
     def __init__(self, study: Study, model: nn.Module, stage: TrainingStage):
         super().__init__()
         self.study, self.model, self.stage = study, model, stage
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total loss and its detached parts."""
+    def forward(self, batch: Batch, gate: bool = False) -> tuple[Tensor, dict[str, Tensor]] | Check:
+        """Total loss and its detached parts; the study's verdict on the stage when `gate`."""
+        if gate:
+            return self.study.admit(self.stage, self.model, batch)
         loss = self.study.loss(self.model, batch, self.stage)
         return loss.total, {name: part.detach() for name, part in loss.parts.items()}
 
@@ -105,7 +110,7 @@ def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Cloc
     """
     lap = clock.lap if clock else _no_lap
     training, ranks, last = learner.training, learner.ranks, learner.training.accumulate - 1
-    loss, parts = 0.0, {}
+    loss, parts = None, {}
     for micro, batch in enumerate(micros):
         lap("load")
         batch = to_device(batch, ranks.device)
@@ -116,12 +121,11 @@ def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Cloc
         with autocast(training, ranks.device):
             total, pieces = learner.module(batch)
         lap("forward")
-        scaled = total * (share * ranks.world)  # gradients are averaged over ranks
+        scaled = _times(total, share * ranks.world)  # gradients are averaged over ranks
         (learner.scaler.scale(scaled) if learner.scaler else scaled).backward()
         lap("backward")
-        loss = loss + total.detach() * share
-        for name, piece in pieces.items():
-            parts[name] = parts.get(name, 0.0) + piece * share
+        loss = _plus(loss, _times(total.detach(), share))
+        parts = {name: _plus(parts.get(name), _times(piece, share)) for name, piece in pieces.items()}
     norm = _update(learner, step)
     lap("optimizer")
     return StepResult(loss, parts, norm)
@@ -167,6 +171,19 @@ def make_learner(
         average=Average(model, training.ema) if training.ema else None,
         scaler=torch.amp.GradScaler("cuda") if scaled else None,
     )
+
+
+def lone_learner(
+    study: Study,
+    model: nn.Module,
+    stage: TrainingStage,
+    training: TrainingParams,
+    seed: int,
+    ranks: Ranks | None = None,
+) -> Learner:
+    """A learner of `stage` in a single process, as smoke tests and the ladder's trials need it."""
+    set_trainable(model, stage)
+    return make_learner(StepModule(study, model, stage), model, training, seed, ranks)
 
 
 def set_trainable(model: nn.Module, stage: TrainingStage) -> None:
@@ -279,6 +296,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def size(batch: Batch) -> int:
     """Samples of a collated batch."""
     return len(next(iter(batch.values())))
+
+
+def _times(value: Tensor, factor: float) -> Tensor:
+    return value if factor == 1 else value * factor  # one process without accumulation pays for no extra kernel
+
+
+def _plus(total: Tensor | None, value: Tensor) -> Tensor:
+    return value if total is None else total + value
 
 
 def _some(names: list[str], shown: int = 5) -> str:

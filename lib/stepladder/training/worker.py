@@ -16,17 +16,22 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepladder import files, signals
 from stepladder.params import Parameters, TrainingParams, check, read_yaml
 from stepladder.run import Run
-from stepladder.study import Dataset, Study, find
+
+if TYPE_CHECKING:  # the agent trains nothing: it starts without the studies and their packages
+    from stepladder.study import Dataset, Study
 
 DONE, FAILED, KILLED, PREEMPTED = 0, 1, 137, 143
 SAVE_SECONDS = 600  # torchrun kills workers that take longer over SIGTERM; who started us decides what is too long
 LINES = 20  # of a traceback kept in the outcome
 DIE_WITH_PARENT = "STEPLADDER_DIE_WITH_PARENT"
+# Rank 0 caches the store of the first rendezvous and never publishes it again, so a node that comes back cannot
+# rejoin (pytorch #135712). The workers inherit it from the agent.
+ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,17 +52,15 @@ def lead(run: Run) -> int:
     if os.environ.get(DIE_WITH_PARENT):
         signals.die_with_parent(signal.SIGTERM)
     outcome_path(run).unlink(missing_ok=True)
-    _, params = read_parameters(run)
+    processes = read_yaml(run.folder / "params.yaml")["training"]["processes"]
+    os.environ.update(ENVIRONMENT)
 
-    from stepladder.training import parallel  # imports torch: only when the parameters are good
-
-    os.environ.update(parallel.ENVIRONMENT)
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     own = ["-m", "stepladder.training.worker", str(run.folder)]
-    options = ["--standalone", f"--nproc-per-node={params.training.processes}", f"--shutdown-timeout={SAVE_SECONDS}"]
+    options = ["--standalone", f"--nproc-per-node={processes}", f"--shutdown-timeout={SAVE_SECONDS}"]
     try:
         torchrun.run(torchrun.parse_args([*options, *own]))
         return DONE
@@ -70,13 +73,13 @@ def lead(run: Run) -> int:
 
 def _judge(run: Run, codes: set[int]) -> int:
     """Exit code of the whole from those of the failed workers; says so where no worker could."""
-    told = files.read_json(outcome_path(run)) or {}
-    by_state = {"done": DONE, "preempted": PREEMPTED, "failed": FAILED, "oom": FAILED}
-    if told:
-        return by_state[told["state"]]
     if -signal.SIGKILL in codes or KILLED in codes:
+        outcome_path(run).unlink(missing_ok=True)  # what the other ranks say is only that one is gone
         write_outcome(run, "failed", "a training process was killed (SIGKILL), perhaps for lack of memory")
         return KILLED
+    by_state = {"done": DONE, "preempted": PREEMPTED, "failed": FAILED, "oom": FAILED}
+    if told := files.read_json(outcome_path(run)):
+        return by_state[told["state"]]
     if codes & {-signal.SIGTERM, PREEMPTED}:
         write_outcome(run, "preempted", "stopped by a signal before training began")
         return PREEMPTED
@@ -100,13 +103,16 @@ def work(run: Run) -> int:
     except Exception as error:
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)
-        memory = (
-            isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate" in str(error)
-        )
         expected = isinstance(error, ValueError)
         reason = str(error) if expected else "\n".join(text.splitlines()[-LINES:])
-        write_outcome(run, "oom" if memory else "failed", reason)
+        write_outcome(run, "oom" if _for_memory(error) else "failed", reason)
         return FAILED
+
+
+def _for_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out: Python's, torch's on a GPU, torch's on the CPU, a loader's."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in ("can't allocate memory", "MemoryError", "out of memory"))
 
 
 def _train(run: Run, stop: Any) -> int:
@@ -128,8 +134,10 @@ def _train(run: Run, stop: Any) -> int:
             ranks.leave()  # after an error the others may never come
 
 
-def read_parameters(run: Run) -> tuple[Study, Parameters]:
+def read_parameters(run: Run) -> "tuple[Study, Parameters]":
     """The study of a run and its checked parameters."""
+    from stepladder.study import find
+
     values = read_yaml(run.folder / "params.yaml")
     study = find(values["study"])
     return study, check(study.Params, values)
@@ -142,7 +150,7 @@ def in_force(run: Run, params: Parameters) -> TrainingParams:
     return params.training.model_copy(update=known)
 
 
-def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Dataset]:
+def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Dataset]":
     """Training and validation samples of a run, from the result of `02_conversion`.
 
     It holds `shards` (asset id -> path relative to the study's outputs) and `splits` (name -> asset ids). Samples keep
@@ -154,8 +162,8 @@ def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Datas
 
 
 def split_dataset(
-    study: Study, params: Parameters, paths: dict[str, Path], splits: dict[str, Any], name: str
-) -> Dataset:
+    study: "Study", params: Parameters, paths: dict[str, Path], splits: dict[str, Any], name: str
+) -> "Dataset":
     """Samples of one split. Assets whose conversion failed have no shard and are left out here."""
     from stepladder.shards import Shard
     from stepladder.splits import NAMES

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stepladder.studies.plateau import centrelines, paths
 from stepladder.studies.plateau.params import PlateauConversion
 
@@ -151,3 +152,33 @@ def test_clips_start_every_stride_and_never_cross_from_one_path_to_another():
     clip_C = paths.Paths(np.zeros((71, 4)), path_P).clips(frames=16, stride=8)
     assert clip_C.tolist() == [0, 8, 16, 24, 55] and clip_C.dtype == np.int32
     assert all(len(set(path_P[row : row + 16])) == 1 for row in clip_C)
+
+
+def heights(ground, deck, path=0):
+    """x and z along a drive on a road along y = 0 that has a deck; both heights are functions of x."""
+    lines = centrelines.find(strip((-250, 0), (250, 0), 8), BOX)
+    levels = [lambda x, y: ground(x), lambda x, y: deck(x)]
+    result = paths.drive(lines, REGION, levels, CONVERSION, 0)
+    pose_P4 = result.pose_P4[result.path_P == path]
+    return pose_P4[:, 0], pose_P4[:, 2]
+
+
+def between(x, reach, inside, outside):
+    return np.where(np.abs(x) < reach, inside, outside)
+
+
+@pytest.mark.parametrize("path", [0, 1])
+def test_a_bridge_over_a_river_is_driven_over(path):
+    x, z = heights(lambda x: between(x, 40, 5.0, 10.0), lambda x: between(x, 42, 10.2, np.nan), path)
+    assert np.abs(z - between(x, 42, 10.2, 10.0)).max() < 0.25
+
+
+@pytest.mark.parametrize("path", [0, 1])
+def test_an_elevated_road_is_driven_under(path):
+    _, z = heights(lambda x: 10.0 + 0 * x, lambda x: between(x, 60, 20.0, np.nan), path)
+    assert (z == 10).all()
+
+
+def test_a_bridge_whose_river_bed_is_unknown_is_driven_over_too():
+    x, z = heights(lambda x: 10.0 + 0 * x, lambda x: between(x, 60, 12.0 - (x / 60) ** 2 * 2, np.nan))
+    assert z[np.abs(x) < 50] == pytest.approx(12 - (x[np.abs(x) < 50] / 60) ** 2 * 2)

@@ -1,35 +1,59 @@
 """Tiles: what is found, what is parsed, and that neighbours agree where they overlap."""
 
-import gzip
-import shutil
-import zipfile
+import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from town_tiles import params, unpack
 
-from stepladder.studies.plateau import assets, cache, citygml, geo, town
-from stepladder.studies.plateau.params import PlateauConversion, PlateauData, PlateauModel, PlateauParams
-from stepladder.study import StudyError
-
-QUICK = PlateauConversion(voxel_m=0.8)
-SMALL = PlateauModel(window=[80, 80, 8])
-
-
-def params(conversion=QUICK, **data):
-    return PlateauParams(study="plateau", conversion=conversion, data=PlateauData(**data), model=SMALL)
+from stepladder.studies.plateau import assets, cache, citygml, geo, tile, windows
+from stepladder.studies.plateau.classes import BY_NAME, EMPTY, TO_OCC3D
+from stepladder.study import Asset, ShardContent, StudyError
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """The synthetic town's raw folder: two municipalities of two tiles."""
-    folder = tmp_path_factory.mktemp("town")
-    for source in town.synthesize(folder / "zips", 4, seed=0):
-        with zipfile.ZipFile(source.url.removeprefix("file://")) as archive:
-            archive.extractall(folder / "raw" / source.folder)
-    return folder / "raw"
+    return unpack(tmp_path_factory.mktemp("town"))
+
+
+@pytest.fixture(scope="module")
+def pair(raw):
+    """Two neighbouring tiles of the town and their shards' content."""
+    found = assets.assets([raw], params())[:2]
+    return [(asset, tile.convert(asset, params())) for asset in found]
+
+
+def together(one: Asset, two: Asset) -> Asset:
+    """Both tiles as if they were one."""
+    files = tuple(dict.fromkeys((*one.files, *two.files)))
+    others = tuple(path for path in dict.fromkeys((*one.neighbours, *two.neighbours)) if path not in files)
+    region = (*np.minimum(one.region, two.region)[:2], *np.maximum(one.region, two.region)[2:])
+    return replace(one, id="both", files=files, neighbours=others, region=tuple(map(float, region)))
+
+
+def same_where_both_are(one: ShardContent, two: ShardContent) -> int:
+    """Assert that two grids hold the same voxels in the columns they share; the number of such columns."""
+    start = np.maximum(one.attributes["origin"], two.attributes["origin"])
+    ends = [np.add(part.attributes["origin"], part.arrays["base_XY"].shape) for part in (one, two)]
+    size = np.minimum(*ends) - start
+    assert (size > 0).all()
+    cuts = [
+        np.s_[x : x + size[0], y : y + size[1]]
+        for x, y in (start - np.array(c.attributes["origin"]) for c in (one, two))
+    ]
+    for name in ("base_XY", "voxels_XYL"):
+        differ = one.arrays[name][cuts[0]] != two.arrays[name][cuts[1]]
+        assert not differ.any(), f"{name}: {differ.mean():.2e} of the shared part differs"
+    return int(size.prod())
+
+
+def window(content: ShardContent, pose_T4: np.ndarray) -> np.ndarray:
+    grid = content.arrays["voxels_XYL"], content.arrays["base_XY"], content.attributes["origin"]
+    return windows.cut(*grid, pose_T4, (80, 80, 8), content.attributes["voxel_m"], -1.0, TO_OCC3D)
 
 
 def test_tiles_are_found_with_their_files_neighbours_and_place(raw):
@@ -137,3 +161,99 @@ def test_a_cache_entry_that_was_cut_short_is_made_anew(raw, tmp_path):
     index.unlink()  # what a kill between the pieces and the index leaves behind
     again = cache.surfaces_of(asset.files[0], 6677, asset.region, tmp_path)
     assert np.array_equal(fresh.triangles_N33, again.triangles_N33) and index.exists()
+
+
+def test_a_converted_tile_holds_the_city_and_says_what_it_is(pair):
+    asset, content = pair[0]
+    assert content.arrays["voxels_XYL"].dtype == np.uint8 and content.arrays["base_XY"].dtype == np.int16
+    facts = content.attributes
+    for name in ("road", "wall", "roof", "terrain", "tree", "footway", "water", "bridge deck"):
+        assert facts["voxels"][name] == (content.arrays["voxels_XYL"] == BY_NAME[name].id).sum() > 100, name
+    assert 2 < facts["road_km"] < 5 and facts["group"] == asset.group and facts["ground"] == "terrain model"
+    assert [source["name"] for source in facts["sources"]] == [path.name for path in asset.files]
+    assert all(len(source["sha256"]) == 64 for source in facts["sources"])
+    assert "Public Data License" in facts["licence"] and "PLATEAU" in facts["attribution"]
+    assert len(content.compressed["centre_L2"]) == len(content.compressed["branch_L"]) > 100
+
+
+def test_drives_stay_in_their_tile_on_its_roads_and_on_top_of_the_bridge(pair):
+    asset, content = pair[0]
+    pose_P4, (x_min, y_min, x_max, y_max) = content.arrays["pose_P4"], asset.region
+    assert len(content.arrays["clip_C"]) > 20
+    assert (pose_P4[:, 0] >= x_min).all() and (pose_P4[:, 0] < x_max).all()
+    assert (pose_P4[:, 1] >= y_min).all() and (pose_P4[:, 1] < y_max).all()
+    occ_PXYZ = window(content, pose_P4)
+    below = occ_PXYZ[:, 39:41, 39:41, :3]  # from 1.0 m below the wheels to 1.4 m above
+    assert (below == 11).any(axis=(1, 2, 3)).mean() > 0.97, "driveable surface under the wheels"
+    body = occ_PXYZ[:, 39:41, 39:41, 3:5]  # 1.4 to 3.0 m up
+    assert (body == EMPTY).all(axis=(1, 2, 3)).mean() > 0.97, "nothing where the car is"
+    climb = np.diff(pose_P4[:, 2])[np.diff(content.arrays["path_P"]) == 0]
+    assert np.abs(climb).max() < 1.0, "no jump between the river and the bridge"
+
+
+def test_neighbouring_tiles_agree_where_they_overlap(pair):
+    (_, one), (_, two) = pair
+    assert same_where_both_are(one, two) > 150 * 900
+
+
+@pytest.mark.slow
+def test_tiles_converted_together_are_the_tiles_converted_apart(pair, tmp_path):
+    (one, first), (two, second) = pair
+    both = tile.convert(together(one, two), params(), tmp_path)
+    assert same_where_both_are(first, both) == first.arrays["base_XY"].size
+    assert same_where_both_are(second, both) == second.arrays["base_XY"].size
+    pose_T4 = first.arrays["pose_P4"][::97]
+    assert np.array_equal(window(first, pose_T4), window(both, pose_T4))
+
+
+@pytest.mark.slow
+def test_a_tile_does_not_depend_on_the_cache_or_on_what_was_converted_before(pair, tmp_path):
+    asset, content = pair[1]
+    tile.convert(pair[0][0], params(), tmp_path)
+    again = tile.convert(asset, params(), tmp_path)
+    for name, array in content.arrays.items():
+        assert np.array_equal(array, again.arrays[name]), name
+    assert content.attributes == again.attributes and content.issues == again.issues
+
+
+@pytest.mark.drill
+def test_a_broken_neighbour_is_counted_and_a_broken_tile_is_an_error(raw, tmp_path):
+    asset = assets.assets([raw], params())[0]
+    broken = tmp_path / next(path.name for path in asset.neighbours if "_bldg_" in path.name)
+    broken.write_bytes(b"<core:CityModel")
+    others = tuple(broken if path.name == broken.name else path for path in asset.neighbours)
+    box = (*asset.region[:2], asset.region[0] + 100, asset.region[1] + 100)
+    issues = {issue.kind: issue for issue in tile.surfaces_in(box, replace(asset, neighbours=others)).issues}
+    assert issues["neighbour cannot be read"].count == 1
+    assert broken.name in issues["neighbour cannot be read"].example
+    with pytest.raises(StudyError, match=broken.name):
+        tile.convert(replace(asset, files=(broken, *asset.files[1:])), params())
+
+
+@pytest.mark.slow
+def test_a_tile_without_roads_has_a_city_but_no_drives(raw):
+    asset = next(iter(assets.assets([raw], params(themes=["bldg", "dem"]))))
+    content = tile.convert(asset, params(themes=["bldg", "dem"]))
+    assert content.attributes["voxels"]["wall"] > 1000 and content.attributes["road_km"] == 0
+    assert len(content.arrays["clip_C"]) == 0 and content.arrays["pose_P4"].shape == (0, 4)
+
+
+def shared_data() -> Path:
+    folder = Path(os.environ.get("STEPLADDER_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data")) / "plateau"
+    if not folder.exists():
+        pytest.skip("real PLATEAU files are not here: set STEPLADDER_SHARED_DATA")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("city", "meshes"),
+    [("27100_osaka", ("51357354", "51357364")), ("20202_matsumoto", ("54372798", "54372799"))],
+)
+def test_real_tiles_converted_together_are_the_tiles_converted_apart(city, meshes, tmp_path):
+    settings = params(tiles=list(meshes))
+    one, two = assets.assets([shared_data() / city], settings)
+    first, second, both = (tile.convert(asset, settings, tmp_path) for asset in (one, two, together(one, two)))
+    assert same_where_both_are(first, second) > 0
+    assert same_where_both_are(first, both) == first.arrays["base_XY"].size
+    assert same_where_both_are(second, both) == second.arrays["base_XY"].size

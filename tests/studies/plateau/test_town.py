@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from lxml import etree
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+
 from stepladder.studies.plateau import citygml, geo, gml, solids, town
 from stepladder.studies.plateau.gml import Feature
 from stepladder.study import Source, StudyError
 
 THEMES = {"bldg", "tran", "veg", "frn", "brid", "luse", "wtr", "dem"}
-SEEDS = (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,11 @@ def raw(sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-@pytest.fixture(scope="module", params=SEEDS)
+@pytest.fixture(scope="module", params=[(2, 0), (2, 1), (1, 0), (1, 5)], ids=lambda p: f"{p[0]}-tiles-seed-{p[1]}")
 def built(request: pytest.FixtureRequest) -> list[Feature]:
-    """The features of a town on two tiles."""
-    return town.build(town.towns("543916", 2)[0], (request.param, 0, 0))
+    """The features of one town."""
+    tiles, seed = request.param
+    return town.build(town.towns("543916", tiles)[0], (seed, 0, 0))
 
 
 def archive(source: Source) -> Path:
@@ -123,7 +124,7 @@ def test_a_tile_stays_small(raw):
         if len(path.name.split("_")[0]) == 8:
             weight[path.name[:8]] += path.stat().st_size
     assert len(weight) == 4
-    assert max(weight.values()) < 1.6e6
+    assert max(weight.values()) < 1.7e6
 
 
 def test_codes_used_are_in_the_code_lists_delivered(raw):
@@ -196,6 +197,7 @@ def test_the_envelope_holds_every_position(raw):
         assert (np.array([36, 139, -5]) < points).all() and (points < np.array([36.5, 140, 100])).all()
 
 
+@pytest.mark.slow
 def test_the_reader_finds_what_was_written(raw):
     for number, (code, name, second) in enumerate(town.MUNICIPALITIES):
         place = town.towns(second, 2)[0]
@@ -291,7 +293,7 @@ def test_every_theme_and_kind_of_building_is_there(built):
     roofs = Counter(len(feature.surfaces["RoofSurface"]) for feature in buildings if feature.surfaces)
     assert set(roofs) == {1, 2, 4}  # flat and shed, gabled, hipped
     assert any(feature.parts for feature in buildings)
-    assert 150 < len(buildings) < 500
+    assert 100 < len(buildings) < 400
     assert {code for feature in built for code, _ in feature.areas} == {1000, 1010, 1020, 2000, 5010}
 
 
@@ -410,6 +412,7 @@ def test_straddlers_lie_whole_in_the_tile_of_their_centre(built):
             straddlers[theme] += not within.all()
             if theme not in town.WIDE:
                 assert np.abs(lon - np.clip(lon, west, east)).max() < 100 / 9e4  # reaches over by less than 100 m
-    assert straddlers["bldg"] >= 2
-    assert straddlers["tran"] >= 2
+    two = len({path for path in delivered if path.startswith("bldg")}) == 2
+    assert straddlers["bldg"] >= 2 or not two
+    assert straddlers["tran"] >= 2 or not two
     assert not any(straddlers[theme] for theme in town.WIDE)

@@ -76,10 +76,13 @@ def find(triangles_N32: np.ndarray, box: Box) -> CentreLines:
         triangles_N32: triangles of driveable surface in plan, projected metres, any orientation.
         box: where to look; roads are cut at its edge.
     """
-    origin = np.floor(np.array(box[:2]) / PIXEL_M).astype(np.int64)
-    shape = np.ceil(np.array(box[2:]) / PIXEL_M).astype(np.int64) - origin
-    road_YX = np.zeros((int(shape[1]), int(shape[0])), dtype=np.bool_)
-    _fill(np.asarray(triangles_N32, dtype=np.float64) / PIXEL_M - origin, road_YX)
+    if len(triangles_N32) == 0:
+        return CentreLines(np.zeros((0, 2)), np.zeros(0), ())
+    low, high = triangles_N32.min(axis=(0, 1)), triangles_N32.max(axis=(0, 1))
+    origin = np.floor(np.maximum(box[:2], low) / PIXEL_M).astype(np.int64) - 1
+    shape = np.maximum(np.ceil(np.minimum(box[2:], high) / PIXEL_M).astype(np.int64) + 1 - origin, 1)
+    road_YX = np.zeros((shape[1], shape[0]), dtype=np.bool_)
+    _fill(triangles_N32 / PIXEL_M - origin, road_YX)
     road_YX = _without_cracks(road_YX)
     half_YX = ndimage.distance_transform_edt(road_YX) * PIXEL_M
     lines = _trace(skeletonize(road_YX), half_YX, origin)

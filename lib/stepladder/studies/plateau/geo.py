@@ -88,18 +88,12 @@ def neighbours(code: str) -> list[str]:
 def _encode(row: int, column: int, digits: int) -> str:
     """Mesh code of the cell whose finest south-west cell is (row, column), counted from 0 N, 0 E."""
     column -= 100 * LON_CELLS
-    code = f"{row // 320:02d}{column // 320:02d}"
-    if digits >= 6:
-        code += f"{row % 320 // 40}{column % 320 // 40}"
-    if digits >= 8:
-        code += f"{row % 40 // 4}{column % 40 // 4}"
-    if digits >= 9:  # halves are numbered 1 SW, 2 SE, 3 NW, 4 NE
-        code += str(1 + 2 * (row % 4 // 2) + column % 4 // 2)
-    if digits == 10:
-        code += str(1 + 2 * (row % 2) + column % 2)
-    if digits not in CELLS or len(code) != digits:
-        raise MeshError(f"no mesh of {digits} digits there: codes of 4, 6, 8, 9 or 10 digits cover 0-66 N, 100-199 E")
-    return code
+    if digits not in CELLS or not (0 <= row < 66 * LAT_CELLS and 0 <= column < 100 * LON_CELLS):
+        raise MeshError(f"no mesh of {digits} digits there: 4, 6, 8, 9 or 10 digits cover 0-66 N, 100-200 E")
+    code = f"{row // 320:02d}{column // 320:02d}{row % 320 // 40}{column % 320 // 40}{row % 40 // 4}{column % 40 // 4}"
+    half = 1 + 2 * (row % 4 // 2) + column % 4 // 2  # numbered 1 SW, 2 SE, 3 NW, 4 NE
+    quarter = 1 + 2 * (row % 2) + column % 2
+    return f"{code}{half}{quarter}"[:digits]
 
 
 def _decode(code: str) -> tuple[int, int, int]:

@@ -13,18 +13,15 @@ Decisions:
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
 from stepladder.studies.plateau.classes import BY_NAME
+from stepladder.studies.plateau.surfaces import Surfaces
 from stepladder.studies.plateau.voxelize import columns, voxelize
-
-if TYPE_CHECKING:
-    from stepladder.studies.plateau.surfaces import Surfaces
-    from stepladder.study import Box, Issue
+from stepladder.study import Box, Issue
 
 STEP_M = 5.0  # wanted distance of nodes
 MARGIN_M = 20.0  # nodes are known this far around the box; beyond, the nearest height is taken
@@ -50,16 +47,14 @@ class Ground:
     node_XY: np.ndarray
     origin: tuple[int, int]
     step_m: float
-    issues: "tuple[Issue, ...]" = ()
+    issues: tuple[Issue, ...] = ()
 
     @classmethod
-    def of(cls, surfaces: "Surfaces", box: "Box", voxel_m: float) -> "Ground":
+    def of(cls, surfaces: Surfaces, box: Box, voxel_m: float) -> "Ground":
         """The ground within `box` (metres) below `surfaces`, which should hold all features within `REACH_M` of it.
 
         Where neither relief nor building is within reach, the height is 0 and the nodes are counted as an issue.
         """
-        from stepladder.study import Issue
-
         f = surfaces.features
         step_m = max(1, round(STEP_M / voxel_m)) * voxel_m
         relief = (f.theme == "dem").to_numpy()[surfaces.feature_N]
@@ -110,7 +105,7 @@ def drape(triangles_N33: np.ndarray, ground: Ground, edge_m: float = 10.0) -> tu
     return triangles_M33, source_M
 
 
-def cover(triangles_N33: np.ndarray, label_N: np.ndarray, box: "Box", voxel_m: float) -> np.ndarray:
+def cover(triangles_N33: np.ndarray, label_N: np.ndarray, box: Box, voxel_m: float) -> np.ndarray:
     """Class of the ground's surface in every column of `box`: that of flat triangles, seen from above, else terrain.
 
     Returns:
@@ -147,7 +142,7 @@ def _heights(node_XY, origin, step_m, x_N, y_N):
     return z_N
 
 
-def _lattice(box: "Box", margin_m: float, step_m: float) -> np.ndarray:
+def _lattice(box: Box, margin_m: float, step_m: float) -> np.ndarray:
     """First node in x and y, and the number of nodes in x and y, that cover `box` and a margin."""
     low = np.floor((np.array(box[:2]) - margin_m) / step_m).astype(np.int64)
     high = np.ceil((np.array(box[2:]) + margin_m) / step_m).astype(np.int64)
@@ -182,7 +177,7 @@ def _known_nodes(node_XY: np.ndarray, lattice: np.ndarray, step_m: float) -> np.
     return np.stack([(i + lattice[0]) * step_m, (j + lattice[1]) * step_m, node_XY[i, j]], axis=1)
 
 
-def _interpolate(samples_N3: np.ndarray, box: "Box", lattice: np.ndarray, step_m: float) -> np.ndarray:
+def _interpolate(samples_N3: np.ndarray, box: Box, lattice: np.ndarray, step_m: float) -> np.ndarray:
     """Smoothed height of samples at the nodes of `lattice`; NaN where none is within reach."""
     cells = _lattice(box, REACH_M, CELL_M)
     coarse = _lattice(box, MARGIN_M + step_m, COARSE_M)

@@ -32,7 +32,7 @@ OFFSET_M = 3.0  # largest distance from the centre line
 ACCELERATE_MPS2 = 1.5  # comfortable speeding up and braking
 CREEP_MPS = 1.5  # no bend is taken slower than this
 END_RAD2 = 4.0  # cost of ending a route at a junction; a right-angled turn costs 2.5
-UNDER_M2 = 0.01  # cost of a frame below a deck, so that a flat bridge is driven over
+UNDER_M2 = 0.05  # cost of a frame below a deck, so that a flat bridge is driven over
 WHIM_RAD2 = 1.5  # mean of the random cost that sometimes makes a turn out of going straight on
 
 

@@ -30,6 +30,9 @@ DIFFERENCE_PALETTE = {
 }
 SPLIT_COLOURS = {"train": "#1f3a5f", "validation": "#2a9d8f", "test": "#d98e04"}
 BLANK = 255
+MOST_TRIANGLES = 400_000  # of a city scene
+GROUND_M = 4.0  # squares the ground is drawn in
+MARGIN_M = 30.0
 
 
 def preview(occ_TXYZ: np.ndarray, params: PlateauParams) -> Figure:
@@ -78,7 +81,7 @@ def clip_scene(occ_TXYZ: np.ndarray, forecast_FXYZ: np.ndarray | None, horizon: 
         forecast = forecast_FXYZ[horizon - 1]
         wrong = _mesh(difference(truth, forecast), params, DIFFERENCE_PALETTE, BLANK)
         panels += [_panel(f"forecast at +{seconds:g} s", forecast, params), Panel("difference", (wrong,))]
-    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0, zoom=1.15)
+    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0, zoom=1.05)
 
 
 def difference(truth_XYZ: np.ndarray, forecast_XYZ: np.ndarray) -> np.ndarray:
@@ -91,41 +94,90 @@ def difference(truth_XYZ: np.ndarray, forecast_XYZ: np.ndarray) -> np.ndarray:
     return result
 
 
-def city_scene(shards: Sequence[Path], most_triangles: int = 400_000) -> Scene:
-    """All converted tiles as surfaces coloured by class, with the paths a car can drive."""
-    corner = np.min([Shard(path).attributes["box"][:2] for path in shards], axis=0)
-    meshes, paths = [], []
-    for path in shards:
-        shard = Shard(path)
-        shift = np.array([*(np.array(shard.attributes["box"][:2]) - corner), 0.0])
-        triangles, labels = shard.array("surface_N33"), shard.array("surface_label_N")
-        step = max(1, len(labels) * len(shards) // most_triangles)
-        points = triangles[::step].reshape(-1, 3) + shift
-        meshes.append(Mesh(points, np.arange(len(points)).reshape(-1, 3), labels[::step], FINE_PALETTE))
-        paths += [pose[:, :3] - [*corner, -0.6] for pose in paths_of(shard)]
-    lines = (Lines(tuple(paths), "path", "#c53030", 1.5),) if paths else ()
-    return Scene(
-        "The city as it was converted", (Panel("surfaces by class", (*meshes, *lines)),), elevation=42.0, zoom=1.3
+def city_scene(shards: Sequence[Path], params: PlateauParams) -> Scene:
+    """The largest city converted, as surfaces coloured by class on its ground, with the paths a car can drive."""
+    tiles = [Shard(path) for path in shards]
+    groups = [tile.attributes["group"] for tile in tiles]
+    city = max(sorted(set(groups)), key=groups.count)
+    own = [tile for tile, group in zip(tiles, groups, strict=True) if group == city]
+    corner = np.min([tile.attributes["region"][:2] for tile in own], axis=0)
+    meshes, drives = [], []
+    for tile in own:
+        meshes += [_ground(tile, corner, params), _standing(tile, corner, MOST_TRIANGLES // len(own))]
+        drives += [pose[:, :3] - [*corner, -0.8] for pose in paths_of(tile)]
+    lines = (Lines(tuple(drives), "path", "#c53030", 1.5),) if drives else ()
+    title = f"City {city} as it was converted, {len(own)} tiles"
+    return Scene(title, (Panel("surfaces by class", (*meshes, *lines)),), elevation=40.0, zoom=1.35)
+
+
+def _standing(tile: Shard, corner: np.ndarray, most: int) -> Mesh:
+    """What stands on the ground of a tile; thinned evenly above `most` triangles."""
+    triangles, labels = tile.array("surface_N33"), tile.array("surface_label_N")
+    step = -(-len(labels) // most) or 1
+    shift = np.append(np.array(tile.attributes["box"][:2]) - corner, 0.0)
+    points = triangles[::step].reshape(-1, 3) + shift
+    return Mesh(points, np.arange(len(points)).reshape(-1, 3), labels[::step], FINE_PALETTE)
+
+
+def _ground(tile: Shard, corner: np.ndarray, params: PlateauParams) -> Mesh:
+    """The ground of a tile's built-up part as a relief of squares, each in the class of the voxel on the ground."""
+    voxel_m, base_XY = tile.attributes["voxel_m"], tile.array("base_XY")
+    step = max(1, round(GROUND_M / voxel_m))
+    below = int(params.conversion.below_m / voxel_m + 1e-9)
+    columns = tile.array("voxels_XYL")[::step, ::step, : below + 2]
+    filled = columns != EMPTY
+    label_XY = np.take_along_axis(columns, np.argmax(filled, axis=2)[:, :, None], axis=2)[:, :, 0]
+    height_XY = (base_XY[::step, ::step] + np.argmax(filled, axis=2)) * voxel_m
+    x, y = (tile.attributes["box"][k] - corner[k] + np.arange(n) * step * voxel_m for k, n in enumerate(label_XY.shape))
+    points = np.stack([*np.meshgrid(x, y, indexing="ij"), height_XY], axis=-1).reshape(-1, 3)
+    i, j = np.meshgrid(np.arange(len(x) - 1), np.arange(len(y) - 1), indexing="ij")
+    near = _near_buildings(tile, x + corner[0], y + corner[1])[:-1, :-1]
+    first = (i * len(y) + j)[near]
+    faces = np.concatenate(
+        [np.stack([first, first + len(y), first + len(y) + 1], 1), np.stack([first, first + len(y) + 1, first + 1], 1)]
     )
+    label = label_XY[:-1, :-1][near]
+    return Mesh(points, faces, np.concatenate([label, label]), FINE_PALETTE)
+
+
+def _near_buildings(tile: Shard, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which nodes lie in the tile's region and within `MARGIN_M` of what stands or is driven, as a box."""
+    box = np.array(tile.attributes["box"][:2])
+    spots = np.concatenate([tile.array("surface_N33")[:, 0, :2] + box, tile.array("pose_P4")[:, :2], np.zeros((0, 2))])
+    region = np.array(tile.attributes["region"])
+    low, high = (spots.min(0) - MARGIN_M, spots.max(0) + MARGIN_M) if len(spots) else (region[:2], region[2:])
+    low, high = np.maximum(low, region[:2]), np.minimum(high, region[2:])
+    return ((x >= low[0]) & (x <= high[0]))[:, None] & ((y >= low[1]) & (y <= high[1]))[None, :]
 
 
 def map_figure(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
-    """Map of the tiles from above: paths, splits and groups, in kilometres."""
-    corner = np.min([Shard(path).attributes["box"][:2] for path in shards], axis=0)
-    figure, axis = plt.subplots(figsize=(6.4, 5.2))
-    for path in shards:
-        shard = Shard(path)
-        split = next((name for name in SPLIT_COLOURS if path.stem in splits[name]), None)
-        colour = SPLIT_COLOURS.get(split or "", "#9ca3af")
-        x0, y0, x1, y1 = (np.array(shard.attributes["region"]) - [*corner, *corner]) / 1000
-        axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, facecolor=colour, alpha=0.12, edgecolor=colour))
-        axis.text(x0 + 0.02, y1 - 0.02, path.stem, va="top", fontsize=7, color=colour)
-        for pose in paths_of(shard):
-            axis.plot(*((pose[:, :2] - corner) / 1000).T, color=colour, linewidth=0.8)
-    axis.set(aspect="equal", xlabel="east (km)", ylabel="north (km)", title="Tiles, paths and splits")
-    axis.legend(handles=[Patch(color=colour, label=name) for name, colour in SPLIT_COLOURS.items()], loc="best")
-    axis.autoscale_view()
+    """Map of the tiles of every city from above: regions, paths and splits, in kilometres from the city's corner."""
+    tiles = [Shard(path) for path in shards]
+    groups = sorted({tile.attributes["group"] for tile in tiles})
+    figure, axes = plt.subplots(1, len(groups), figsize=(max(5.2, 3.9 * len(groups)), 3.9), squeeze=False)
+    for axis, group in zip(axes.flat, groups, strict=True):
+        own = [tile for tile in tiles if tile.attributes["group"] == group]
+        corner = np.min([tile.attributes["region"][:2] for tile in own], axis=0)
+        for tile in own:
+            _draw_tile(axis, tile, corner, splits)
+        axis.set(aspect="equal", xlabel="east (km)", title=f"city {group}")
+        axis.margins(0.04)
+        axis.autoscale_view()
+    axes[0, 0].set_ylabel("north (km)")
+    handles = [Patch(color=colour, label=name) for name, colour in SPLIT_COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
+
+
+def _draw_tile(axis: plt.Axes, tile: Shard, corner: np.ndarray, splits: Mapping[str, Any]) -> None:
+    """One tile's region, mesh code and paths, in the colour of its split."""
+    name = tile.path.stem
+    colour = next((SPLIT_COLOURS[split] for split in SPLIT_COLOURS if name in splits[split]), "#9ca3af")
+    x0, y0, x1, y1 = (np.array(tile.attributes["region"]) - [*corner, *corner]) / 1000
+    axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, facecolor=f"{colour}1a", edgecolor=colour))
+    axis.text(x0 + 0.03, y1 - 0.03, tile.attributes["mesh"], va="top", fontsize=7, color=colour)
+    for pose in paths_of(tile):
+        axis.plot(*((pose[:, :2] - corner) / 1000).T, color=colour, linewidth=0.9)
 
 
 def paths_of(shard: Shard) -> list[np.ndarray]:

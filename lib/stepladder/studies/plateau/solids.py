@@ -11,6 +11,7 @@ import numpy as np
 
 Rings = list[np.ndarray]
 Roof = Literal["flat", "shed", "gabled", "hipped"]
+SHORTEST_RIDGE_M = 0.05  # below it, rounding could merge the ends
 
 
 def rectangle(centre_2: np.ndarray, along_2: np.ndarray, width: float, depth: float) -> np.ndarray:
@@ -34,7 +35,7 @@ def house(outline_N2: np.ndarray, low: float, eaves: float, ridge: float, roof: 
     """Faces of a house by CityGML surface class; every roof but a flat one needs four corners.
 
     The ridge of a gabled or hipped roof runs parallel to the first side, which should be the longer one; all slopes of
-    a hipped roof are equally steep. A shed roof rises from the first side to the third.
+    a hipped roof are equally steep, and over a square it is a pyramid. A shed roof rises from side one to side three.
     """
     count = len(outline_N2)
     bottom, top = at(outline_N2, low), at(outline_N2, eaves)
@@ -45,22 +46,28 @@ def house(outline_N2: np.ndarray, low: float, eaves: float, ridge: float, roof: 
         top[2:, 2] = ridge
         roofs = [top]
     else:
-        start, end = at((outline_N2[[0, 1]] + outline_N2[[3, 2]]) / 2, ridge)
-        if roof == "gabled":
-            apex = {1: end, 3: start}
-            roofs = [np.array([top[0], top[1], end, start]), np.array([top[2], top[3], start, end])]
-        else:
-            sides = np.linalg.norm(outline_N2[1:3] - outline_N2[0:2], axis=1)
-            shift = (end - start) * (0.5 * sides[1] / sides[0])
-            start, end = start + shift, end - shift
-            roofs = [np.array([top[0], top[1], end, start]), np.array([top[1], top[2], end])]
-            roofs += [np.array([top[2], top[3], start, end]), np.array([top[3], top[0], start])]
+        roofs, apex = _ridged(top, ridge, roof)
     walls = []
     for side in range(count):
         after = (side + 1) % count
         peak = [apex[side]] if side in apex else []
         walls.append(np.array([bottom[side], bottom[after], top[after], *peak, top[side]]))
     return {"GroundSurface": [bottom[::-1].copy()], "RoofSurface": roofs, "WallSurface": walls}
+
+
+def _ridged(top_43: np.ndarray, ridge: float, roof: Roof) -> tuple[Rings, dict[int, np.ndarray]]:
+    """Slopes of a gabled or hipped roof over four eaves corners, and the gables' tips by the number of their wall."""
+    start, end = at((top_43[[0, 1], :2] + top_43[[3, 2], :2]) / 2, ridge)
+    if roof == "gabled":
+        slopes = [np.array([top_43[0], top_43[1], end, start]), np.array([top_43[2], top_43[3], start, end])]
+        return slopes, {1: end, 3: start}
+    width, depth = np.linalg.norm(top_43[1:3] - top_43[0:2], axis=1)
+    shift = (end - start) * (0.5 * depth / width)
+    start, end = start + shift, end - shift
+    pyramid = np.linalg.norm(end - start) < SHORTEST_RIDGE_M
+    start, end = ((start + end) / 2,) * 2 if pyramid else (start, end)
+    tips = ([end, start], [end], [start, end], [start])
+    return [np.array([top_43[i], top_43[i - 3], *tips[i][: 1 if pyramid else 2]]) for i in range(4)], {}
 
 
 def triangles(ring_N3: np.ndarray) -> Rings:

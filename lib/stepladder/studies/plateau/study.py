@@ -7,7 +7,7 @@ This file only joins the parts; each part is a file of this folder: raw files (`
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,9 @@ class Plateau:
         "voxelize.py",
     )
 
+    sizes: ClassVar = {"zip_bytes": "whole archives", "bldg_bytes": "buildings only, compressed"}
+    planned: ClassVar = catalogue.PLANNED
+
     def catalogue(self, params: PlateauParams) -> pd.DataFrame:
         return catalogue.read(params)
 
@@ -133,7 +136,7 @@ class Plateau:
         return {name: scenes.clip_scene(truth, forecast, frame + 1, params) for name, frame in ahead.items()}
 
     def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PlateauParams) -> dict[str, Any]:
-        return {"map": scenes.map_figure(shards, splits), "city": scenes.city_scene(shards)}
+        return {"map": scenes.map_figure(shards, splits), "city": scenes.city_scene(shards, params)}
 
 
 def _module_of(model: nn.Module) -> Any:

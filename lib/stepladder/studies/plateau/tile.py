@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from stepladder import files
 from stepladder.studies.plateau import cache, centrelines, ground, paths, relief
@@ -51,7 +52,8 @@ def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> 
     Returns:
         Arrays `voxels_XYL` (uint8 fine classes) and `base_XY` (int16) as in `Relief`, `pose_P4` (float64) and `path_P`
         (int32) as in `Paths`, `clip_C` (int32 row of each clip's first pose), and compressed `centre_L2` (float64
-        points of the centre lines, metres) and `branch_L` (int32 branch of each point).
+        points of the centre lines, metres), `branch_L` (int32 branch of each point), `surface_N33` (float32 triangles
+        of the region that stand on the ground, metres from the box's corner) and `surface_label_N` (uint8 classes).
 
     Raises:
         StudyError: one of the tile's own files cannot be read.
@@ -75,7 +77,7 @@ def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> 
             "path_P": drives.path_P,
             "clip_C": drives.clips(conversion.frames, conversion.stride),
         },
-        compressed=_centre_lines(lines),
+        compressed=_centre_lines(lines) | _standing_surfaces(near, standing, asset.region, box),
         attributes={
             **_facts(asset, grid, near),
             **PROVENANCE,
@@ -156,9 +158,20 @@ def _centre_lines(lines: CentreLines) -> dict[str, np.ndarray]:
     }
 
 
+def _standing_surfaces(near: Surfaces, standing_N: np.ndarray, region: Box, box: Box) -> dict[str, np.ndarray]:
+    """Triangles of the region that stand on the ground, for pictures of the city as it is."""
+    centre_N2 = near.triangles_N33[..., :2].mean(axis=1)
+    inside_N = ((centre_N2 >= region[:2]) & (centre_N2 <= region[2:])).all(axis=1) & standing_N
+    corner = np.array([*box[:2], 0.0])
+    return {
+        "surface_N33": (near.triangles_N33[inside_N] - corner).astype(np.float32),
+        "surface_label_N": near.label_N[inside_N],
+    }
+
+
 def _facts(asset: Asset, grid: Relief, near: Surfaces) -> dict[str, Any]:
     """What a shard says about itself: place, lattice, contents, sources."""
-    counts = sum(np.bincount(rows_YL.ravel(), minlength=256) for rows_YL in grid.voxels_XYL)  # by rows: bincount copies
+    counts = _histogram(grid.voxels_XYL.reshape(-1))
     themes = near.features.theme.value_counts()
     return {
         "group": asset.group,
@@ -173,3 +186,12 @@ def _facts(asset: Asset, grid: Relief, near: Surfaces) -> dict[str, Any]:
         "ground": "terrain model" if "dem" in themes else "building bases" if "bldg" in themes else "none",
         "sources": [{"name": path.name, "sha256": files.file_sha256(path)} for path in asset.files],
     }
+
+
+@njit(cache=True)
+def _histogram(label_V: np.ndarray) -> np.ndarray:
+    """How often each of the 256 values occurs (`np.bincount` would copy a grid to eight times its size)."""
+    count_256 = np.zeros(256, dtype=np.int64)
+    for label in label_V:
+        count_256[label] += 1
+    return count_256

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from stepladder.studies.plateau import solids
 
@@ -24,6 +25,8 @@ BANK_Z = np.array([0.0, -3.2, -3.2, 0.0])  # ground on them, relative to the pla
 WATER_Z = -2.4
 WATER_W = (-37.4, -11.6)  # a little into the banks, so that no gap shows
 ROWS = 6
+GRID_M = 10.0  # of the terrain's TIN
+AROUND_M = 75.0  # how far the TIN reaches beyond the streets
 
 FOOTWAY, PLANTING, LANE, CARRIAGEWAY, CROSSING = 2000, 5010, 1010, 1000, 1020
 PROFILES = {  # rank -> strips from left to right: (code, width in metres)
@@ -138,6 +141,22 @@ class Plan:
     def bridge(self) -> np.ndarray:
         """Map position of the middle of the bridge."""
         return self.to_map(np.array([self.half_width * self.s[self.boulevard], BANK_W[1:3].mean()]))
+
+    def relief(self) -> solids.Rings:
+        """Triangles of the ground near streets: a 10 m grid, with breaklines at the edges of the river's bed."""
+        u = np.arange(-self.half_width - 80, self.half_width + 81, GRID_M)
+        w = np.unique(
+            np.concatenate([np.arange(SOUTH_M - 80, BANK_W[0], GRID_M), BANK_W, np.arange(0, HEIGHT_M + 81, GRID_M)])
+        )
+        point_UW2 = self.to_map(np.stack(np.meshgrid(u, w, indexing="ij"), axis=-1))
+        point_UW3 = np.concatenate([point_UW2, self.height(point_UW2)[..., None]], axis=-1)
+        centre_UW2 = (point_UW2[:-1, :-1] + point_UW2[1:, 1:]) / 2
+        kept = cKDTree(np.concatenate([street.line_N2 for street in self.streets])).query(centre_UW2)[0] < AROUND_M
+        rings = []
+        for i, j in np.argwhere(kept):
+            a, b, c, d = point_UW3[i, j], point_UW3[i + 1, j], point_UW3[i + 1, j + 1], point_UW3[i, j + 1]
+            rings += [np.array([a, b, c]), np.array([a, c, d])]
+        return rings
 
     # Streets
 

@@ -7,20 +7,17 @@ street, then hedges and trees in what is left. The random generator is drawn fro
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from stepladder.studies.plateau import solids
 from stepladder.studies.plateau import town_features as make
 from stepladder.studies.plateau.gml import Feature
 from stepladder.studies.plateau.town_ground import Ground
-from stepladder.studies.plateau.town_plan import BANK_W, HEIGHT_M, ROWS, SOUTH_M, WATER_W, Block, Plan, Street
+from stepladder.studies.plateau.town_plan import BANK_W, ROWS, WATER_W, Block, Plan, Street
 
 LAND = {
     "houses": make.DWELLINGS, "flats": make.DWELLINGS, "school": make.PUBLIC, "shop": make.COMMERCE,
     "park": make.PARK, "shrine": make.PUBLIC, "paddy": make.PADDY,
 }  # fmt: skip
-GRID_M = 10.0  # of the terrain's TIN
-AROUND_M = 75.0  # how far the TIN reaches beyond the streets
 ROOFS = (("gabled", 0.45), ("hipped", 0.3), ("flat", 0.15), ("shed", 0.1))
 
 
@@ -31,8 +28,7 @@ class Site:
         self.plan, self.rng, self.fine = plan, rng, fine
         self.made: list[Feature] = []
         lines = np.concatenate([street.line_N2 for street in plan.streets])
-        self.ground = Ground(lines, AROUND_M)
-        self.near = cKDTree(lines)
+        self.ground = Ground(lines, margin=75.0)
 
     def features(self) -> list[Feature]:
         """Build the town, once."""
@@ -95,6 +91,11 @@ class Site:
         along = (1 - b) * (south_east - south_west) + b * (north_east - north_west)
         return solids.rectangle(centre, along / np.linalg.norm(along), width, depth)
 
+    def length(self, block: Block) -> float:
+        """Metres along the shorter of a block's southern and northern side."""
+        south_west, south_east, north_east, north_west = self.plan.outline(block)[[0, 5, 10, 15]]
+        return float(min(np.linalg.norm(south_east - south_west), np.linalg.norm(north_east - north_west)))
+
     def raise_building(
         self, outline: np.ndarray, eaves: float, ridge: float, roof: solids.Roof, usage: str, storeys: int, lod: int = 2
     ) -> Feature:
@@ -103,8 +104,11 @@ class Site:
         return make.building(outline, base, eaves, ridge, roof, usage, storeys, lod)
 
     def school(self, block: Block) -> None:
-        """Three storeys along the northern side, a gymnasium, a yard with a fence."""
-        self.made.append(self.raise_building(self.slab(block, 0.4, 0.74, 58, 11), 11.4, 11.4, "flat", make.SCHOOL, 3))
+        """Three storeys along the northern side, a gymnasium, a yard with a fence and a row of trees."""
+        width = 0.54 * self.length(block)
+        self.made.append(
+            self.raise_building(self.slab(block, 0.4, 0.74, width, 11), 11.4, 11.4, "flat", make.SCHOOL, 3)
+        )
         self.made.append(self.raise_building(self.slab(block, 0.87, 0.5, 16, 21), 8.0, 10.5, "gabled", make.SCHOOL, 1))
         outline = self.plan.outline(block, 1.0)
         line = np.concatenate([outline, outline[:1]])
@@ -115,10 +119,11 @@ class Site:
 
     def flats(self, block: Block) -> None:
         """Three equal slabs of five storeys, all facing south."""
+        width = min(35.0, 0.27 * self.length(block))
         for a in (0.17, 0.5, 0.83):
-            outline = self.slab(block, a, 0.62, 35, 10)
+            outline = self.slab(block, a, 0.62, width, 10)
             self.made.append(self.raise_building(outline, 14.6, 14.6, "flat", make.FLATS, 5))
-            self.shrubs(self.slab(block, a, 0.18, 26, 2.0), 0.9)
+            self.shrubs(self.slab(block, a, 0.18, 0.7 * width, 2.0), 0.9)
         self.reserve(block)
 
     def shop(self, block: Block) -> None:
@@ -130,8 +135,8 @@ class Site:
     def park(self, block: Block) -> None:
         """A grove in a corner and trees around a lawn."""
         self.shrubs(self.slab(block, 0.2, 0.75, 16, 9), 6.0)
-        for a, b in [(0.1 + 0.1 * k, 0.08) for k in range(9)] + [(0.92, 0.15 + 0.19 * k) for k in range(5)]:
-            self.plant(self.slab(block, a, b, 1, 1).mean(axis=0), self.rng.uniform(6, 9), 4.6, 1)
+        for a, b in [(0.1 + 0.16 * k, 0.1) for k in range(6)] + [(0.9, 0.4), (0.9, 0.7)]:
+            self.plant(self.slab(block, a, b, 1, 1).mean(axis=0), self.rng.uniform(6, 9), 4.6, 2)
         self.reserve(block)
 
     def shrine(self, block: Block) -> None:
@@ -279,21 +284,4 @@ class Site:
             elif max(node[1] for node in street.nodes) < 0:
                 far, near = street.strip(-45.0, -street.width / 2 - 1.5)
                 self.made.append(make.ground_use(np.concatenate([far, near[::-1]]), make.PADDY))
-        self.made.append(make.terrain(self.plan, self.relief()))
-
-    def relief(self) -> solids.Rings:
-        """Triangles of the ground near streets: a 10 m grid, with breaklines at the edges of the river's bed."""
-        plan = self.plan
-        u = np.arange(-plan.half_width - 80, plan.half_width + 81, GRID_M)
-        w = np.unique(
-            np.concatenate([np.arange(SOUTH_M - 80, BANK_W[0], GRID_M), BANK_W, np.arange(0, HEIGHT_M + 81, GRID_M)])
-        )
-        point_UW2 = plan.to_map(np.stack(np.meshgrid(u, w, indexing="ij"), axis=-1))
-        point_UW3 = np.concatenate([point_UW2, plan.height(point_UW2)[..., None]], axis=-1)
-        centre_UW2 = (point_UW2[:-1, :-1] + point_UW2[1:, 1:]) / 2
-        kept = self.near.query(centre_UW2)[0] < AROUND_M
-        rings = []
-        for i, j in np.argwhere(kept):
-            a, b, c, d = point_UW3[i, j], point_UW3[i + 1, j], point_UW3[i + 1, j + 1], point_UW3[i, j + 1]
-            rings += [np.array([a, b, c]), np.array([a, c, d])]
-        return rings
+        self.made.append(make.terrain(self.plan, self.plan.relief()))

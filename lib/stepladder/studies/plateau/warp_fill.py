@@ -29,6 +29,7 @@ CLASSES = len(OCC3D)
 EMBEDDING = 8
 EVIDENCE_KNOWN, EVIDENCE_UNKNOWN = 5.0, 3.0  # score of the warped label, and of EMPTY where nothing is known
 START = 0.01  # the last layer's initial weights, as a share of the usual; far too small to overrule any evidence
+GAIN = 8.0  # of the network's scores, so that the last layer learns quickly to overrule evidence
 FRAMES_PER_STEP = 2  # future frames a training step looks at, drawn anew each step
 WEIGHT_NEW, WEIGHT_OCCUPIED = 2.0, 1.0  # added to the weight 1 of a voxel in the cross entropy
 
@@ -50,7 +51,7 @@ class WarpFill(nn.Module):
         embedded_NZXYE = self.label(fused_NZXY.int())
         known_NZXY1 = known_NZXY[..., None].to(embedded_NZXYE.dtype)
         seen_NCXY = torch.cat([embedded_NZXYE, known_NZXY1], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
-        scores_NCZXY = self.net(seen_NCXY).unflatten(1, (CLASSES, -1))
+        scores_NCZXY = GAIN * self.net(seen_NCXY).unflatten(1, (CLASSES, -1))
         evidence_N1ZXY = torch.where(known_NZXY, EVIDENCE_KNOWN, EVIDENCE_UNKNOWN)[:, None].to(scores_NCZXY.dtype)
         return scores_NCZXY.scatter_add(1, fused_NZXY[:, None].long(), evidence_N1ZXY)
 

@@ -6,7 +6,7 @@ format of its own, a converter that refuses broken ones, a model that learns, ho
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -82,6 +82,9 @@ class Template:
     card = "**Source.** Made on the spot. **Licence.** Apache-2.0. **Units.** Pixels. **Known defects.** None."
     Params = DiscParams
     conversion_code = ("study.py",)
+
+    sizes: ClassVar = {"bytes": "all"}
+    planned: ClassVar = {}
 
     def catalogue(self, params: DiscParams) -> pd.DataFrame:
         rows = [{"group": name, "name": name, "region": "synthetic", "bytes": 50_000} for name in ("dark", "bright")]

@@ -85,8 +85,8 @@ class Toy:
         return [TrainingStage(name, params.training.steps, parts[name]) for name in params.model.stages]
 
     def admit(self, stage, model, batch):
-        self.params = getattr(self, "params", ToyParams(study="toy"))
-        return Check("ready", self.params.model.admit, "the toy was told to refuse")
+        finite = bool(torch.isfinite(model(batch["x_C"])).all())
+        return Check("ready", finite and self.params.model.admit, "the toy was told to refuse")
 
     def loss(self, model, batch, stage):
         if model.training:
