@@ -24,6 +24,7 @@ ONCE = "import pathlib\nflag = pathlib.Path('../flag')\nfirst = not flag.exists(
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that is not installed, in a project of its own."""
     monkeypatch.setattr("stepladder.run.code_hash", walk.no_code)
+    monkeypatch.setattr("stepladder.run.environment", walk.bare)
     monkeypatch.delenv("STEPLADDER_ROOT", raising=False)
     monkeypatch.delenv("STEPLADDER_OUTPUTS", raising=False)
 

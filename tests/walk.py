@@ -1,6 +1,7 @@
 """Tiny notebooks and a runner in its own process, for the drills of test_notebook.py (also run as a script)."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,11 @@ FIRST, SECOND = "01_inventory", "07_visualization"  # the names are fixed; any t
 def no_code(stage: stepladder.run.Stage, study: str) -> str:
     """Stands for `run.code_hash`: the toy study is not installed. The notebooks do the same."""
     return "the toy study has no code"
+
+
+def bare() -> dict[str, str]:
+    """Stands for `run.environment`, which imports torch."""
+    return {"host": socket.gethostname(), "device": "cpu"}
 
 
 def project(root: Path, **bodies: str) -> Path:
@@ -74,7 +80,7 @@ def wait_for(condition, seconds: float = 60.0) -> None:
 
 
 def main() -> None:
-    stepladder.run.code_hash = no_code
+    stepladder.run.code_hash, stepladder.run.environment = no_code, bare
     root = Path(sys.argv[1])
     options = {key: float(value) for key, value in (text.split("=") for text in sys.argv[2:])}
     names = sorted(path.stem for path in (root / "notebooks").glob("*.ipynb"))

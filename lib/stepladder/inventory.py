@@ -183,7 +183,10 @@ def overview(catalogue: pd.DataFrame, sizes: Mapping[str, str], planned: Mapping
         )
     }
     if {"lat", "lon"} <= set(catalogue.columns):
-        figures["Where the bytes are; a bubble's area is in proportion to its bytes."] = map_figure(catalogue, sizes)
+        note = f", {catalogue.attrs['place']}" if "place" in catalogue.attrs else ""
+        figures["Where the bytes are; a bubble's area is in proportion to its bytes."] = map_figure(
+            catalogue, sizes, note
+        )
     return figures
 
 

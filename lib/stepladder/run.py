@@ -219,6 +219,7 @@ def code_hash(this: Stage, study: str) -> str:
     special = {"{study}": [folder], "{conversion}": [folder / name for name in tenant.conversion_code]}
     digest = hashlib.sha256()
     for path in [path for entry in this.code for path in special.get(entry, [PACKAGE / entry])]:
+        assert path.exists(), f"{this.name} names code that is not there: {path.name}"
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]

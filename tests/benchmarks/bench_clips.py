@@ -1,8 +1,8 @@
 """A real tile (Osaka 51357354 at 0.4 m) from raw files to clips: CPU-seconds, peak memory, clips per CPU-second.
 
-Run `python tests/benchmarks/bench_clips.py`. The tile is converted in processes of their own, first with nothing parsed,
-then with the surfaces of its files and its neighbours' in the cache; the second one's shard serves the clips, drawn at
-random with augmentation on. The record is tests/benchmarks/records/clips.json.
+Run `python tests/benchmarks/bench_clips.py`. The tile is converted in processes of their own, with nothing parsed and
+with the surfaces of its files and its neighbours' in the cache; its clips are then drawn at random, augmented.
+The record is tests/benchmarks/records/clips.json.
 """
 
 import json
@@ -34,13 +34,11 @@ def main() -> None:
             index.unlink()
         runs = {"nothing parsed": child(shared / CITY, Path(folder)), "surfaces cached": runs["again"]}
         for name, run in runs.items():
-            print(
-                f"conversion, {name}: {run['cpu_s']:.1f} CPU-s, peak {run['peak_mb']:.0f} MB ({run['imports_mb']:.0f} of it imports)"
-            )
+            memory = f"peak {run['peak_mb']:.0f} MB, {run['imports_mb']:.0f} of it imports"
+            print(f"conversion, {name}: {run['cpu_s']:.1f} CPU-s, {memory}")
         rates, facts = draw(Path(folder) / f"{TILE}.h5")
-    print(
-        f"{facts['road_km']:.1f} km of road, {facts['paths']} paths, {facts['clips']} clips, shard of {facts['shard_mb']:.0f} MB"
-    )
+    print(f"{facts['road_km']:.1f} km of road, {facts['paths']} paths, {facts['clips']} clips")
+    print(f"shard of {facts['shard_mb']:.0f} MB")
     print(f"clips per CPU-s: {', '.join(f'{rate:.1f}' for rate in rates)} (target {TARGET:.0f})")
     record = {"tile": TILE, "voxel_m": 0.4, **facts, "conversion": runs, "clips_per_cpu_s": rates, "target": TARGET}
     files.write_json(ROOT / "tests/benchmarks/records/clips.json", record)

@@ -105,7 +105,7 @@ class Contract:
             assert rows[-1]["gradient"] == rows[-1]["trainable"] > 0
 
     def learns_ten_samples_by_heart(self) -> None:
-        """The loss of the first stage falls by half."""
+        """The loss of the first stage falls clearly."""
         _demand(smoke.check_overfit(self._learnt[1]))
 
     def saves_and_loads_exactly(self) -> None:

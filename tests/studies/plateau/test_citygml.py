@@ -359,6 +359,15 @@ def test_unknown_feature_types_and_missing_geometry(tmp_path):
     assert issues(read) == {"feature type not read": 2, "feature without usable surface": 1}
 
 
+@pytest.mark.parametrize("namespace", ["urn:building", "http://www.opengis.net/citygml/building/9.0"])
+def test_an_unknown_namespace_is_read_by_local_names_and_counted(tmp_path, namespace):
+    path = write(tmp_path, block("a"))
+    path.write_text(path.read_text().replace("http://www.opengis.net/citygml/building/2.0", namespace))
+    read = citygml.read(path)
+    assert labels(read) == {"roof": 2, "building base": 2, "wall": 8}
+    assert issues(read) == {"namespace not known, read by local names": 1}
+
+
 def test_curves_points_and_copies_are_no_surface(tmp_path):
     curve = nest("frn:lod2Geometry/gml:MultiCurve/gml:curveMember/gml:LineString/gml:posList", numbers(square()))
     copy = "<frn:lod1ImplicitRepresentation><core:ImplicitGeometry/></frn:lod1ImplicitRepresentation>"

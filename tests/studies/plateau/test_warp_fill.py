@@ -109,8 +109,8 @@ def test_it_overfits_ten_samples():
     batch, model = block_town.batch(params, 10, bend=0.05), untrained(params).train()
     before = scores(batch, warp_fill.predict(model, batch), params)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=100)
-    for _ in range(100):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=150)
+    for _ in range(150):
         optimizer.zero_grad()
         warp_fill.loss(model, batch, warp_fill.stages(params)[0]).total.backward()
         optimizer.step()

@@ -24,7 +24,7 @@ from stepladder.studies.plateau.raw import Tally
 from stepladder.studies.plateau.surfaces import BOUNDS, Surfaces, concatenate
 from stepladder.study import Box, Issue
 
-READER = ("cache", "citygml", "classes", "codes", "geo", "polygons", "raw", "surfaces")
+READER = ("cache", "citygml", "classes", "codes", "faces", "geo", "polygons", "raw", "rings", "surfaces")
 PIECE_M = 1000.0
 
 

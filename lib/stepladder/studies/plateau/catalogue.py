@@ -43,6 +43,7 @@ def read(params: PlateauParams) -> pd.DataFrame:
     """
     facts = snapshot() if params.data.catalogue == "snapshot" else _live(params.data.cities)
     table = rank(facts).merge(_prefectures()[["prefecture", "lat", "lon"]], on="prefecture", how="left")
+    table.attrs["place"] = "office of the prefecture"
     return table.assign(group=table["code"], bytes=table["zip_bytes"], place=table["prefecture"])
 
 

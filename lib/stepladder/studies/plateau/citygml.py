@@ -10,6 +10,7 @@ Decisions:
   and external references are refused, not resolved).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ PARSER = {
     "remove_pis": True,
     "collect_ids": False,
 }
+KNOWN_TAG = re.compile(r"\{http://www\.opengis\.net/citygml/\w+/[23]\.0\}\w+")  # a module of CityGML 2.0 or 3.0
 GEOGRAPHIC = ("6697", "6668", "4979", "4326", "4612", "4947")  # EPSG codes in the order latitude, longitude (, height)
 PATCHES = ("{*}Polygon", "{*}Triangle", "{*}PolygonPatch", "{*}Rectangle")
 
@@ -139,6 +141,8 @@ class Reader:
         if not name:
             self.tally.add("feature without id, numbered", example=kind)
             name = f"{stem(self.path)}#{len(self.rings.features)}"
+        if not KNOWN_TAG.fullmatch(node.tag):
+            self.tally.add("namespace not known, read by local names", example=node.tag)
         self._seen.add(name)
         theme = codes.FEATURES[kind][0]
         lod, pieces = self._best(node, theme, codes.feature_class(node, kind, self.tally))

@@ -2,7 +2,7 @@
 
 Shards store fine ids, so the study can report roofs and walls apart; models and scores see Occ3D ids through
 `TO_OCC3D`. Where surfaces of several classes meet in one voxel, the class with the higher `priority` wins, so the
-result does not depend on the order of triangles. Colours follow the usual Occ3D palette, darkened where it fades on white.
+result does not depend on the order of triangles. Colours follow the usual Occ3D palette, darkened where it fades.
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ from stepladder.study import Batch, Check, Loss, Prediction, TrainingStage
 
 COMMAND_S, COMMAND_M = 3.0, 2.0  # a route command looks 3 s ahead; more than 2 m to a side is a turn
 WEIGHTS = {"cross entropy": 10.0, "lovasz": 1.0, "codebook": 1.0, "codes": 1.0, "ego": 0.1}
-ADMIT_IOU, ADMIT_CODES = 0.2, 8
+ADMIT_IOU, ADMIT_CODES = 0.2, 4
 
 
 class OccWorld(nn.Module):
