@@ -16,6 +16,7 @@ import walk
 from stepladder import notebook, oom
 from stepladder.params import ParameterError
 
+PROJECT = Path(__file__).resolve().parents[1]
 NAP = "import os, time, pathlib\npathlib.Path('../kernel.pid').write_text(str(os.getpid()))\ntime.sleep(60)"
 ONCE = "import pathlib\nflag = pathlib.Path('../flag')\nfirst = not flag.exists()\nflag.touch()\n"
 
@@ -129,12 +130,18 @@ def test_executed_notebook_holds_no_local_path(tmp_path: Path) -> None:
 
 
 def test_python_error(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="raise ValueError('no roof\\nsecond line')", second="1")
+    root = walk.project(
+        tmp_path,
+        first="import json; from stepladder import files\ntry:\n    files.read_json(3)\nexcept TypeError as e:\n    raise ValueError('no roof\\nsecond line') from e",
+        second="1",
+    )
     outcome = go(root, walk.FIRST, walk.SECOND)
     assert (outcome.state, outcome.exit_code) == ("failed", 1)
     assert outcome.reason == "01_inventory: ValueError in cell 4 of 5: no roof"
     assert states(root) == ["completed"] * 3 + ["failed", "pending"]
     assert nbformat.read(outcome.notebook, 4).metadata.papermill.exception is True
+    text = outcome.notebook.read_text()
+    assert sys.prefix not in text and str(PROJECT) not in text  # tracebacks are cut free of this machine's paths
     assert record(root)["state"] == "failed" and not (root / "outputs/toy/walk" / walk.SECOND).exists()
     mend(root)
 
@@ -217,6 +224,15 @@ def test_kernel_killed_by_hand(tmp_path: Path) -> None:
     assert "signal 9" in nb.cells[6].outputs[-1].evalue  # the cell itself says what happened
     walk.wait_for(lambda: gone(child.pid), 5)
     mend(root)
+
+
+@pytest.mark.drill
+def test_kernel_that_crashes(tmp_path: Path) -> None:
+    root = walk.project(tmp_path, first="import ctypes, faulthandler; faulthandler.enable(); ctypes.string_at(0)")
+    outcome = go(root)
+    assert (outcome.state, outcome.exit_code) == ("failed", 1)
+    assert "signal 11" in outcome.reason and "kernel.log" in outcome.reason
+    assert "Segmentation fault" in (outcome.notebook.parent / "kernel.log").read_text(errors="replace")
 
 
 @pytest.mark.drill

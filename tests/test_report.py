@@ -35,7 +35,9 @@ def executed() -> nbformat.NotebookNode:
     """An executed notebook with prose, output of several kinds, and a failed cell."""
     done = {"papermill": {"status": "completed"}}
     cells = [
-        new_markdown_cell("# 06 Evaluation\n\nHow good is it? The score is $IoU = TP / (TP + FP + FN)$."),
+        new_markdown_cell(
+            "# 06 Evaluation\n\nnext: [07](07_visualization.ipynb)\n\nThe score is $IoU = TP / (TP + FP + FN)$."
+        ),
         new_code_cell("print('hello')", metadata=done, outputs=[new_output("stream", name="stdout", text="hello <b>")]),
         new_code_cell("table", metadata=done, outputs=[new_output("display_data", {"text/html": "<table><tr><td>7"})]),
         new_code_cell(
@@ -119,10 +121,11 @@ def test_links_between_pages_lead_somewhere(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     pages = [report.stage_page(run, "06_evaluation"), report.run_page(run), report.index(tmp_path)]
     report.run_page(run)
-    found = [(page, link) for page in pages for link in re.findall(r'href="([^"#]+)"', page.read_text())]
+    found = [(page, link) for page in pages for link in re.findall(r'href="([^"#]+)', page.read_text())]
     assert len(found) >= 5
     for page, link in found:
         assert (page.parent / link).exists(), (page.name, link)
+    assert "../report.html#07_visualization" in pages[0].read_text()
 
 
 def test_stage_page_shows_cells_and_their_fate(tmp_path: Path) -> None:
@@ -131,6 +134,15 @@ def test_stage_page_shows_cells_and_their_fate(tmp_path: Path) -> None:
     assert "this cell failed" in text and "not run" in text
     assert "\x1b" not in text and 'class="math"' in text
     assert text.index("failed</span>") < text.index("hello")  # the verdict comes first
+
+
+def test_failed_stage_shows_the_checks_it_noted(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    run.event("check", stage="06_evaluation", name="beats the baseline", ok=False, reason="40.1 < 41.2")
+    text = report.stage_page(run, "06_evaluation").read_text()
+    assert "Checks: 0 of 1 passed" in text and "40.1 &lt; 41.2" in text
+    run.event("stage_start", stage="06_evaluation")  # a new attempt: the old verdicts are gone
+    assert "40.1" not in report.stage_page(run, "06_evaluation").read_text()
 
 
 def test_stage_without_notebook_is_named(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
 from stepladder import files
+from stepladder.run import PACKAGE
 from stepladder.signals import Stop
 
 SOCKETS = "/tmp"  # a socket's path may have 107 bytes, which a long TMPDIR would exceed
 IN_KERNEL = "import stepladder.signals as _s; _s.install_kernel_handler(); _s.die_with_parent(); del _s"
 OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")  # what a carriage return wiped out on a terminal
+LOCAL = re.compile("|".join(re.escape(f"{p}/") for p in (sys.prefix, PACKAGE.parents[1], Path.home())))
 Watcher = Callable[..., None]  # watch(kind, **fields), for cell_start and cell_end
 
 
@@ -190,8 +193,10 @@ class Client(PapermillNotebookClient):
         return died
 
     def output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
-        """Take in one output; a stream's text joins the text before it."""
+        """Take in one output; a stream's text joins the text before it, a traceback loses the paths of this machine."""
         out = super().output(outs, msg, display_id, cell_index)
+        if out and out.output_type == "error":
+            out.traceback = [LOCAL.sub("", line) for line in out.traceback]
         if out and len(outs) > 1 and out.output_type == "stream" == outs[-2].output_type and outs[-2].name == out.name:
             outs[-2].text += outs.pop().text
         return out
@@ -239,6 +244,7 @@ class KernelEngine(NBClientEngine):
         start_timeout: int = 60,
         environment: dict[str, str] | None = None,
         folder: Path | str | None = None,
+        kernel_log: Path | None = None,
         **options: Any,
     ) -> None:
         """Run the cells in a kernel of its own.
@@ -249,17 +255,18 @@ class KernelEngine(NBClientEngine):
             start_timeout: seconds the kernel may take to start.
             environment: variables added to the kernel's environment.
             folder: the kernel's working directory; None is this process's.
+            kernel_log: file for what the kernel's process itself says (native libraries, crashes); None is this terminal.
         """
         options.pop("input_path", None)
         client_options = {"kernel_name": kernel_name, "startup_timeout": start_timeout, **options}
         launch = {"env": os.environ | (environment or {})}
         if folder is not None:
             launch["cwd"] = str(folder)
-        if stop is not None:
+        with ExitStack() as stack:
+            if kernel_log is not None:
+                launch["stdout"] = launch["stderr"] = stack.enter_context(kernel_log.open("wb"))
+            stop = stop or stack.enter_context(Stop())
             Client(nb_man, stop, execution_timeout, **client_options).execute(**launch)
-            return
-        with Stop() as own:
-            Client(nb_man, own, execution_timeout, **client_options).execute(**launch)
 
 
 def _nobody(kind: str, **fields: Any) -> None:

@@ -69,6 +69,8 @@ def open_stage(notebook: str, **values: Any) -> "Stage":
     run = Run.open(root, checked)
     opened = Stage(find_stage(notebook).name, run, checked)
     torch.manual_seed(checked.seed)
+    if checked.training.threads:
+        torch.set_num_threads(checked.training.threads)
     print(f"run {run.study}/{run.name}, profile {checked.profile}, seed {checked.seed}")
     return opened
 

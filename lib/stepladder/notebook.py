@@ -206,6 +206,7 @@ class _StageRun:
                 execution_timeout=cell_timeout,
                 environment=self._environment(),
                 folder=self.source.parent,
+                kernel_log=self.target.with_name("kernel.log"),
             )
         except Exception as caught:  # the kernel died or never started: `judge` names it
             error = caught

@@ -7,6 +7,7 @@ Decisions:
 - Pages name the device, the versions and the commit; not the host, for pages are made to be passed on.
 """
 
+import re
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -20,6 +21,7 @@ from stepladder.story import Step, Story
 
 QUIET = ("cell_start", "cell_end", "heartbeat", "progress", "check", "stage_start", "stage_end", "stage_skipped")
 LAST_EVENTS = 30
+NOTEBOOK_LINK = re.compile(r'href="(\d\d_\w+)\.ipynb"')
 
 
 def stage_page(run: Run, stage: str) -> Path:
@@ -40,9 +42,9 @@ def stage_page(run: Run, stage: str) -> Path:
         f"<h1>{name[:2]} {escape(name[3:].replace('_', ' '))} {markup.pill(step.state)}</h1>",
         f'<p class="reason">{escape(step.reason)}</p>' if step.reason else "",
         markup.facts({"took": markup.duration(step.seconds) or None, **story.provenance}),
-        markup.checks(step.result["checks"]) if step.result.get("checks") else "",
+        markup.checks(step.checks) if step.checks else "",
         _parameters_read(story.values, find_stage(name).sections),
-        freeze.body(nb, folder),
+        NOTEBOOK_LINK.sub(r'href="../report.html#\1"', freeze.body(nb, folder)),
     ]
     path = folder / "report.html"
     files.write_text(path, markup.page(f"{run.study}/{run.name} {name}", "\n".join(parts)))
@@ -95,7 +97,7 @@ def _stage_section(run: Run, step: Step) -> str:
     title = f"{step.name[:2]} {step.name[3:].replace('_', ' ')}"
     page = run.folder / step.name / "report.html"
     link = f' <small><a href="{step.name}/report.html">executed notebook</a></small>' if page.exists() else ""
-    checks = step.result.get("checks", [])
+    checks = step.checks
     failed = any(not check["ok"] for check in checks)
     shown = markup.checks(checks) if checks else ""
     word = f"{len(checks)} check{'s' if len(checks) > 1 else ''} passed"
@@ -155,7 +157,7 @@ def _parameters_changed(run: Run, values: dict[str, Any]) -> str:
         usual = dict(_flat(load(project_root(), run.study, values["profile"]).model_dump(mode="json")))
     except ParameterError as error:
         return f"<h2>Parameters</h2><p>The profile cannot be compared: {escape(str(error))}</p>{folded}"
-    rows = [(name, value, usual.get(name, "")) for name, value in _flat(values) if value != usual.get(name)]
+    rows = [(k, v, usual.get(k, "")) for k, v in _flat(values) if k != "run" and v != usual.get(k)]
     profile = f"{run.study}/{values['profile']}"
     columns = ("parameter", "this run", f"profile {profile}")
     changed = markup.table(columns, rows) if rows else f"<p>All as in the profile {escape(profile)}.</p>"

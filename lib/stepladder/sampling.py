@@ -51,10 +51,9 @@ class Dice:
         self._counter = self._fresh["state"]["counter"]
         self._generator = np.random.Generator(self._bits)
 
-    def at(self, *place: int) -> np.random.Generator:
-        """The generator, at `place` (up to three integers)."""
-        for position, value in enumerate(place, 1):
-            self._counter[position] = value
+    def at(self, first: int, second: int = 0, third: int = 0) -> np.random.Generator:
+        """The generator, at a place of its stream."""
+        self._counter[1], self._counter[2], self._counter[3] = first, second, third
         self._bits.state = self._fresh
         return self._generator
 
@@ -112,7 +111,7 @@ class Order:
         first_G = self._drawn_before(block)
         counts_G = self._drawn_before(block + 1) - first_G
         group_B = np.repeat(np.arange(len(counts_G)), counts_G)
-        np.random.Generator(philox(self.seed, SCHEDULE, block)).shuffle(group_B)
+        _dice(self.seed, SCHEDULE).at(block).shuffle(group_B)
         index_B = np.empty(self.block, dtype=np.int64)
         for group, (first, count) in enumerate(zip(first_G, counts_G, strict=True)):
             index_B[group_B == group] = self._run(group, first, count)
@@ -132,7 +131,7 @@ class Order:
     def _epoch(self, group: int, epoch: int) -> np.ndarray:
         """The samples of a group in the order of one epoch; the latest epoch of each group is kept."""
         if self._epochs.get(group, (None,))[0] != epoch:
-            rng = np.random.Generator(philox(self.seed, EPOCH, group, epoch))
+            rng = _dice(self.seed, EPOCH).at(group, epoch)
             self._epochs[group] = (epoch, rng.permutation(self._members[group]))
         return self._epochs[group][1]
 

@@ -22,13 +22,13 @@ class Step:
     reason: str
     seconds: float | None
     result: dict[str, Any]
+    checks: list[dict[str, Any]]
     has_notebook: bool
 
     @property
     def small_print(self) -> str:
         """State, time and how many checks passed."""
-        found = self.result.get("checks", [])
-        passed = f"{sum(c['ok'] for c in found)}/{len(found)} checks" if found else ""
+        passed = f"{sum(c['ok'] for c in self.checks)}/{len(self.checks)} checks" if self.checks else ""
         state = "not run" if self.state == "missing" else self.state
         return " · ".join(part for part in (state, markup.duration(self.seconds), passed) if part)
 
@@ -51,10 +51,15 @@ class Story:
     def steps(self) -> list[Step]:
         """All stages, in order."""
         last: dict[str, dict[str, Any]] = {}
+        checks: dict[str, dict[str, Any]] = {stage.name: {} for stage in STAGES}
         for event in self.run.events():
             if event["kind"] in ("stage_start", "stage_end"):
                 last[event["stage"]] = event
-        return [self._step(stage.name, last.get(stage.name)) for stage in STAGES]
+            if event["kind"] == "stage_start":
+                checks[event["stage"]] = {}
+            if event["kind"] == "check":
+                checks[event["stage"]][event["name"]] = event
+        return [self._step(name, last.get(name), list(found.values())) for name, found in checks.items()]
 
     @property
     def state(self) -> str:
@@ -85,7 +90,8 @@ class Story:
             "commit": f"{status['commit'][:10]}{dirty}" if status.get("commit") else None,
         }
 
-    def _step(self, name: str, event: dict[str, Any] | None) -> Step:
+    def _step(self, name: str, event: dict[str, Any] | None, checks: list[dict[str, Any]]) -> Step:
+        """One stage, from its last event, its result, and the checks it noted since it began."""
         result = self.run.result(name) or {}
         state, reason, seconds = self._recorded_state(name, result), "", None
         if event and event["kind"] == "stage_end":
@@ -95,7 +101,8 @@ class Story:
         elif event and not result:
             state = "running" if self.status["state"] == "running" else "stale"
             reason = "" if state == "running" else "its runner is gone without a word"
-        return Step(name, state, reason, seconds, result, (self.run.folder / name / "notebook.ipynb").exists())
+        has_notebook = (self.run.folder / name / "notebook.ipynb").exists()
+        return Step(name, state, reason, seconds, result, result.get("checks") or checks, has_notebook)
 
     def _recorded_state(self, name: str, result: dict[str, Any]) -> str:
         """`done`, `stale` or `missing`; a result that cannot be checked here (study not installed) is believed."""

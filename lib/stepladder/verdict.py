@@ -93,7 +93,7 @@ def _of_error(error: Exception, where: str, before: Memory) -> Outcome:
         return Outcome("failed", KILLED, f"{error} {where}; no out-of-memory event was counted")
     if error.returncode == -15:
         return Outcome("preempted", EXIT_CODES["preempted"], f"{error} {where}, by somebody else's SIGTERM")
-    return Outcome("failed", 1, f"{error} {where}")
+    return Outcome("failed", 1, f"{error} {where}; kernel.log may say more")
 
 
 def _of_cell(cell: FailedCell, where: str, before: Memory) -> Outcome:

@@ -88,11 +88,13 @@ def main() -> None:
             "floor": round(peak_mb("floor()")),
             "read": round(peak_mb("read()")),
         },
+        "load_of_the_machine": round(os.getloadavg()[0], 1),
+        "cpus": os.cpu_count(),
         "target": "read <= 1.0 CPU-s where the floor is 0.4 (ratio 2.5)",
     }
     files.write_json(RECORD, record)
     for name, value in record.items():
-        print(f"{name:18} {value}")
+        print(f"{name:20} {value}")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ import threading
 import time
 
 import pytest
-from tests.training.conftest import log_of, untimed, wait_for_step
+from tests.training.conftest import log_of, train_here, untimed, wait_for_step
 
 from stepladder import files
 from stepladder.signals import Preempted
 from stepladder.training import launch
 from stepladder.training.worker import read_parameters
 
-pytestmark = [pytest.mark.slow, pytest.mark.drill]
 SLOW = {"model": {"sleep": 0.03}}
 
 
@@ -38,6 +37,8 @@ def reached(run, step):
     return lambda: any(m["step"] >= step for m in run.metrics())
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_job_is_followed_to_its_end(make_run):
     run, seen = make_run(), []
     reason = start(run).follow(seen.extend, poll=0.05)
@@ -47,6 +48,8 @@ def test_a_job_is_followed_to_its_end(make_run):
     assert start(run).follow() == "all 30 steps are done", "a finished training may be started again"
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_closed_notebook_comes_back_to_its_job(make_run):
     run, seen = make_run(values=SLOW), []
     first = start(run)
@@ -58,6 +61,8 @@ def test_a_closed_notebook_comes_back_to_its_job(make_run):
     assert seen == run.metrics() and not launch.start(run, read_parameters(run)[1]).attached
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_kernel_told_to_stop_waits_for_the_checkpoint(make_run):
     run = make_run(values=SLOW)
     job = start(run)
@@ -75,6 +80,8 @@ def test_a_kernel_told_to_stop_waits_for_the_checkpoint(make_run):
         launch.Job(run, job.pid).follow()
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_job_that_is_preempted_by_others_raises_preempted(make_run):
     run = make_run(values=SLOW)
     job = start(run)
@@ -83,6 +90,8 @@ def test_a_job_that_is_preempted_by_others_raises_preempted(make_run):
         job.follow(poll=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_killed_job_is_called_killed(make_run):
     run = make_run(values=SLOW)
     job = start(run)
@@ -94,6 +103,8 @@ def test_a_killed_job_is_called_killed(make_run):
     assert job._child.returncode == 137
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_failed_job_tells_why(make_run):
     run = make_run(values={"model": {"admit": False}})
     job = start(run)
@@ -102,6 +113,8 @@ def test_a_failed_job_tells_why(make_run):
     assert job._child.returncode == 1 and "Traceback" in log_of(run)
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_out_of_memory_is_called_so(make_run):
     run = make_run(values={"model": {"eat": 400}})
     script = (
@@ -113,9 +126,11 @@ def test_out_of_memory_is_called_so(make_run):
     assert child.returncode == 1, child.stderr.decode()
     assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "oom"
     with pytest.raises(launch.OutOfMemoryError):
-        launch.Job(run, pid=1).follow() if not launch._alive(launch._job_file(run)) else None
+        launch.Job(run, pid=0).follow()
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_headless_job_dies_with_its_kernel_and_saves_first(make_run):
     run = make_run(values=SLOW)
     script = (
@@ -137,6 +152,8 @@ def test_a_headless_job_dies_with_its_kernel_and_saves_first(make_run):
     assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "preempted"
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 def test_in_a_persons_jupyterlab_the_job_outlives_the_kernel(make_run, monkeypatch):
     run = make_run(values=SLOW)
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
@@ -151,3 +168,30 @@ def test_in_a_persons_jupyterlab_the_job_outlives_the_kernel(make_run, monkeypat
     assert job.attached
     assert job.follow(poll=0.05) == "all 30 steps are done"
     assert len(untimed(run)) == 35
+
+
+def test_the_plan_tells_what_is_done_already(make_run):
+    run = make_run(values={"model": {"stages": ["first", "second"]}, "training": {"steps": 8, "checkpoint_every": 5}})
+    study, params = read_parameters(run)
+    assert launch.plan_table(run, study, params)["done"].tolist() == [0, 0]
+    asked = iter(range(100))
+    with pytest.raises(Preempted):
+        train_here(run, lambda: next(asked) >= 10)
+    table = launch.plan_table(run, study, params)
+    assert table["stage"].tolist() == ["first", "second"] and table["trains"].tolist() == ["first", "second"]
+    assert table["steps"].tolist() == [8, 8] and table["done"].tolist() == [8, 3]
+    assert table["batch"].tolist() == [4, 4] and launch.planned_steps(study, params) == 16
+
+
+def test_new_lines_come_once_whole_and_again_after_a_cut(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    tail = launch.Tail(path)
+    assert tail.read() == []
+    with path.open("a") as file:
+        file.write('{"step": 1}\n{"step": 2}\n{"st')
+    assert tail.read() == [{"step": 1}, {"step": 2}] and tail.read() == []
+    with path.open("a") as file:
+        file.write('ep": 3}\n')
+    assert tail.read() == [{"step": 3}]
+    files.write_text(path, '{"step": 1}\n')
+    assert tail.read() == [{"step": 1}]

@@ -98,7 +98,7 @@ def save(folder: Path, state: dict[str, Any], progress: Progress) -> Path:
     except (OSError, RuntimeError) as error:
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
-        newest = next(iter(_committed(folder)), None)
+        newest = next(iter(committed(folder)), None)
         kept = f"the checkpoint of step {newest[0]} is whole" if newest else "there is no earlier checkpoint"
         raise CheckpointError(
             f"cannot write the checkpoint of step {progress.step} at {place}: {reason}; {kept}. "
@@ -107,9 +107,15 @@ def save(folder: Path, state: dict[str, Any], progress: Progress) -> Path:
     return place
 
 
+def committed(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of all checkpoints that were finished, newest first."""
+    found = [(int(seal.parent.name.split("_")[1]), seal.parent) for seal in folder.glob("step_*/COMMITTED")]
+    return sorted(found, reverse=True)
+
+
 def newest(folder: Path, report: Report) -> tuple[dict[str, Any], Progress] | None:
     """State and progress of the newest whole checkpoint, or None; each damaged one is reported and skipped."""
-    for step, place in _committed(folder):
+    for step, place in committed(folder):
         fault = _fault(place)
         if fault is None:
             return _read(place)
@@ -119,7 +125,7 @@ def newest(folder: Path, report: Report) -> tuple[dict[str, Any], Progress] | No
 
 def rotate(folder: Path, keep: int, best: int | None) -> None:
     """Delete all checkpoints but the `keep` newest and that of step `best`."""
-    for step, place in _committed(folder)[keep:]:
+    for step, place in committed(folder)[keep:]:
         if step != best:
             (place / "COMMITTED").unlink()  # first, so that a half-deleted checkpoint is not believed
             shutil.rmtree(place)
@@ -142,7 +148,7 @@ def load_model(
         CheckpointError: there is no such checkpoint, or it is damaged.
         ContractError: it does not fit the model of `params`.
     """
-    places = dict(_committed(folder))
+    places = dict(committed(folder))
     if not places:
         raise CheckpointError(f"no checkpoint in {folder}: run 05_training first")
     last = max(places)
@@ -158,12 +164,6 @@ def load_model(
     model.load_state_dict({**state["model"], **(state["average"] or {})})
     seal = files.read_json(places[step] / "COMMITTED")["sha256"]
     return model.eval(), {**vars(progress), "which": which, "sha256": seal, "average": state["average"] is not None}
-
-
-def _committed(folder: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of all checkpoints that were finished, newest first."""
-    found = [(int(seal.parent.name.split("_")[1]), seal.parent) for seal in folder.glob("step_*/COMMITTED")]
-    return sorted(found, reverse=True)
 
 
 def _fault(place: Path) -> str | None:

@@ -21,12 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from stepladder import files
 from stepladder.oom import Memory
 from stepladder.params import Parameters
 from stepladder.run import Run
 from stepladder.signals import Preempted
-from stepladder.training import worker
+from stepladder.study import Study
+from stepladder.training import checkpoint, course, worker
 
 TAIL = 15  # lines of the log shown with an error
 
@@ -145,6 +148,27 @@ class Tail:
         whole = text[: text.rfind(b"\n") + 1]
         self._offset += len(whole)
         return [json.loads(line) for line in whole.decode().splitlines()]
+
+
+def planned_steps(study: Study, params: Parameters) -> int:
+    """Optimizer steps of all stages together."""
+    return course.spans(study, params)[-1].end
+
+
+def plan_table(run: Run, study: Study, params: Parameters) -> pd.DataFrame:
+    """What training will do, a row per stage; `done` counts the steps that a checkpoint already holds."""
+    training = worker.in_force(run, params)
+    reached = max([step for step, _ in checkpoint.committed(run.checkpoints)], default=0)
+    rows = []
+    for span in course.spans(study, params):
+        done = min(max(reached - span.begin, 0), span.stage.steps)
+        trains = ", ".join(prefix or "everything" for prefix in span.stage.trainable)
+        rate = span.stage.learning_rate or training.learning_rate
+        rows.append(
+            {"stage": span.stage.name, "trains": trains, "steps": span.stage.steps, "done": done, "peak rate": rate}
+        )
+    setting = {name: getattr(training, name) for name in ("batch", "workers", "processes", "precision")}
+    return pd.DataFrame(rows).assign(**setting)
 
 
 def start(run: Run, params: Parameters) -> Job:

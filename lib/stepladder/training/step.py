@@ -117,7 +117,8 @@ def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Cloc
         lap("host_to_device")
         seed_torch(torch_seed(learner.seed, step, ranks.rank, micro), ranks.device)
         share = size(batch) / training.batch
-        synchronize_gradients(learner.module, micro == last)
+        if last:
+            synchronize_gradients(learner.module, micro == last)
         with autocast(training, ranks.device):
             total, pieces = learner.module(batch)
         lap("forward")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from stepladder.studies.plateau.classes import EMPTY
 from stepladder.studies.plateau.params import PlateauParams
 

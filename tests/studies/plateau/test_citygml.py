@@ -112,6 +112,18 @@ def test_parsed_numbers_are_the_nearest_doubles(value_N):
     assert counts.tolist() == [len(value_N), 0, 2]
 
 
+def test_the_size_of_a_block_changes_nothing(tmp_path, monkeypatch):
+    roof = nest("bldg:lod1Solid", solid(polygon(square(up=5), square(2, 2, 4, up=5)[::-1]), *map(polygon, box())))
+    path = write(tmp_path, block("a"), building("b", roof), block("a"), block("c", east=99))
+    whole = citygml.read(path)
+    for size in (1, 5, 7):
+        monkeypatch.setattr(rings, "BLOCK", size)
+        read = citygml.read(path)
+        for name in ("triangles_N33", "label_N", "feature_N"):
+            np.testing.assert_array_equal(getattr(read, name), getattr(whole, name))
+        assert read.features.equals(whole.features) and read.issues == whole.issues
+
+
 # Levels of detail
 
 
@@ -293,7 +305,7 @@ def relief(key: str, *triangles: list) -> str:
 
 
 def test_reliefs_are_streamed_triangle_by_triangle(tmp_path, monkeypatch):
-    monkeypatch.setattr(rings, "FLUSH", 3)
+    monkeypatch.setattr(rings, "BLOCK", 3)
     triangles = [[(i, 0, 1), (i + 1, 0, 1), (i, 1, 2)] for i in range(10)]
     read = citygml.read(write(tmp_path, relief("a", *triangles), relief("a", *triangles), relief("b", triangles[0])))
     assert labels(read) == {"terrain": 11} and np.bincount(read.feature_N).tolist() == [10, 1]

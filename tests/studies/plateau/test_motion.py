@@ -6,6 +6,7 @@ import block_town
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stepladder.studies.plateau.classes import EMPTY
 from stepladder.studies.plateau.motion import carry_on, compose, fuse, relative, seen, warp
 

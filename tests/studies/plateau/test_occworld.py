@@ -3,12 +3,13 @@
 import block_town
 import pytest
 import torch
+from test_scoring import metrics
+
 from stepladder.studies.plateau import occworld, scoring
 from stepladder.studies.plateau.classes import EMPTY
 from stepladder.studies.plateau.params import PlateauParams
 from stepladder.studies.plateau.tokenizer import Tokenizer, lovasz_softmax, sizes
 from stepladder.studies.plateau.world import World
-from test_scoring import metrics
 
 
 @pytest.fixture(scope="module")

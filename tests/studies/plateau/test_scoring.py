@@ -4,6 +4,7 @@ import block_town
 import numpy as np
 import pytest
 import torch
+
 from stepladder.studies.plateau import scoring
 from stepladder.studies.plateau.classes import EMPTY, OCC3D
 from stepladder.study import Record

@@ -26,18 +26,19 @@ def brute_force(triangle_33: np.ndarray) -> set[tuple[int, ...]]:
     edges = np.roll(triangle_33, -1, axis=0) - triangle_33
     axes = [*np.eye(3), np.cross(edges[0], edges[1]), *(np.cross(edge, unit) for edge in edges for unit in np.eye(3))]
     low, high = np.floor(triangle_33.min(0)).astype(int), np.floor(triangle_33.max(0)).astype(int)
-    ranges = [range(a, b + 1) for a, b in zip(low, high, strict=True)]
-    return {box for box in product(*ranges) if all(overlap(triangle_33, np.array(box), axis) for axis in axes)}
+    boxes_K3 = np.array(list(product(*(range(a, b + 1) for a, b in zip(low, high, strict=True)))))
+    meet_K = np.all([overlap(triangle_33, boxes_K3, axis) for axis in axes], axis=0)
+    return set(map(tuple, boxes_K3[meet_K].tolist()))
 
 
-def overlap(triangle_33: np.ndarray, box: np.ndarray, axis: np.ndarray) -> bool:
-    """Whether the shadows of a triangle and of a half-open unit box on an axis meet."""
-    shadow = triangle_33 @ axis
-    corners = np.array(list(product((0, 1), repeat=3))) @ axis + box @ axis
-    open_above, open_below = (axis > 0).any(), (axis < 0).any()  # the extreme corner there is not part of the box
-    above = shadow.min() < corners.max() if open_above else shadow.min() <= corners.max()
-    below = shadow.max() > corners.min() if open_below else shadow.max() >= corners.min()
-    return bool(above and below)
+def overlap(triangle_33: np.ndarray, boxes_K3: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Whether the shadows of a triangle and of half-open unit boxes on an axis meet."""
+    shadow, place_K = triangle_33 @ axis, boxes_K3 @ axis
+    top_K, bottom_K = place_K + axis.clip(0).sum(), place_K + axis.clip(None, 0).sum()
+    # The box's extreme corner belongs to it only when no upper face takes part.
+    above = shadow.min() < top_K if (axis > 0).any() else shadow.min() <= top_K
+    below = shadow.max() > bottom_K if (axis < 0).any() else shadow.max() >= bottom_K
+    return above & below
 
 
 def found(triangles: np.ndarray, voxel_m: float = 1.0, **options) -> set[tuple[int, ...]]:
@@ -45,7 +46,7 @@ def found(triangles: np.ndarray, voxel_m: float = 1.0, **options) -> set[tuple[i
     return {tuple(row) for row in voxelize(triangles, np.full(len(triangles), ROOF), voxel_m, **options)[0].tolist()}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(triangle)
 @example(((0, 0, 0), (0, 0, 0), (0, 0, 0)))  # a point
 @example(((0.5, 0, 0), (0.5, 2, 2), (0.5, 1, 1)))  # a segment
@@ -76,15 +77,15 @@ def test_no_point_of_a_triangle_escapes(seed):
     assert points <= found(triangle_33)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_slivers_are_never_torn(seed):
     """Nearly collinear corners, as triangulation leaves them: the plane is noise, the long edge must stay whole."""
     rng = np.random.default_rng(seed)
-    a, b = rng.uniform(-40, 40, (2, 3))
-    c = a + rng.uniform() * (b - a) + rng.normal(size=3) * rng.choice([0, 1e-16, 1e-13, 1e-10, 1e-7])
-    on_edge = a + np.linspace(0, 1, 400)[:, None] * (b - a)
-    inside = np.abs(on_edge - np.round(on_edge)).min(1) > 1e-6
+    a, b = rng.uniform(-1, 1, (2, 3)) * rng.choice([4, 40, 200])
+    c = a + rng.uniform() * (b - a) + rng.normal(size=3) * 10 ** rng.uniform(-17, -5)
+    on_edge = a + np.linspace(0, 1, 2000)[:, None] * (b - a)
+    inside = np.abs(on_edge - np.round(on_edge)).min(1) > 1e-3  # a sliver's plane is that uncertain
     assert {tuple(row) for row in np.floor(on_edge[inside]).astype(int).tolist()} <= found([a, b, c])
 
 
@@ -161,7 +162,7 @@ def test_same_voxels_as_open3d_on_a_real_tile(shared_data):
 
 
 def test_cells_touched_only_at_an_edge_are_the_difference_to_open3d():
-    """A slanted side that runs through edges of the lattice: closed boxes on its far side touch it there, ours do not."""
+    """A slanted side that runs through edges of the lattice: closed boxes beyond touch it there, ours do not."""
     o3d = pytest.importorskip("open3d")
     wall = np.array([[(2.0, 0.25, 0.25), (2.0, 3.75, 0.25), (2.0, 3.75, 3.75)]])  # y = z through (1, 1), (2, 2), (3, 3)
     ours, theirs = found(wall), closed_voxels(o3d, wall, 1.0)

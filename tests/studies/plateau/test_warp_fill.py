@@ -3,9 +3,10 @@
 import block_town
 import pytest
 import torch
+from test_scoring import metrics
+
 from stepladder.studies.plateau import scoring, warp_fill
 from stepladder.studies.plateau.motion import fuse
-from test_scoring import metrics
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +79,13 @@ def test_loss_is_a_mean_over_samples(params):
 
 
 def test_soft_iou_of_a_certain_answer_is_the_iou():
-    truth_NV = torch.tensor([[11, 11, 15, 17, 17, 17]])
-    guess_NV = torch.tensor([[11, 17, 11, 11, 17, 17]])
-    probability_NCV = torch.nn.functional.one_hot(guess_NV, 18).transpose(1, 2).float()
-    picked_N2V = probability_NCV.gather(1, torch.stack([truth_NV, torch.full_like(truth_NV, 17)], dim=1))
+    truth_NV, guess_NV = (
+        torch.tensor([[warp_fill.STATIC.index(label) for label in labels]])
+        for labels in ([11, 11, 15, 17, 17, 17], [11, 17, 11, 11, 17, 17])
+    )
+    nothing_NV = torch.full_like(truth_NV, warp_fill.NOTHING)
+    probability_NCV = torch.nn.functional.one_hot(guess_NV, len(warp_fill.STATIC)).transpose(1, 2).float()
+    picked_N2V = probability_NCV.gather(1, torch.stack([truth_NV, nothing_NV], dim=1))
     iou_NM = warp_fill.soft_iou(probability_NCV, picked_N2V, truth_NV, torch.ones(1, 1, 6))
     occupied, road, wall = 2 / 4, 1 / 4, 0.0
     assert iou_NM.item() == pytest.approx((occupied + (road + wall) / 2) / 2)

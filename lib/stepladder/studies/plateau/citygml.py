@@ -17,9 +17,8 @@ from pathlib import Path
 
 from lxml import etree
 
-from stepladder.studies.plateau import codes, geo
+from stepladder.studies.plateau import codes
 from stepladder.studies.plateau.faces import label_by_normal
-from stepladder.studies.plateau.polygons import triangulate
 from stepladder.studies.plateau.raw import RawFileError, Tally, opened, stem
 from stepladder.studies.plateau.rings import Rings
 from stepladder.studies.plateau.surfaces import Surfaces
@@ -51,26 +50,18 @@ def read(path: Path, zone: int | None = None) -> Surfaces:
     coordinate. Raises `RawFileError` for a file that is cut, damaged, not CityGML or in another coordinate system.
     """
     path, tally = Path(path), Tally()
-    reader = Reader(path, tally)
-    reader.run()
-    polygons, label_P, feature_P = reader.rings.polygons(reader.dimensions)
-    corner_V3 = polygons.corner_V3
-    if len(corner_V3):
-        zone = zone or geo.zone_of(*corner_V3[0, :2])
-        corner_V3[:, 0], corner_V3[:, 1] = geo.projector(zone)(corner_V3[:, 0], corner_V3[:, 1])
-    corner_T3, polygon_T = triangulate(polygons, tally)
-    triangles_N33, label_N, feature_N = corner_V3[corner_T3], label_P[polygon_T], feature_P[polygon_T]
+    rings = Rings(zone or 0, tally)
+    Reader(path, rings, tally).run()
+    triangles_N33, label_N, feature_N = rings.triangles()
     label_by_normal(triangles_N33, label_N, feature_N, tally)
-    return Surfaces.of(triangles_N33, label_N, feature_N, reader.rings.features, zone or 0, tally)
+    return Surfaces.of(triangles_N33, label_N, feature_N, rings.features, rings.zone, tally)
 
 
 class Reader:
     """One pass over one file: from XML elements to rings with a class and a feature."""
 
-    def __init__(self, path: Path, tally: Tally) -> None:
-        self.path, self.tally = path, tally
-        self.rings = Rings(tally)
-        self.dimensions = 3  # numbers per corner
+    def __init__(self, path: Path, rings: Rings, tally: Tally) -> None:
+        self.path, self.rings, self.tally = path, rings, tally
         self._roles = codes.Roles()
         self._seen: set[str] = set()
 
@@ -92,14 +83,14 @@ class Reader:
         """City objects one at a time, freed behind us; triangles of reliefs are taken out as they pass."""
         checked = False
         for _, element in context:
+            if not checked:
+                self._check_head(element.getroottree().getroot())
+                checked = True
             name = codes.local(element.tag)
             if name == "Triangle":
                 self._take_relief(element)
                 continue
             if name == "cityObjectMember":
-                if not checked:
-                    self._check_head(element.getroottree().getroot())
-                    checked = True
                 yield from element.iterchildren("*")
             element.clear()
             while element.getprevious() is not None:
@@ -122,7 +113,7 @@ class Reader:
             raise RawFileError(
                 f"{self.path}: coordinate system {system!r} is not one of EPSG {known}: transform it first"
             )
-        self.dimensions = 2 if envelope.get("srsDimension") == "2" else 3
+        self.rings.dimensions = 2 if envelope.get("srsDimension") == "2" else 3
 
     def _take_relief(self, triangle: etree._Element) -> None:
         """Move a relief's triangle from the tree into the rings; triangles of other geometry stay."""

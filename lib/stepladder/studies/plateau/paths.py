@@ -114,13 +114,13 @@ def _turning(lines: list[np.ndarray]) -> np.ndarray:
 
 
 def _trimmed(dart: int, lines: CentreLines) -> tuple[np.ndarray, np.ndarray]:
-    """Points and half widths of a dart outside the discs of its two nodes; at least its two middle points."""
+    """Points and half widths of a dart outside the discs of its two nodes; at least its middle."""
     line_K2, half_K = along(dart, lines.branches)
     keep = np.ones(len(line_K2), dtype=bool)
     for node in (lines.branches[dart >> 1].tail, lines.branches[dart >> 1].head):
         keep &= np.hypot(*(line_K2 - lines.node_N2[node]).T) > lines.radius_N[node]
     middle = len(line_K2) // 2
-    keep[middle - 1 : middle + 1] = True
+    keep[max(0, middle - 2) : middle + 2] = True
     return line_K2[keep], half_K[keep]
 
 

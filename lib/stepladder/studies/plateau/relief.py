@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from stepladder.studies.plateau.classes import BY_NAME, EMPTY
-from stepladder.studies.plateau.ground import Ground, bilinear
+from stepladder.studies.plateau.ground import Ground, bilinear  # numba's cache here does not see changes of bilinear
 from stepladder.studies.plateau.params import PlateauConversion
 from stepladder.studies.plateau.voxelize import RANK, columns
 from stepladder.study import Box, Issue, StudyError

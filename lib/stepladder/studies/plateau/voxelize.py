@@ -30,7 +30,7 @@ RANK = PRIORITY.astype(np.int32) * 256 + np.arange(256, dtype=np.int32)  # decid
 RANK[EMPTY] = -1
 MARGIN = 1e-6  # voxels; candidates are taken this much too generously
 STRICT = 1e-300  # `value >= STRICT` means `value > 0`
-FLAT = float(64 * np.finfo(float).eps)  # a normal shorter than this times extent squared is rounding noise
+FLAT = 2.0**-40  # a normal shorter than this times length cubed may point anywhere: the triangle is a segment
 
 # One triangle at work. Its axes are renamed u, v, w, with w along the largest component of the normal, and its
 # coordinates are counted in voxels from its own first voxel.
@@ -186,7 +186,7 @@ def _frame(triangle_33, voxel_m):
     z, dz = _extent(triangle_33, 2, voxel_m)
     nx, ny, nz = _normal(triangle_33 / voxel_m)
     steepest, longest = max(abs(nx), abs(ny), abs(nz)), max(dx, dy, dz)
-    flat = steepest <= FLAT * longest * longest
+    flat = steepest <= FLAT * longest * longest * longest
     if flat:
         axes = (0, 2, 1) if dx == longest else (1, 2, 0) if dy == longest else (2, 0, 1)
     else:

@@ -9,23 +9,25 @@ Decisions:
   `occworld` must forecast its own). Unlike OccWorld, each future frame is answered at once, with no error fed back.
 - Scores are evidence + network: evidence is large for the warped label where a voxel is known and for EMPTY where it is
   not. The network's last layer starts near zero, so an untrained model *is* the fused warp, exactly.
-- The network sees the window from above: heights are channels of a small 2-D U-Net.
+- The network sees the window from above: heights are channels of a small 2-D U-Net. It knows the static classes only
+  (others, barrier, surfaces, manmade, vegetation, free); a moving thing would count as "others".
 - The loss weighs newly revealed and occupied voxels more and adds soft IoU terms, because cross entropy alone answers
   "empty" wherever it is unsure. Each part is a mean over samples, whatever the batch.
 
-Shape legend: B batch, T past frames, F future frames, N windows (B x F), X Y Z voxels, C classes or channels.
+Shape legend: B batch, T past frames, F future frames, N windows (B x F), X Y Z voxels, C static classes or channels.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.studies.plateau.classes import EMPTY, OCC3D
+from stepladder.studies.plateau.classes import EMPTY, FINE, OCC3D
 from stepladder.studies.plateau.motion import fuse
 from stepladder.studies.plateau.params import PlateauParams
 from stepladder.study import Batch, Check, Loss, Prediction, TrainingStage
 
-CLASSES = len(OCC3D)
+STATIC = sorted({fine.occ3d for fine in FINE} | {0, EMPTY})  # the Occ3D classes a city can hold; EMPTY is the last
+NOTHING = len(STATIC) - 1
 EMBEDDING = 8
 EVIDENCE_KNOWN, EVIDENCE_UNKNOWN = 5.0, 3.0  # score of the warped label, and of EMPTY where nothing is known
 START = 0.01  # the last layer's initial weights, as a share of the usual; far too small to overrule any evidence
@@ -41,19 +43,22 @@ class WarpFill(nn.Module):
         super().__init__()
         model = params.model
         self.past, self.future, self.voxel_m = model.past, model.future, params.conversion.voxel_m
-        self.label = nn.Embedding(CLASSES, EMBEDDING)
+        self.label = nn.Embedding(len(STATIC), EMBEDDING)
         heights = model.window[2]
-        self.net = UNet((EMBEDDING + 1) * heights, CLASSES * heights, model.width, model.levels, model.dropout)
+        self.net = UNet((EMBEDDING + 1) * heights, len(STATIC) * heights, model.width, model.levels, model.dropout)
+        static_18 = torch.tensor([STATIC.index(c) if c in STATIC else 0 for c in range(len(OCC3D))])
+        self.register_buffer("static_18", static_18, persistent=False)  # Occ3D class -> static class
+        self.register_buffer("occ3d_C", torch.tensor(STATIC, dtype=torch.uint8), persistent=False)  # and back
 
     def forward(self, fused_NXYZ: Tensor, known_NXYZ: Tensor) -> Tensor:
-        """Class scores (N, C, Z, X, Y) of windows in which the past has been fused."""
-        fused_NZXY, known_NZXY = (x.permute(0, 3, 1, 2) for x in (fused_NXYZ, known_NXYZ))
-        embedded_NZXYE = self.label(fused_NZXY.int())
+        """Class scores (N, C, Z, X, Y) of windows in which the past has been fused (Occ3D labels)."""
+        fused_NZXY, known_NZXY = self.static_18[fused_NXYZ.int()].permute(0, 3, 1, 2), known_NXYZ.permute(0, 3, 1, 2)
+        embedded_NZXYE = self.label(fused_NZXY)
         known_NZXY1 = known_NZXY[..., None].to(embedded_NZXYE.dtype)
         seen_NCXY = torch.cat([embedded_NZXYE, known_NZXY1], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
-        scores_NCZXY = GAIN * self.net(seen_NCXY).unflatten(1, (CLASSES, -1))
+        scores_NCZXY = GAIN * self.net(seen_NCXY).unflatten(1, (len(STATIC), -1))
         evidence_N1ZXY = torch.where(known_NZXY, EVIDENCE_KNOWN, EVIDENCE_UNKNOWN)[:, None].to(scores_NCZXY.dtype)
-        return scores_NCZXY.scatter_add(1, fused_NZXY[:, None].long(), evidence_N1ZXY)
+        return scores_NCZXY.scatter_add(1, fused_NZXY[:, None], evidence_N1ZXY)
 
     def fused(self, occ_BTXYZ: Tensor, pose_BT4: Tensor, frame: int) -> tuple[Tensor, Tensor]:
         """The past frames as they lie in future frame `frame` (from 0): labels and known, both (B, X, Y, Z)."""
@@ -131,7 +136,7 @@ def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
     fused_BFXYZ, known_BFXYZ = torch.stack(fused, dim=1), torch.stack(known, dim=1)
     scores_NCZXY = model(fused_BFXYZ.flatten(0, 1), known_BFXYZ.flatten(0, 1))
     truth_NZXY, known_NZXY = (x.flatten(0, 1).permute(0, 3, 1, 2) for x in (truth_BFXYZ, known_BFXYZ))
-    parts = _loss_parts(scores_NCZXY.float(), truth_NZXY.long(), ~known_NZXY)
+    parts = _loss_parts(scores_NCZXY.float(), model.static_18[truth_NZXY.int()], ~known_NZXY)
     return Loss(sum(parts.values()), {name: part.detach() for name, part in parts.items()})
 
 
@@ -141,15 +146,15 @@ def predict(model: nn.Module, batch: Batch) -> Prediction:
     frames = []
     for frame in range(model.future):  # one at a time: scores of a full window are large
         scores_BCZXY = model(*model.fused(batch["occ_TXYZ"], batch["pose_T4"], frame))
-        frames.append(scores_BCZXY.argmax(1).permute(0, 2, 3, 1).byte())
+        frames.append(model.occ3d_C[scores_BCZXY.argmax(1).permute(0, 2, 3, 1)])
     return {"occ_BFXYZ": torch.stack(frames, dim=1)}
 
 
 def _loss_parts(scores_NCZXY: Tensor, truth_NZXY: Tensor, new_NZXY: Tensor) -> dict[str, Tensor]:
     """The parts of the loss, each a mean over windows."""
     log_NCV, truth_NV, new_NV = scores_NCZXY.flatten(2).log_softmax(1), truth_NZXY.flatten(1), new_NZXY.flatten(1)
-    picked_N2V = log_NCV.gather(1, torch.stack([truth_NV, torch.full_like(truth_NV, EMPTY)], dim=1))
-    weight_NV = 1 + WEIGHT_NEW * new_NV + WEIGHT_OCCUPIED * (truth_NV != EMPTY)
+    picked_N2V = log_NCV.gather(1, torch.stack([truth_NV, torch.full_like(truth_NV, NOTHING)], dim=1))
+    weight_NV = 1 + WEIGHT_NEW * new_NV + WEIGHT_OCCUPIED * (truth_NV != NOTHING)
     mask_NMV = torch.stack([torch.ones_like(new_NV), new_NV], dim=1).to(log_NCV.dtype)
     iou_NM = soft_iou(log_NCV.exp(), picked_N2V.exp(), truth_NV, mask_NMV)
     return {
@@ -163,17 +168,17 @@ def soft_iou(probability_NCV: Tensor, picked_N2V: Tensor, truth_NV: Tensor, mask
     """Soft IoU (N, M) on each of M masks: half for "occupied or not", half for the mean over classes present.
 
     Soft IoU: sum(p y) / sum(p + y - p y) with probability p and truth y (Rahman and Wang, ISVC 2016, eq. 3).
-    `picked_N2V` holds the probabilities of the true class and of EMPTY.
+    `picked_N2V` holds the probabilities of the true class and of NOTHING (free space).
     """
     label_NMV = truth_NV[:, None].expand_as(mask_NMV)
-    zeros_NMC = mask_NMV.new_zeros(*mask_NMV.shape[:2], CLASSES)
+    zeros_NMC = mask_NMV.new_zeros(*mask_NMV.shape[:2], len(STATIC))
     both_NMC = zeros_NMC.scatter_add(2, label_NMV, picked_N2V[:, :1] * mask_NMV)
     truth_NMC = zeros_NMC.scatter_add(2, label_NMV, mask_NMV)
     guess_NMC = mask_NMV @ probability_NCV.transpose(1, 2)
-    both_NM = ((1 - picked_N2V[:, 1:]) * mask_NMV * (label_NMV != EMPTY)).sum(2)
-    occupied_NM = _ratio(both_NM, truth_NMC[..., :EMPTY].sum(2), guess_NMC[..., :EMPTY].sum(2))
-    present_NMC = truth_NMC[..., :EMPTY] > 0
-    classes_NMC = _ratio(both_NMC, truth_NMC, guess_NMC)[..., :EMPTY] * present_NMC
+    both_NM = ((1 - picked_N2V[:, 1:]) * mask_NMV * (label_NMV != NOTHING)).sum(2)
+    occupied_NM = _ratio(both_NM, truth_NMC[..., :NOTHING].sum(2), guess_NMC[..., :NOTHING].sum(2))
+    present_NMC = truth_NMC[..., :NOTHING] > 0
+    classes_NMC = _ratio(both_NMC, truth_NMC, guess_NMC)[..., :NOTHING] * present_NMC
     return (occupied_NM + classes_NMC.sum(2) / present_NMC.sum(2).clamp(min=1)) / 2
 
 
