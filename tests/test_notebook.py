@@ -1,7 +1,6 @@
 """The engine tells the truth: drills that kill, stop and time out notebooks, and read what is left on disk."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -130,11 +129,11 @@ def test_executed_notebook_holds_no_local_path(tmp_path: Path) -> None:
 
 
 def test_python_error(tmp_path: Path) -> None:
-    root = walk.project(
-        tmp_path,
-        first="import json; from stepladder import files\ntry:\n    files.read_json(3)\nexcept TypeError as e:\n    raise ValueError('no roof\\nsecond line') from e",
-        second="1",
+    body = (
+        "from stepladder import files\ntry:\n    files.read_json(3)\n"
+        "except TypeError as error:\n    raise ValueError('no roof\\nsecond line') from error"
     )
+    root = walk.project(tmp_path, first=body, second="1")
     outcome = go(root, walk.FIRST, walk.SECOND)
     assert (outcome.state, outcome.exit_code) == ("failed", 1)
     assert outcome.reason == "01_inventory: ValueError in cell 4 of 5: no roof"
@@ -383,8 +382,9 @@ def test_importing_the_runner_is_cheap() -> None:
     assert done.stdout == "False False\n", done.stderr
 
 
-def test_no_sockets_are_left(tmp_path: Path) -> None:
-    before = set(Path("/tmp").glob("stepladder-*"))
+def test_no_sockets_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sockets = tmp_path / "s"
+    sockets.mkdir()
+    monkeypatch.setattr("stepladder.engine.SOCKETS", str(sockets))
     go(walk.project(tmp_path, first="import os; os._exit(3)"))
-    mine = {p for p in set(Path("/tmp").glob("stepladder-*")) - before if p.stat().st_uid == os.getuid()}
-    assert not mine
+    assert list(sockets.iterdir()) == []

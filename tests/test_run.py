@@ -68,6 +68,24 @@ def test_a_run_whose_process_is_gone_is_stale_never_done(made):
     assert opened.status()["state"] == "stale"
 
 
+def test_a_pid_given_to_another_process_is_not_taken_for_the_run(made):
+    opened, _ = made
+    opened.set_status("running")
+    record = files.read_json(opened.folder / "run.json")
+    files.write_json(opened.folder / "run.json", record | {"pid_started": record["pid_started"] - 1})
+    assert opened.status()["state"] == "stale"
+
+
+def test_a_run_of_another_host_lives_by_its_heartbeat(made, monkeypatch):
+    opened, _ = made
+    opened.set_status("running")
+    record = files.read_json(opened.folder / "run.json")
+    files.write_json(opened.folder / "run.json", record | {"host": "elsewhere"})
+    assert opened.status()["state"] == "running"
+    monkeypatch.setattr(run, "HEARTBEAT_SECONDS", -1.0)
+    assert opened.status()["state"] == "stale"
+
+
 def test_attempts_are_counted_and_provenance_kept(made):
     opened, _ = made
     opened.set_status("running")

@@ -255,7 +255,7 @@ class KernelEngine(NBClientEngine):
             start_timeout: seconds the kernel may take to start.
             environment: variables added to the kernel's environment.
             folder: the kernel's working directory; None is this process's.
-            kernel_log: file for what the kernel's process itself says (native libraries, crashes); None is this terminal.
+            kernel_log: file for what the kernel's process itself says (native libraries, crashes); None: the terminal.
         """
         options.pop("input_path", None)
         client_options = {"kernel_name": kernel_name, "startup_timeout": start_timeout, **options}

@@ -205,7 +205,7 @@ def ranking(catalogue: pd.DataFrame, count: int = 10) -> pd.DataFrame:
     """The best groups by quality, with the parts it is made of."""
     best = catalogue.nlargest(count, "quality")
     parts = [column for column in best if column.startswith("quality_") and best[column].notna().any()]
-    return best[["group", "name", "region", "year", "quality", *parts]]
+    return best[["group", "name", "region", "year", "quality", *parts]].astype({"year": str})
 
 
 def storage_table(catalogue: pd.DataFrame, sizes: Mapping[str, str]) -> tuple[pd.DataFrame, str]:

@@ -10,6 +10,7 @@ Decisions:
 
 import io
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
@@ -85,6 +86,7 @@ class Stage:
         self._checks: list[Check] = []
         self._tables: list[dict[str, Any]] = []
         (self.folder / "result.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "figures", ignore_errors=True)
 
     @property
     def home(self) -> Path:

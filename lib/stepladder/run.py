@@ -142,7 +142,7 @@ class Run:
     def status(self) -> dict[str, Any]:
         """`run.json` with the state a reader may believe: `stale` when it says running and its process is gone."""
         record = files.read_json(self.folder / "run.json") or {"state": "stale", "reason": "never started"}
-        if record["state"] == "running" and not _alive(record.get("host"), record.get("pid")):
+        if record["state"] == "running" and not self._alive(record):
             record = {**record, "state": "stale", "reason": "its process is gone without a word"}
         return record
 
@@ -151,11 +151,19 @@ class Run:
         assert state in STATES, state
         record = files.read_json(self.folder / "run.json") or {"created": now(), "attempts": 0}
         if state == "running":
-            record |= {"attempts": record["attempts"] + 1, "started": now(), "pid": os.getpid(), **environment()}
+            own = {"pid": os.getpid(), "pid_started": start_ticks(os.getpid())}
+            record |= {"attempts": record["attempts"] + 1, "started": now(), **own, **environment()}
         else:
             record["ended"] = now()
         record |= {"state": state, "reason": reason, "exit_code": EXIT_CODES.get(state), **fields}
         files.write_json(self.folder / "run.json", record)
+
+    def _alive(self, record: dict[str, Any]) -> bool:
+        """Whether the process of a running record lives; one of another host lives while its heartbeat is fresh."""
+        if record["host"] == socket.gethostname():
+            return start_ticks(record["pid"]) == record["pid_started"]
+        signs = [self.folder / "run.json", self.folder / "events.jsonl"]
+        return any(p.exists() and time.time() - p.stat().st_mtime < HEARTBEAT_SECONDS for p in signs)
 
     # Stages ------------------------------------------------------------------------------------------------------
 
@@ -258,8 +266,13 @@ def _git(*arguments: str) -> str:
         return ""
 
 
-def _alive(host: str | None, pid: int | None) -> bool:
-    """Whether a process of this host runs; one of another host is believed."""
-    if pid is None or host != socket.gethostname():
-        return pid is not None
-    return Path(f"/proc/{pid}").exists()
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of /proc/<pid>/stat); None when it is gone.
+
+    A pid alone may have been given to another process, above all after a container restarted.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(fields[19]) if fields[0] != "Z" else None

@@ -50,7 +50,8 @@ def test_a_hungry_child_is_stopped_before_the_machine_suffers(tmp_path):
 
 @pytest.mark.drill
 def test_a_hanging_child_and_its_children_are_gone_afterwards(tmp_path):
-    code = "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(61.25)'])\ntime.sleep(61.25)"
+    sleep = "import time; time.sleep(61.25)"
+    code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', '{sleep}'])\n{sleep}"
     death = watch(tmp_path, code, seconds=2.0)
     assert death.outcome == "timeout"
     time.sleep(0.3)

@@ -89,7 +89,9 @@ def test_loading_names_what_is_wrong(half_way, make_run):
     assert load_model(study, params, half_way.checkpoints, "last")[1]["step"] == 12
 
 
-def test_half_deleted_checkpoints_do_not_count(half_way):
-    (half_way.checkpoints / "step_00000011").mkdir()
+def test_what_a_kill_left_unfinished_does_not_count_and_is_cleared(half_way):
+    unfinished = half_way.checkpoints / "step_00000013"
+    unfinished.mkdir()
+    (unfinished / ".state.pt.x.part").write_bytes(b"half")
     train_here(half_way)
-    assert half_way.events("resumed")[-1]["step"] == 12
+    assert half_way.events("resumed")[-1]["step"] == 12 and not unfinished.exists()

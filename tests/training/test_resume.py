@@ -1,4 +1,7 @@
-"""Drills: training processes are killed, stopped and given other ranks, and the outcome is the same."""
+"""Drills: training processes are killed, stopped and given other ranks, and the outcome is the same.
+
+Several ranks agree on stopping about once a second, so the toys that are stopped take a few seconds in all.
+"""
 
 import random
 import signal
@@ -17,6 +20,8 @@ from tests.training.conftest import (
     wait_for_step,
     weights,
 )
+
+from stepladder.params import merge
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 SLOW = {"model": {"sleep": 0.005}}
@@ -67,19 +72,18 @@ def test_sigterm_saves_exits_143_and_the_next_start_continues(make_run):
 
 
 def test_one_rank_then_two_then_one_loses_no_sample_and_repeats_none(make_run, tmp_path):
-    log, values = tmp_path / "consumed", {"model": {"sleep": 0.02, "samples": 20}}
-    run = make_run("run", values)
-    for processes, until in ((1, 6), (2, 16), (1, 30)):
-        make_run("run", {**values, "training": {"processes": processes, "steps": 30}})
+    log, values = tmp_path / "consumed", {"model": {"sleep": 0.06, "samples": 20}, "training": {"steps": 60}}
+    for processes, until in ((1, 6), (2, 16), (1, 60)):
+        run = make_run("run", merge(values, {"training": {"processes": processes}}))
         child = begin_job(run, TOY_LOG=str(log))
-        if until < 30:
+        if until < 60:
             wait_for_step(run, until, child)
             child.send_signal(signal.SIGTERM)
             finish(child, run, 143)
         else:
             finish(child, run)
     counts = np.bincount(consumed(log), minlength=20)
-    assert counts.tolist() == [30 * 4 // 20] * 20
+    assert counts.tolist() == [60 * 4 // 20] * 20
     whole = make_run("whole", values)
     train_here(whole)
     assert [m["step"] for m in run.metrics()] == [m["step"] for m in whole.metrics()]
@@ -90,7 +94,7 @@ def test_one_rank_then_two_then_one_loses_no_sample_and_repeats_none(make_run, t
 @pytest.mark.parametrize("shard", [False, True])
 def test_two_ranks_equal_one_process(make_run, shard):
     values = {"model": {"dropout": 0.0}, "training": {"batch": 5, "accumulate": 2, "steps": 12, "shard": shard}}
-    one, two = make_run("one", values), make_run("two", {**values, "training": {**values["training"], "processes": 2}})
+    one, two = make_run("one", values), make_run("two", merge(values, {"training": {"processes": 2}}))
     train_here(one)
     finish(begin_job(two), two)
     for single, double in zip(one.metrics(), two.metrics(), strict=True):
@@ -102,8 +106,8 @@ def test_two_ranks_equal_one_process(make_run, shard):
 
 
 def test_a_sharded_run_continues_in_one_process(make_run):
-    values = {"model": {"dropout": 0.0, "sleep": 0.02}, "training": {"shard": True}}
-    run = make_run("run", {**values, "training": {"shard": True, "processes": 2}})
+    values = {"model": {"dropout": 0.0, "sleep": 0.06}, "training": {"shard": True, "steps": 60}}
+    run = make_run("run", merge(values, {"training": {"processes": 2}}))
     child = begin_job(run)
     wait_for_step(run, 8, child)
     child.send_signal(signal.SIGTERM)

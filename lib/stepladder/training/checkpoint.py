@@ -101,7 +101,7 @@ def save(folder: Path, state: dict[str, Any], progress: Progress) -> Path:
         newest = next(iter(committed(folder)), None)
         kept = f"the checkpoint of step {newest[0]} is whole" if newest else "there is no earlier checkpoint"
         raise CheckpointError(
-            f"cannot write the checkpoint of step {progress.step} at {place}: {reason}; {kept}. "
+            f"cannot write the checkpoint of step {progress.step} in {folder.name}/{place.name}: {reason}; {kept}. "
             "Free space (or set STEPLADDER_OUTPUTS to another disk) and run again"
         ) from error
     return place
@@ -124,7 +124,10 @@ def newest(folder: Path, report: Report) -> tuple[dict[str, Any], Progress] | No
 
 
 def rotate(folder: Path, keep: int, best: int | None) -> None:
-    """Delete all checkpoints but the `keep` newest and that of step `best`."""
+    """Delete all checkpoints but the `keep` newest and that of step `best`, and what a kill left unfinished."""
+    for place in folder.glob("step_*"):
+        if not (place / "COMMITTED").exists():
+            shutil.rmtree(place)
     for step, place in committed(folder)[keep:]:
         if step != best:
             (place / "COMMITTED").unlink()  # first, so that a half-deleted checkpoint is not believed

@@ -26,7 +26,7 @@ import pandas as pd
 from stepladder import files
 from stepladder.oom import Memory
 from stepladder.params import Parameters
-from stepladder.run import Run
+from stepladder.run import Run, start_ticks
 from stepladder.signals import Preempted
 from stepladder.study import Study
 from stepladder.training import checkpoint, course, worker
@@ -189,7 +189,7 @@ def start(run: Run, params: Parameters) -> Job:
         child = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
         )
-    record = {"host": socket.gethostname(), "pid": child.pid, "started": _start_ticks(child.pid)}
+    record = {"host": socket.gethostname(), "pid": child.pid, "started": start_ticks(child.pid)}
     files.write_json(folder / "job.json", record)
     run.event("training_started", pid=child.pid, processes=params.training.processes)
     return Job(run, child.pid, _child=child)
@@ -206,13 +206,4 @@ def _job_file(run: Run) -> dict[str, Any] | None:
 
 def _alive(job: dict[str, Any] | None) -> bool:
     """Whether the process of a job record runs on this host."""
-    return bool(job) and job["host"] == socket.gethostname() and _start_ticks(job["pid"]) == job["started"]
-
-
-def _start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of /proc/<pid>/stat); None when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return int(fields[19]) if fields[0] != "Z" else None
+    return bool(job) and job["host"] == socket.gethostname() and start_ticks(job["pid"]) == job["started"]

@@ -10,6 +10,7 @@ from stepladder.studies.plateau.classes import EMPTY
 from stepladder.studies.plateau.params import PlateauParams
 from stepladder.studies.plateau.tokenizer import Tokenizer, lovasz_softmax, sizes
 from stepladder.studies.plateau.world import World
+from stepladder.study import StudyError
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,12 @@ def test_a_trained_tokenizer_is_admitted_the_world_learns_and_a_collapsed_codebo
     assert not check.ok and "1 codes" in check.reason
 
 
-@pytest.mark.parametrize("window", [(18, 22, 3), (16, 16, 4)])
+def test_a_window_too_small_is_refused_with_the_way_out():
+    with pytest.raises(StudyError, match=r"model.window = \[12, 20, 4\].*at least 13.*warp_fill"):
+        occworld.build(block_town.params(window=(12, 20, 4)))
+
+
+@pytest.mark.parametrize("window", [(18, 22, 3), (13, 13, 4)])
 def test_odd_sizes_come_back_whole(window):
     params = block_town.params(past=2, future=1, window=window, width=4)
     batch, model = block_town.batch(params, 1), untrained(params)

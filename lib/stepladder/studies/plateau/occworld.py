@@ -26,11 +26,12 @@ from stepladder.studies.plateau.motion import relative
 from stepladder.studies.plateau.params import PlateauParams
 from stepladder.studies.plateau.tokenizer import Tokenizer, sizes, tokenizer_loss
 from stepladder.studies.plateau.world import World
-from stepladder.study import Batch, Check, Loss, Prediction, TrainingStage
+from stepladder.study import Batch, Check, Loss, Prediction, StudyError, TrainingStage
 
 COMMAND_S, COMMAND_M = 3.0, 2.0  # a route command looks 3 s ahead; more than 2 m to a side is a turn
 WEIGHTS = {"cross entropy": 10.0, "lovasz": 1.0, "codebook": 1.0, "codes": 1.0, "ego": 0.1}
 ADMIT_IOU, ADMIT_CODES = 0.2, 4
+LEAST_WINDOW = 13  # voxels; 13 -> 7 -> 4 in the tokenizer, then 2 -> 1 in the world model
 
 
 class OccWorld(nn.Module):
@@ -107,7 +108,12 @@ def commands(pose_BT4: Tensor, frames: int) -> Tensor:
 
 
 def build(params: PlateauParams) -> nn.Module:
-    """A freshly initialised OccWorld."""
+    """A freshly initialised OccWorld; `StudyError` for a window too small for its four halvings."""
+    if min(params.model.window[:2]) < LEAST_WINDOW:
+        raise StudyError(
+            f"model.window = {params.model.window} is too small for occworld, which halves length and width four times: "
+            f"make both at least {LEAST_WINDOW}, or use model.name = warp_fill"
+        )
     return OccWorld(params)
 
 

@@ -44,7 +44,10 @@ class PlateauModel(Section):
     past: int = Field(5, ge=1, description="frames seen, the present one included")
     future: int = Field(6, ge=1, description="frames forecast")
     width: int = Field(
-        32, ge=4, description="warp_fill: channels of its first level; occworld: base width of the tokenizer"
+        32,
+        ge=4,
+        multiple_of=4,
+        description="warp_fill: channels of its first level; occworld: base width of the tokenizer (published: 64)",
     )
     levels: int = Field(3, ge=1, description="warp_fill: levels of its U-Net")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in training")

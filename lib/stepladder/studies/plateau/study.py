@@ -61,10 +61,13 @@ class Plateau:
     card = CARD
     Params = PlateauParams
     conversion_code = (
+        "assets.py",
+        "cache.py",
         "citygml.py",
         "classes.py",
         "centrelines.py",
         "codes.py",
+        "faces.py",
         "geo.py",
         "ground.py",
         "obj.py",
@@ -72,6 +75,7 @@ class Plateau:
         "polygons.py",
         "raw.py",
         "relief.py",
+        "rings.py",
         "surfaces.py",
         "tile.py",
         "voxelize.py",

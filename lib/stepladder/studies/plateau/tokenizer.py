@@ -66,9 +66,7 @@ class Tokenizer(nn.Module):
         """
         z_NHWC = z_NCHW.permute(0, 2, 3, 1)
         with torch.no_grad():
-            book_KC = self.codebook.weight
-            distance_NHWK = book_KC.pow(2).sum(1) - 2 * z_NHWC @ book_KC.T
-            index_NHW = distance_NHWK.argmin(-1)
+            index_NHW = torch.cdist(z_NHWC.flatten(1, 2), self.codebook.weight[None]).argmin(-1).view(z_NHWC.shape[:3])
         code_NHWC = self.codebook(index_NHW)
         loss = functional.mse_loss(z_NHWC, code_NHWC.detach()) + functional.mse_loss(code_NHWC, z_NHWC.detach())
         through_NHWC = z_NHWC + (code_NHWC - z_NHWC).detach()

@@ -1,14 +1,14 @@
 """warp_fill, our forecaster for a static city: warp what was seen, learn only what comes into view.
 
-In a static world, the past windows seen from the future pose are nearly the answer, and they cost no parameters
-(measured on Osaka: IoU 72.9 / 57.4 / 42.9 % at 1 / 2 / 3 s, more than published learned models gain on driving logs).
-So the network starts there instead of below it.
+In a static world the past windows, seen from the future pose, are most of the answer and cost no parameter. So the
+network starts there instead of below it, and has to learn only what the past did not hold, and to mend what it blurred.
 
 Decisions:
 - All past frames are fused in the frame of each future ego, by the true poses, the future ones included (as ego_warp;
   `occworld` must forecast its own). Unlike OccWorld, each future frame is answered at once, with no error fed back.
-- Scores are evidence + network: evidence is large for the warped label where a voxel is known and for EMPTY where it is
-  not. The network's last layer starts near zero, so an untrained model *is* the fused warp, exactly.
+- Scores are evidence + network: evidence is large for the warped label where a voxel is known and for "empty" where it
+  is not. The network's last layer starts near zero, so an untrained model *is* the fused warp, exactly, and still every
+  parameter gets a gradient in the first step.
 - The network sees the window from above: heights are channels of a small 2-D U-Net. It knows the static classes only
   (others, barrier, surfaces, manmade, vegetation, free); a moving thing would count as "others".
 - The loss weighs newly revealed and occupied voxels more and adds soft IoU terms, because cross entropy alone answers
