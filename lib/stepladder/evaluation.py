@@ -151,9 +151,11 @@ def protocol_table(study: Study, params: Parameters) -> pd.DataFrame:
 
 
 def headline(summary: pd.DataFrame) -> list[str]:
-    """The metrics to show first: those at a stated horizon (`IoU@3s`) where there are any, else all."""
+    """The metrics to show first, kin side by side: those at a horizon (`IoU@3s`) where there are any, else all."""
     metrics = list(dict.fromkeys(summary["metric"]))
-    return [name for name in metrics if "@" in name] or metrics
+    families = list(dict.fromkeys(name.split("@")[0] for name in metrics))
+    shown = [name for name in metrics if "@" in name] or metrics
+    return sorted(shown, key=lambda name: families.index(name.split("@")[0]))
 
 
 def wide(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -166,18 +168,17 @@ def wide(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def parted(records: pd.DataFrame) -> str:
-    """The headline metric with the most parts (classes, say); of equals the last, which is the hardest."""
-    counts = records.groupby("metric", sort=False)["part"].nunique()
-    counts = counts[headline(records)]
-    return str(counts[counts == counts.max()].index[-1])
+    """The headline metric with the most parts (classes, say); of kin at several horizons the last, the hardest."""
+    counts = records.groupby("metric", sort=False)["part"].nunique()[headline(records)]
+    most = [str(name) for name in counts.index[counts == counts.max()]]
+    return [name for name in most if name.split("@")[0] == most[0].split("@")[0]][-1]
 
 
 def gains(records: pd.DataFrame, metrics: Sequence[str], params: EvaluationParams, seed: int) -> pd.DataFrame:
-    """The model less the strongest baseline (the study names it last) in every metric, with paired intervals."""
-    strongest = [name for name in dict.fromkeys(records["method"]) if name != "model"][-1]
-    rows = [
-        {"metric": m, "against": strongest, **compare(records, m, "model", strongest, params, seed)} for m in metrics
-    ]
+    """The model less the two strongest baselines (the study names them last) in every metric, with paired intervals."""
+    strongest = [name for name in dict.fromkeys(records["method"]) if name != "model"][-2:]
+    pairs = [(other, metric) for other in strongest for metric in metrics]
+    rows = [{"metric": m, "against": other, **compare(records, m, "model", other, params, seed)} for other, m in pairs]
     table = pd.DataFrame(rows)
     table["verdict"] = np.select([table["low"] > 0, table["high"] < 0], ["better", "worse"], "no clear difference")
     return table

@@ -29,6 +29,7 @@ from stepladder.study import Check
 
 Palette = Mapping[int, tuple[str, str]]  # category id -> (name, hex colour)
 EXTERNAL = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?https?:", re.IGNORECASE)
+LEGEND_INCHES = 1.6  # width of one column of a legend
 FALLBACK_FACES = 120_000
 PROBE = """
 import pyvista
@@ -137,7 +138,8 @@ def picture(scene: Scene, size: Sequence[int] = (1000, 700)) -> Figure:
         axis.set_title(f"{panel.title}  ({_extent(panel, scene.unit)})")
     figure.suptitle(scene.title, x=0.01, ha="left", fontsize=12)
     handles = [Patch(color=colour, label=label) for label, colour in _legend(scene).items()]
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 6) or 1)
+    columns_of_legend = max(1, min(len(handles), int(figure.get_figwidth() / LEGEND_INCHES)))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns_of_legend)
     return figure
 
 

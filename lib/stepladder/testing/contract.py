@@ -106,12 +106,12 @@ class Contract:
 
     def learns_ten_samples_by_heart(self) -> None:
         """The loss of the first stage falls clearly."""
-        _demand(smoke.check_overfit(self._learnt[1]))
+        _demand(smoke.check_overfit(self._learnt))
 
     def saves_and_loads_exactly(self) -> None:
         """Saved and loaded, the next step is equal to the last bit."""
         stage = self.study.stages(self.params)[0]
-        _demand(smoke.check_reload(self.study, self.params, self._learnt[0], self._batch, stage, self.folder))
+        _demand(smoke.check_reload(self.study, self.params, self._learnt.model, self._batch, stage, self.folder))
 
     def perfect_prediction_scores_perfect(self) -> None:
         """The truth scores 1 (or 0) in every metric."""
@@ -162,7 +162,7 @@ class Contract:
         return torch.utils.data.default_collate(self._crowd)
 
     @cached_property
-    def _learnt(self) -> tuple:
+    def _learnt(self) -> smoke.Learnt:
         stage = self.study.stages(self.params)[0]
         return smoke.overfit(self.study, self.params, self._crowd, stage, self.steps)
 

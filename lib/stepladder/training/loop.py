@@ -5,6 +5,8 @@ Decisions:
   and resumed ends with the same weights and the same metrics, bit for bit on one device.
 - One loader serves the whole training. Its stream is fixed beforehand: the micro-batches of each step, and the fixed
   validation samples after the steps that validate. So validation shares loader processes, and nothing stalls.
+- The numbers of a step stay on the device until the ranks meet (see `parallel.Agreement`), and always before anything
+  is saved: logging every step does not make a GPU wait, and ranks exchange once for many steps.
 - Steps are counted over all stages. At step s: update, log, validate when due, save when due, stop when told.
 - A checkpoint of another trajectory is set aside, never deleted and never continued (see `course`).
 """
@@ -13,7 +15,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,6 +50,17 @@ class TrainingError(ValueError):
     """Training that cannot go on, with the reason and the way out."""
 
 
+@dataclass(slots=True)
+class Pending:
+    """A step whose numbers are still on the device."""
+
+    step: int
+    stage: str
+    rate: float
+    result: StepResult
+    time: float
+
+
 class Training:
     """One training run.
 
@@ -75,7 +88,7 @@ class Training:
         self.ranks = ranks or Ranks()
         self.agreement = Agreement(self.ranks, stop)
         self.spans = course.spans(study, params)
-        self.last = self.spans[-1].end
+        self.last, self._ends = self.spans[-1].end, {span.end for span in self.spans}
         torch.manual_seed(params.seed)
         self.model = study.model(params).to(self.ranks.device)
         parallel.prepare(self.model, training)
@@ -89,6 +102,7 @@ class Training:
         )
         self.learner: Learner | None = None
         self.step = 0
+        self._pending: list[Pending] = []
 
     def fit(self) -> Progress:
         """Train to the end.
@@ -115,8 +129,7 @@ class Training:
     def _walk(self, state: dict[str, Any] | None) -> None:
         """All spans that are not done yet."""
         stream = iter(self._loader())
-        self._beat = self._logged = time.monotonic()
-        self._logged_step = self.step
+        self._beat, self._logged, self._logged_step = time.monotonic(), time.time(), self.step
         for span in self.spans:
             if self.step < span.end:
                 self._enter(span, state)
@@ -135,10 +148,13 @@ class Training:
         saves = step % training.checkpoint_every == 0 or step == span.end
         validates = self._validates(step)
         if step % training.log_every == 0 or saves or validates:
-            self._log(span, result, rate)
+            self._pending.append(Pending(step, span.stage.name, rate, result, time.time()))
+        meets = self.agreement.due(step) or saves or validates
+        if meets:
+            self._log()
         if validates:
             saves |= self._validate(span, stream)
-        stops = self.agreement.stops(step)
+        stops = meets and self.agreement.stops(step)
         if saves or stops:
             self._save()
         if stops and step < self.last:
@@ -209,22 +225,24 @@ class Training:
 
     # After a step ----------------------------------------------------------------------------------------------------
 
-    def _log(self, span: Span, result: StepResult, rate: float) -> None:
-        """One line of metrics; stops when the loss or the gradient is not finite."""
-        names = ["loss", *(f"loss_{name}" for name in result.parts)]
-        sums = torch.stack([result.loss.float(), *(part.float() for part in result.parts.values())])
-        values = dict(zip(names, self.ranks.total(sums).tolist(), strict=True))
-        norm, step, now = float(result.norm), self.step, time.monotonic()
-        if not math.isfinite(values["loss"]) or not (math.isfinite(norm) or self.learner.scaler):
-            self._not_finite(step, values, norm)
-        if step % self.training.log_every == 0:
-            rows = (step - self._logged_step) * self.training.batch
-            speed = round(rows / max(now - self._logged, 1e-9), 3)
-            self._write(step, span, {**values, "lr": rate, "norm": norm, "samples_per_s": speed})
-            self._logged, self._logged_step = now, step
-        if now - self._beat > HEARTBEAT_SECONDS:
-            self._report("heartbeat", stage="05_training", step=step)
-            self._beat = now
+    def _log(self) -> None:
+        """Write the metrics of the steps since the last meeting; stops when a loss or gradient is not finite."""
+        scalars = [value.float() for line in self._pending for value in line.result.scalars()]
+        values = iter(self.ranks.total(torch.stack(scalars)).tolist() if scalars else ())
+        norms = torch.stack([line.result.norm for line in self._pending]).tolist() if scalars else ()
+        for line, norm in zip(self._pending, norms, strict=True):
+            named = {name: next(values) for name in ("loss", *(f"loss_{part}" for part in line.result.parts))}
+            if not math.isfinite(named["loss"]) or not (math.isfinite(norm) or self.learner.scaler):
+                self._not_finite(line.step, named, norm)
+            if line.step % self.training.log_every == 0:
+                speed = (line.step - self._logged_step) * self.training.batch / max(line.time - self._logged, 1e-9)
+                self._logged, self._logged_step = line.time, line.step
+                named |= {"lr": line.rate, "norm": norm, "samples_per_s": round(speed, 3)}
+                self.tracker.log({"step": line.step, "stage": line.stage, **named, "time": round(line.time, 3)})
+        self._pending.clear()
+        if time.monotonic() - self._beat > HEARTBEAT_SECONDS:
+            self._report("heartbeat", stage="05_training", step=self.step)
+            self._beat = time.monotonic()
 
     def _not_finite(self, step: int, values: dict[str, float], norm: float) -> None:
         shown = ", ".join(f"{name} = {value:g}" for name, value in {**values, "gradient norm": norm}.items())
@@ -236,13 +254,12 @@ class Training:
 
     def _validates(self, step: int) -> bool:
         """Whether validation follows step `step` (counted from one)."""
-        due = step % self.training.validate_every == 0 or any(step == span.end for span in self.spans)
-        return due and bool(self.fixed)
+        return bool(self.fixed) and (step % self.training.validate_every == 0 or step in self._ends)
 
     @torch.no_grad()
     def _validate(self, span: Span, stream: Iterator[Batch]) -> bool:
         """Loss on the fixed validation samples, with averaged weights where kept; True when it is the best so far."""
-        begin, step, device = time.monotonic(), self.step, self.ranks.device
+        begin, step, device = time.time(), self.step, self.ranks.device
         average, sums = self.learner.average, {}
         self.model.eval()
         with average.applied() if average else contextlib.nullcontext():
@@ -257,8 +274,10 @@ class Training:
         set_modes(self.model)
         reduced = self.ranks.total(torch.stack(list(sums.values()))).tolist()
         values = dict(zip(sums, reduced, strict=True))
-        self._write(step, span, {**values, "seconds": round(time.monotonic() - begin, 3)})
-        self._logged += time.monotonic() - begin  # the time of validation is not the time of training
+        seconds = time.time() - begin
+        times = {"seconds": round(seconds, 3), "time": round(time.time(), 3)}
+        self.tracker.log({"step": step, "stage": span.stage.name, **values, **times})
+        self._logged += seconds  # the time of validation is not the time of training
         best = self.progress.best
         if best is not None and not values["validation_loss"] < best["loss"]:
             return False
@@ -267,17 +286,17 @@ class Training:
 
     def _save(self) -> None:
         """Checkpoint everything; the first rank writes, all wait."""
-        begin = time.monotonic()
+        begin = time.time()
         self.progress = replace(self.progress, step=self.step)
         state = checkpoint.state_of(self.model, self.learner)
         if self.ranks.first:
             place = checkpoint.save(self.run.checkpoints, state, self.progress)
             best = (self.progress.best or {}).get("step")
             checkpoint.rotate(self.run.checkpoints, self.training.keep, best)
-            seconds, size = round(time.monotonic() - begin, 3), (place / "state.pt").stat().st_size
+            seconds, size = round(time.time() - begin, 3), (place / "state.pt").stat().st_size
             self._report("checkpoint", step=self.step, seconds=seconds, bytes=size)
         self.ranks.wait()
-        self._logged += time.monotonic() - begin
+        self._logged += time.time() - begin
 
     # Records ---------------------------------------------------------------------------------------------------------
 
@@ -285,9 +304,6 @@ class Training:
         if self.ranks.first:
             return tracking.All(self.run.folder, self.params, self.step, self._report)
         return tracking.Silent()
-
-    def _write(self, step: int, span: Span, values: dict[str, Any]) -> None:
-        self.tracker.log({"step": step, "stage": span.stage.name, **values, "time": round(time.time(), 3)})
 
     def _report(self, kind: str, **fields: Any) -> None:
         """An event of the run, told once."""

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stepladder.params import TrainingParams
 
-AGREE_SECONDS = 1.0
+MEET_SECONDS, ALONE_SECONDS = 1.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,32 @@ class Ranks:
 
 
 class Agreement:
-    """Ranks agree on stopping: they exchange flags about once a second, at steps that all of them can compute."""
+    """When the ranks meet, to exchange what they logged and whether one of them was told to stop.
+
+    They meet about once a second, at steps that all of them can compute. A process alone meets itself at once when it
+    is told to stop, and otherwise often enough for a live curve.
+    """
 
     def __init__(self, ranks: Ranks, stop: Callable[[], bool]):
-        self._ranks, self._stop = ranks, stop
+        self._ranks, self._stop, self._told = ranks, stop, False
         self._step, self._next, self._since = 0, 0, time.monotonic()
 
+    def due(self, step: int) -> bool:
+        """Whether the ranks meet after `step`; to be asked after every step."""
+        if self._ranks.world > 1:
+            return step >= self._next
+        self._told = self._stop()
+        return self._told or time.monotonic() - self._since > ALONE_SECONDS
+
     def stops(self, step: int) -> bool:
-        """Whether any rank was told to stop, as far as is known after `step`; the same on every rank."""
-        if self._ranks.world == 1:
-            return self._stop()
-        if step < self._next:
-            return False
-        stop, seconds = self._ranks.largest(float(self._stop()), time.monotonic() - self._since)
-        steps_per_exchange = int(AGREE_SECONDS * max(1, step - self._step) / max(seconds, 1e-3))
-        self._step, self._next, self._since = step, step + max(1, min(steps_per_exchange, 1000)), time.monotonic()
-        return stop > 0
+        """Whether any rank was told to stop; all ranks must ask after the same step."""
+        now = time.monotonic()
+        if self._ranks.world > 1:
+            told, seconds = self._ranks.largest(float(self._stop()), now - self._since)
+            pause = int(MEET_SECONDS * max(1, step - self._step) / max(seconds, 1e-3))
+            self._told, self._step, self._next = told > 0, step, step + max(1, min(pause, 1000))
+        self._since = now
+        return self._told
 
 
 def prepare(model: nn.Module, training: TrainingParams) -> None:

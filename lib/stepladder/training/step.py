@@ -90,13 +90,17 @@ class Learner:
         self.trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class StepResult:
     """Of one step, over this rank's part of the batch: sums to be added over ranks, and the gradient's norm."""
 
     loss: Tensor
     parts: dict[str, Tensor]
     norm: Tensor
+
+    def scalars(self) -> list[Tensor]:
+        """What is to be added over ranks: the loss, and its parts in their order."""
+        return [self.loss, *self.parts.values()]
 
 
 def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Clock | None = None) -> StepResult:

@@ -111,7 +111,7 @@ def build(params: PlateauParams) -> nn.Module:
     """A freshly initialised OccWorld; `StudyError` for a window too small for its four halvings."""
     if min(params.model.window[:2]) < LEAST_WINDOW:
         raise StudyError(
-            f"model.window = {params.model.window} is too small for occworld, which halves length and width four times: "
+            f"model.window = {params.model.window} is too small for occworld, which halves its sides four times: "
             f"make both at least {LEAST_WINDOW}, or use model.name = warp_fill"
         )
     return OccWorld(params)

@@ -105,9 +105,9 @@ def city_scene(shards: Sequence[Path], params: PlateauParams) -> Scene:
     for tile in own:
         meshes += [_ground(tile, corner, params), _standing(tile, corner, MOST_TRIANGLES // len(own))]
         drives += [pose[:, :3] - [*corner, -0.8] for pose in paths_of(tile)]
-    lines = (Lines(tuple(drives), "path", "#c53030", 1.5),) if drives else ()
+    lines = (Lines(tuple(drives), "path", "#c53030", 0.5),) if drives else ()
     title = f"City {city} as it was converted, {len(own)} tiles"
-    return Scene(title, (Panel("surfaces by class", (*meshes, *lines)),), elevation=40.0, zoom=1.35)
+    return Scene(title, (Panel("surfaces by class", (*meshes, *lines)),), elevation=40.0, zoom=1.22)
 
 
 def _standing(tile: Shard, corner: np.ndarray, most: int) -> Mesh:
@@ -136,8 +136,9 @@ def _ground(tile: Shard, corner: np.ndarray, params: PlateauParams) -> Mesh:
     faces = np.concatenate(
         [np.stack([first, first + len(y), first + len(y) + 1], 1), np.stack([first, first + len(y) + 1, first + 1], 1)]
     )
+    used, faces = np.unique(faces, return_inverse=True)
     label = label_XY[:-1, :-1][near]
-    return Mesh(points, faces, np.concatenate([label, label]), FINE_PALETTE)
+    return Mesh(points[used], faces.reshape(-1, 3), np.concatenate([label, label]), FINE_PALETTE)
 
 
 def _near_buildings(tile: Shard, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -146,38 +147,42 @@ def _near_buildings(tile: Shard, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     spots = np.concatenate([tile.array("surface_N33")[:, 0, :2] + box, tile.array("pose_P4")[:, :2], np.zeros((0, 2))])
     region = np.array(tile.attributes["region"])
     low, high = (spots.min(0) - MARGIN_M, spots.max(0) + MARGIN_M) if len(spots) else (region[:2], region[2:])
-    low, high = np.maximum(low, region[:2]), np.minimum(high, region[2:])
+    low, high = np.maximum(low, region[:2] - GROUND_M), np.minimum(high, region[2:])
     return ((x >= low[0]) & (x <= high[0]))[:, None] & ((y >= low[1]) & (y <= high[1]))[None, :]
 
 
 def map_figure(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
-    """Map of the tiles of every city from above: regions, paths and splits, in kilometres from the city's corner."""
+    """Map of every city's driven part from above: tiles, paths and splits, in kilometres from the city's corner."""
     tiles = [Shard(path) for path in shards]
     groups = sorted({tile.attributes["group"] for tile in tiles})
-    figure, axes = plt.subplots(1, len(groups), figsize=(max(5.2, 3.9 * len(groups)), 3.9), squeeze=False)
+    figure, axes = plt.subplots(1, len(groups), figsize=(max(5.6, 4.2 * len(groups)), 4.0), squeeze=False)
     for axis, group in zip(axes.flat, groups, strict=True):
-        own = [tile for tile in tiles if tile.attributes["group"] == group]
-        corner = np.min([tile.attributes["region"][:2] for tile in own], axis=0)
-        for tile in own:
-            _draw_tile(axis, tile, corner, splits)
+        _draw_city(axis, [tile for tile in tiles if tile.attributes["group"] == group], splits)
         axis.set(aspect="equal", xlabel="east (km)", title=f"city {group}")
-        axis.margins(0.04)
-        axis.autoscale_view()
     axes[0, 0].set_ylabel("north (km)")
     handles = [Patch(color=colour, label=name) for name, colour in SPLIT_COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
-def _draw_tile(axis: plt.Axes, tile: Shard, corner: np.ndarray, splits: Mapping[str, Any]) -> None:
-    """One tile's region, mesh code and paths, in the colour of its split."""
-    name = tile.path.stem
-    colour = next((SPLIT_COLOURS[split] for split in SPLIT_COLOURS if name in splits[split]), "#9ca3af")
-    x0, y0, x1, y1 = (np.array(tile.attributes["region"]) - [*corner, *corner]) / 1000
-    axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, facecolor=f"{colour}1a", edgecolor=colour))
-    axis.text(x0 + 0.03, y1 - 0.03, tile.attributes["mesh"], va="top", fontsize=7, color=colour)
-    for pose in paths_of(tile):
-        axis.plot(*((pose[:, :2] - corner) / 1000).T, color=colour, linewidth=0.9)
+def _draw_city(axis: plt.Axes, tiles: Sequence[Shard], splits: Mapping[str, Any]) -> None:
+    """The tiles of one city, each in the colour of its split; the view is where anything is driven."""
+    corner = np.min([tile.attributes["region"][:2] for tile in tiles], axis=0)
+    region_K4 = (np.array([tile.attributes["region"] for tile in tiles]) - [*corner, *corner]) / 1000
+    drives_K = [[(pose[:, :2] - corner) / 1000 for pose in paths_of(tile)] for tile in tiles]
+    spots = np.concatenate(
+        [*(line for lines in drives_K for line in lines), region_K4.reshape(-1, 2)[: 2 * (not any(drives_K))]]
+    )
+    low, high = spots.min(0) - MARGIN_M / 500, spots.max(0) + MARGIN_M / 500
+    for tile, (x0, y0, x1, y1), lines in zip(tiles, region_K4, drives_K, strict=True):
+        name = tile.path.stem
+        colour = next((SPLIT_COLOURS[split] for split in SPLIT_COLOURS if name in splits[split]), "#9ca3af")
+        axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, facecolor=f"{colour}1a", edgecolor=colour))
+        label = {"va": "top", "fontsize": 7, "color": colour, "clip_on": True}
+        axis.text(max(x0, low[0]) + 0.01, min(y1, high[1]) - 0.01, tile.attributes["mesh"], **label)
+        for line in lines:
+            axis.plot(*line.T, color=colour, linewidth=0.9)
+    axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
 def paths_of(shard: Shard) -> list[np.ndarray]:

@@ -45,20 +45,25 @@ class WarpFill(nn.Module):
         self.past, self.future, self.voxel_m = model.past, model.future, params.conversion.voxel_m
         self.label = nn.Embedding(len(STATIC), EMBEDDING)
         heights = model.window[2]
-        self.net = UNet((EMBEDDING + 1) * heights, len(STATIC) * heights, model.width, model.levels, model.dropout)
+        self.net = UNet((2 * EMBEDDING + 1) * heights, len(STATIC) * heights, model.width, model.levels, model.dropout)
+        self.evidence = nn.Embedding.from_pretrained(_evidence(), freeze=False)
         static_18 = torch.tensor([STATIC.index(c) if c in STATIC else 0 for c in range(len(OCC3D))])
         self.register_buffer("static_18", static_18, persistent=False)  # Occ3D class -> static class
         self.register_buffer("occ3d_C", torch.tensor(STATIC, dtype=torch.uint8), persistent=False)  # and back
 
-    def forward(self, fused_NXYZ: Tensor, known_NXYZ: Tensor) -> Tensor:
-        """Class scores (N, C, Z, X, Y) of windows in which the past has been fused (Occ3D labels)."""
-        fused_NZXY, known_NZXY = self.static_18[fused_NXYZ.int()].permute(0, 3, 1, 2), known_NXYZ.permute(0, 3, 1, 2)
-        embedded_NZXYE = self.label(fused_NZXY)
-        known_NZXY1 = known_NZXY[..., None].to(embedded_NZXYE.dtype)
-        seen_NCXY = torch.cat([embedded_NZXYE, known_NZXY1], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
-        scores_NCZXY = GAIN * self.net(seen_NCXY).unflatten(1, (len(STATIC), -1))
-        evidence_N1ZXY = torch.where(known_NZXY, EVIDENCE_KNOWN, EVIDENCE_UNKNOWN)[:, None].to(scores_NCZXY.dtype)
-        return scores_NCZXY.scatter_add(1, fused_NZXY[:, None], evidence_N1ZXY)
+    def forward(self, fused_NXYZ: Tensor, known_NXYZ: Tensor, present_NXYZ: Tensor) -> Tensor:
+        """Class scores (N, C, Z, X, Y) of windows in which the past has been fused (Occ3D labels).
+
+        `present_NXYZ` is the present window, unmoved: a street tends to go on as it is.
+        """
+        fused_NZXY, present_NZXY = (self.static_18[x.int()].permute(0, 3, 1, 2) for x in (fused_NXYZ, present_NXYZ))
+        known_NZXY = known_NXYZ.permute(0, 3, 1, 2)
+        labels = [self.label(x).permute(0, 1, 4, 2, 3).flatten(1, 2) for x in (fused_NZXY, present_NZXY)]
+        net_NCZXY = self.net(torch.cat([*labels, known_NZXY.to(labels[0].dtype)], dim=1)).unflatten(
+            1, (len(STATIC), -1)
+        )
+        row_NZXY = torch.where(known_NZXY, fused_NZXY, present_NZXY + len(STATIC))
+        return GAIN * (net_NCZXY + self.evidence(row_NZXY).permute(0, 4, 1, 2, 3))
 
     def fused(self, occ_BTXYZ: Tensor, pose_BT4: Tensor, frame: int) -> tuple[Tensor, Tensor]:
         """The past frames as they lie in future frame `frame` (from 0): labels and known, both (B, X, Y, Z)."""
@@ -134,7 +139,8 @@ def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
     fused, known = zip(*(model.fused(occ_BTXYZ, pose_BT4, frame) for frame in frames), strict=True)
     truth_BFXYZ = occ_BTXYZ[:, [model.past + frame for frame in frames]]
     fused_BFXYZ, known_BFXYZ = torch.stack(fused, dim=1), torch.stack(known, dim=1)
-    scores_NCZXY = model(fused_BFXYZ.flatten(0, 1), known_BFXYZ.flatten(0, 1))
+    present_BFXYZ = occ_BTXYZ[:, model.past - 1, None].expand_as(fused_BFXYZ)
+    scores_NCZXY = model(*(x.flatten(0, 1) for x in (fused_BFXYZ, known_BFXYZ, present_BFXYZ)))
     truth_NZXY, known_NZXY = (x.flatten(0, 1).permute(0, 3, 1, 2) for x in (truth_BFXYZ, known_BFXYZ))
     parts = _loss_parts(scores_NCZXY.float(), model.static_18[truth_NZXY.int()], ~known_NZXY)
     return Loss(sum(parts.values()), {name: part.detach() for name, part in parts.items()})
@@ -145,9 +151,20 @@ def predict(model: nn.Module, batch: Batch) -> Prediction:
     """`occ_BFXYZ` uint8: the likeliest class of every voxel of every future frame, given the true future poses."""
     frames = []
     for frame in range(model.future):  # one at a time: scores of a full window are large
-        scores_BCZXY = model(*model.fused(batch["occ_TXYZ"], batch["pose_T4"], frame))
+        fused = model.fused(batch["occ_TXYZ"], batch["pose_T4"], frame)
+        scores_BCZXY = model(*fused, batch["occ_TXYZ"][:, model.past - 1])
         frames.append(model.occ3d_C[scores_BCZXY.argmax(1).permute(0, 2, 3, 1)])
     return {"occ_BFXYZ": torch.stack(frames, dim=1)}
+
+
+def _evidence() -> Tensor:
+    """Scores of each class (columns) for a known label (first C rows) or the present label of an unknown voxel (C more).
+
+    Before training, the first are for the label itself and the second for "empty", whatever the label.
+    """
+    known_CC = EVIDENCE_KNOWN * torch.eye(len(STATIC))
+    unknown_CC = EVIDENCE_UNKNOWN * torch.eye(len(STATIC))[[NOTHING] * len(STATIC)]
+    return torch.cat([known_CC, unknown_CC]) / GAIN
 
 
 def _loss_parts(scores_NCZXY: Tensor, truth_NZXY: Tensor, new_NZXY: Tensor) -> dict[str, Tensor]:
