@@ -71,7 +71,7 @@ def test_a_full_disk_stops_everything_clearly_and_leaves_no_litter(assets, tmp_p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(shards, "write", full)
-    with pytest.raises(OSError, match=r"cannot write a\.h5: No space left on device; free some space"):
+    with pytest.raises(OSError, match=r"cannot write [abc]\.h5: No space left on device; free some space"):
         run(assets, tmp_path / "out")
     assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
 

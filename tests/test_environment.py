@@ -38,6 +38,7 @@ def test_constraints_name_no_place_to_download_from():
 def test_the_doctor_looks_at_everything_and_names_what_is_bad(outputs):
     names = [check.name for check in examine(ROOT)]
     assert names[:7] == ["python", "torch", "gpu", "memory", "disk", "outputs", "graphics"]
+    outputs.rmdir()
     outputs.write_text("in the way")
     bad = [check for check in examine(ROOT) if not check.ok]
     assert [check.name for check in bad] == ["outputs"] and "STEPLADDER_OUTPUTS" in bad[0].reason

@@ -52,7 +52,7 @@ def test_a_model_change_does_not_convert_again(made):
     opened, checked = made
     for stage in STAGES[:3]:
         opened.finish_stage(stage.name, checked, [])
-    changed = with_(checked, model={"width": 99})
+    changed = with_(checked, model={"width": 48})
     assert opened.stage_state("02_conversion", changed) == "done"
     assert opened.stage_state("03_smoke_test", changed) == "stale"
 

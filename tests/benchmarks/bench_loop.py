@@ -1,13 +1,15 @@
 """What the training loop costs per step over a bare torch loop: tiny MLP, logging on, no loader processes.
 
 Both loops do the same arithmetic (forward, backward, clipping, the same AdamW) on the same samples through the same
-`DataLoader`; the bare one has no logging, no schedule, no resume, no seeds. CPU time of this process is read once per
-step, inside the loss. Rounds of both loops alternate; each is cut into chunks of 32 steps, and the tenth percentile of
-the chunks' means is compared: other processes on the machine only ever add (caches, clock), and not evenly.
+`DataLoader`; the bare one has no logging, no schedule, no resume, no seeds. The speed of a shared machine changes from
+second to second, so the two loops take turns, 32 steps each, in two threads of which one waits; the CPU times of
+neighbouring turns are subtracted, and the median of the differences is the overhead.
 """
 
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,8 @@ from stepladder.training.loop import Training
 from stepladder.training.optimize import make_optimizer
 
 RECORD = Path(__file__).parent / "records" / "loop.json"
-STEPS, ROUNDS, CHUNK, BATCH, FEATURES = 640, 12, 32, 4, 16
+STEPS, TURN, BATCH, FEATURES = 6400, 32, 4, 16
+WARM = 5  # turns left out at the start
 TARGET_US = 100.0
 
 
@@ -52,8 +55,8 @@ class Tiny:
 
     name, conversion_code = "plateau", ()
 
-    def __init__(self):
-        self.clock: list[float] = []
+    def __init__(self, turn: Callable[[], None]):
+        self.turn = turn
 
     def model(self, params):
         return nn.Sequential(nn.Linear(FEATURES, 32), nn.ReLU(), nn.Linear(32, 1))
@@ -65,15 +68,42 @@ class Tiny:
         return Check("ready", True, "")
 
     def loss(self, model, batch, stage):
-        self.clock.append(time.process_time())
+        self.turn()
         error = model(batch["x_C"]) - batch["y"]
         return Loss((error**2).mean(), {"absolute": error.abs().mean()})
 
 
-def bare() -> list[float]:
-    """CPU time at every step of a loop as a person writes it."""
-    study, data = Tiny(), Memory(STEPS * BATCH)
-    torch.manual_seed(0)
+class Player:
+    """One of two loops that take turns; knows the CPU seconds of each of its turns."""
+
+    def __init__(self, loop: Callable[[Tiny], None]):
+        self.turns: list[float] = []
+        self.other: Player | None = None
+        self._mine, self._steps, self._begin = threading.Semaphore(0), 0, 0.0
+        self.thread = threading.Thread(target=self._play, args=(loop,))
+
+    def go(self) -> None:
+        """Let it play until its turn ends."""
+        self._mine.release()
+
+    def _play(self, loop: Callable[[Tiny], None]) -> None:
+        self._mine.acquire()
+        self._begin = time.thread_time()
+        loop(Tiny(self._step))
+        self.other.go()
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps % TURN == 0:
+            self.turns.append(time.thread_time() - self._begin)
+            self.other.go()
+            self._mine.acquire()
+            self._begin = time.thread_time()
+
+
+def bare(study: Tiny) -> None:
+    """A loop as a person writes it."""
+    data = Memory(STEPS * BATCH)
     model = study.model(None)
     optimizer = make_optimizer(model, TrainingParams())
     for batch in DataLoader(data, batch_size=BATCH, shuffle=True):
@@ -82,13 +112,12 @@ def bare() -> list[float]:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    return study.clock
 
 
-def ours() -> list[float]:
-    """CPU time at every step of `Training`, with one line of metrics per step."""
+def ours(study: Tiny) -> None:
+    """`Training`, with one line of metrics per step."""
     training = {"steps": STEPS, "batch": BATCH, "checkpoint_every": 10**9, "validate_every": 10**9}
-    params, study = Parameters(study="plateau", training=training), Tiny()
+    params = Parameters(study="plateau", training=training)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder) / "plateau" / "bench")
         shards.write(run.data / "a.h5", ShardContent({}), recipe="")
@@ -96,25 +125,34 @@ def ours() -> list[float]:
         files.write_json(run.stage_folder("02_conversion") / "result.json", result)
         Training(run, study, params, params.training, (Memory(STEPS * BATCH), Memory(0))).fit()
         assert len(run.metrics()) == STEPS
-    return study.clock
-
-
-def typical(clocks: list[list[float]]) -> float:
-    """Microseconds per step: the tenth percentile of the means over chunks of steps."""
-    chunks = [clock[i + CHUNK] - clock[i] for clock in clocks for i in range(0, len(clock) - CHUNK, CHUNK)]
-    return float(np.percentile(chunks, 10)) / CHUNK * 1e6
 
 
 def main() -> None:
     """Measure, print, record."""
     torch.set_num_threads(1)
-    bare(), ours()
-    rounds = [(bare(), ours()) for _ in range(ROUNDS)]
-    plain, full = (typical(clocks) for clocks in zip(*rounds, strict=True))
-    overhead = full - plain
-    print(f"bare loop {plain:.0f} us/step, ours {full:.0f}, overhead {overhead:.0f} us CPU (target {TARGET_US:.0f})")
-    record = {"bare_us": plain, "ours_us": full, "overhead_us": overhead, "target_us": TARGET_US}
-    files.write_json(RECORD, {**record, "steps": STEPS, "batch": BATCH, "torch": torch.__version__})
+    players = Player(bare), Player(ours)
+    for player, other in zip(players, reversed(players), strict=True):
+        player.other = other
+        player.thread.start()
+    players[0].go()
+    for player in players:
+        player.thread.join()
+    plain, full = (np.array(player.turns[WARM:]) / TURN * 1e6 for player in players)
+    quartiles = np.percentile(full - plain, [25, 50, 75])
+    record = {
+        "overhead_us": quartiles[1],
+        "quartiles_us": quartiles,
+        "bare_us": np.median(plain),
+        "ours_us": np.median(full),
+        "target_us": TARGET_US,
+        "steps": STEPS,
+        "batch": BATCH,
+        "torch": torch.__version__,
+    }
+    files.write_json(RECORD, record)
+    low, overhead, high = quartiles
+    print(f"bare loop {np.median(plain):.0f} us/step, ours {np.median(full):.0f} us/step (CPU)")
+    print(f"overhead {overhead:.0f} us (quartiles {low:.0f} to {high:.0f}), target {TARGET_US:.0f}")
 
 
 if __name__ == "__main__":
