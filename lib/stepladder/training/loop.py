@@ -147,9 +147,9 @@ class Training:
         self.step = step = self.step + 1
         saves = step % training.checkpoint_every == 0 or step == span.end
         validates = self._validates(step)
-        if step % training.log_every == 0 or saves or validates:
-            self._pending.append(Pending(step, span.stage.name, rate, result, time.time()))
         meets = self.agreement.due(step) or saves or validates
+        if meets or step % training.log_every == 0:
+            self._pending.append(Pending(step, span.stage.name, rate, result, time.time()))
         if meets:
             self._log()
         if validates:

@@ -73,6 +73,7 @@ class Clips:
         augment = rng is not None and model.augment
         if augment:
             pose_T4 = shifted(pose_T4, rng.uniform(-SHIFT_M, SHIFT_M))
+        pose_T4[:, 2] = on_lattice(pose_T4[:, 2], shard.attributes["voxel_m"], model.z_min_m)
         occ_TXYZ = windows.cut(
             shard.array("voxels_XYL"),
             shard.array("base_XY"),
@@ -87,6 +88,15 @@ class Clips:
         if augment and rng.random() < 0.5:
             occ_TXYZ, pose_T4 = mirrored(occ_TXYZ, pose_T4)
         return {"occ_TXYZ": occ_TXYZ, "pose_T4": pose_T4.astype(np.float32), "index": int(index)}
+
+
+def on_lattice(z_T: np.ndarray, voxel_m: float, z_min_m: float) -> np.ndarray:
+    """Heights of the ego moved to where the floor of its window lies on a layer of the grid, at most half a voxel.
+
+    A window is cut in whole layers. Were the pose finer than that, a climb of two centimetres could move a whole window
+    by one layer that the pose knows nothing of, and no warp could follow it.
+    """
+    return np.floor((z_T + z_min_m) / voxel_m + 0.5) * voxel_m - z_min_m
 
 
 def shifted(pose_T4: np.ndarray, left_m: float) -> np.ndarray:

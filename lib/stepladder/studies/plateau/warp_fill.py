@@ -6,9 +6,10 @@ network starts there instead of below it, and has to learn only what the past di
 Decisions:
 - All past frames are fused in the frame of each future ego, by the true poses, the future ones included (as ego_warp;
   `occworld` must forecast its own). Unlike OccWorld, each future frame is answered at once, with no error fed back.
-- Scores are evidence + network: evidence is large for the warped label where a voxel is known and for "empty" where it
-  is not. The network's last layer starts near zero, so an untrained model *is* the fused warp, exactly, and still every
-  parameter gets a gradient in the first step.
+- Scores are evidence + network. Evidence is a small learned table: what a warped label says about a known voxel, and
+  what the present window's label at that place says about one newly revealed (a street tends to go on as it is). It
+  starts at "the label itself" and "empty", and the network's last layer near zero: an untrained model *is* the fused
+  warp, exactly, and still every parameter gets a gradient in the first step.
 - The network sees the window from above: heights are channels of a small 2-D U-Net. It knows the static classes only
   (others, barrier, surfaces, manmade, vegetation, free); a moving thing would count as "others".
 - The loss weighs newly revealed and occupied voxels more and adds soft IoU terms, because cross entropy alone answers
@@ -29,9 +30,9 @@ from stepladder.study import Batch, Check, Loss, Prediction, TrainingStage
 STATIC = sorted({fine.occ3d for fine in FINE} | {0, EMPTY})  # the Occ3D classes a city can hold; EMPTY is the last
 NOTHING = len(STATIC) - 1
 EMBEDDING = 8
-EVIDENCE_KNOWN, EVIDENCE_UNKNOWN = 5.0, 3.0  # score of the warped label, and of EMPTY where nothing is known
+EVIDENCE_KNOWN, EVIDENCE_UNKNOWN = 5.0, 3.0  # first scores of the warped label, and of EMPTY where unknown
 START = 0.01  # the last layer's initial weights, as a share of the usual; far too small to overrule any evidence
-GAIN = 8.0  # of the network's scores, so that the last layer learns quickly to overrule evidence
+GAIN = 8.0  # of all scores: their layers take steps of the usual size and must move far
 FRAMES_PER_STEP = 2  # future frames a training step looks at, drawn anew each step
 WEIGHT_NEW, WEIGHT_OCCUPIED = 2.0, 1.0  # added to the weight 1 of a voxel in the cross entropy
 
@@ -158,7 +159,7 @@ def predict(model: nn.Module, batch: Batch) -> Prediction:
 
 
 def _evidence() -> Tensor:
-    """Scores of each class (columns) for a known label (first C rows) or the present label of an unknown voxel (C more).
+    """Scores of each class (columns) for a known label (C rows) and for the present label of an unknown voxel (C more).
 
     Before training, the first are for the label itself and the second for "empty", whatever the label.
     """
