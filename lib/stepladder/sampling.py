@@ -25,6 +25,7 @@ from stepladder.study import Dataset, Sample
 Draw = tuple[int, int]  # global number of the draw, index of the sample
 PLAIN = -1  # in place of a draw's number: a validation sample, never augmented
 SHORTEST_BLOCK = 64
+SEEDS_AT_ONCE = 64
 SCHEDULE, EPOCH, DRAW, TORCH = 1, 2, 3, 4  # independent streams of one seed
 
 
@@ -65,7 +66,13 @@ def _dice(seed: int, stream: int) -> Dice:
 
 def torch_seed(seed: int, step: int, rank: int, micro: int) -> int:
     """Seed of torch's generator for one micro-batch, so that dropout does not depend on what ran before."""
-    return int(_dice(seed, TORCH).at(step, rank, micro).bit_generator.random_raw()) >> 1
+    return _torch_seeds(seed, step // SEEDS_AT_ONCE, rank, micro)[step % SEEDS_AT_ONCE]
+
+
+@functools.lru_cache(maxsize=256)
+def _torch_seeds(seed: int, block: int, rank: int, micro: int) -> list[int]:
+    """Seeds of a block of steps: one call instead of many, because a step of a small model takes less than a ms."""
+    return (philox(seed, TORCH, block, rank, micro).random_raw(SEEDS_AT_ONCE) >> np.uint64(1)).tolist()
 
 
 class Order:

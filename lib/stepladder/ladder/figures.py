@@ -48,7 +48,8 @@ def staircase(ladder: Ladder) -> Figure:
         colour = CHOSEN if rung is ladder.chosen else VERDICT_COLOURS[rung.verdict]
         axis.bar(place, rung.rate or 0, 0.62, color=colour, yerr=rung.rate_half_width or 0, capsize=3, ecolor="#6b7280")
         label = f"{rung.rate:.1f}" if rung.rate else rung.outcome
-        axis.annotate(label, (place, rung.rate or 0), (0, 9), textcoords="offset points", ha="center", fontsize=8)
+        top = (rung.rate or 0) + (rung.rate_half_width or 0)
+        axis.annotate(label, (place, top), (0, 4), textcoords="offset points", ha="center", fontsize=8)
         best = max(best, rung.rate if rung.verdict == "better" else 0)
         steps.append(best)
     axis.step(places, steps, where="mid", color="#111827", linewidth=1, linestyle=":", label="best so far")
