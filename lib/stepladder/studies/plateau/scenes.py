@@ -81,7 +81,7 @@ def clip_scene(occ_TXYZ: np.ndarray, forecast_FXYZ: np.ndarray | None, horizon: 
         forecast = forecast_FXYZ[horizon - 1]
         wrong = _mesh(difference(truth, forecast), params, DIFFERENCE_PALETTE, BLANK)
         panels += [_panel(f"forecast at +{seconds:g} s", forecast, params), Panel("difference", (wrong,))]
-    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0, zoom=1.05)
+    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0, zoom=0.95)
 
 
 def difference(truth_XYZ: np.ndarray, forecast_XYZ: np.ndarray) -> np.ndarray:
