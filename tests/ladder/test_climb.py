@@ -92,3 +92,8 @@ def test_the_cheapest_gpu_comes_first_and_the_limit_is_named(outputs):
     assert set(prices["limit"]) == {"data"} and "2026" in note
     loaded = prices.set_index("GPU")["samples/s"]
     assert loaded["RTX 4090"] == 16 and loaded["RTX 3090"] == pytest.approx(8.0)
+
+
+def test_nothing_is_projected_where_no_rung_ran():
+    prices, note = cost.project(None, None, Ladder([], None, "No rung ran."), {})
+    assert prices.empty and note == "No rung ran."

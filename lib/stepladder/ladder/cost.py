@@ -29,8 +29,13 @@ INTERRUPTION_SECONDS = 6 * 3600.0
 
 
 def project(study: Study, params: Parameters, ladder: Ladder, batch: Batch) -> tuple[pd.DataFrame, str]:
-    """The cost table of the full run of `params`, from the chosen rung and a batch to count operations on."""
+    """The cost table of the full run of `params`, from the chosen rung and a batch to count operations on.
+
+    Without a chosen rung there is nothing to project: an empty table, and the ladder's sentence as its note.
+    """
     chosen = ladder.chosen
+    if chosen is None:
+        return pd.DataFrame(), ladder.sentence
     per_cpu = chosen.loader_rate / max(1, min(chosen.workers, limits.cpus()))
     path = project_root() / "params" / "gpu_prices.yaml"
     return table(path, training_samples(study, params), training_flops(study, params, batch), per_cpu)
