@@ -49,13 +49,13 @@ def training_checks(metrics: Sequence[dict[str, Any]], steps: int) -> list[Check
     losses = {line["step"]: line["loss"] for line in metrics if "loss" in line}
     finite = all(loss is not None and np.isfinite(loss) for loss in losses.values())
     validation = [line["validation_loss"] for line in metrics if "validation_loss" in line]
-    best = min(validation, default=float("nan"))
+    best = min(validation[1:], default=float("nan"))
     reached = max(losses, default=0)
-    better = f"{validation[0]:.4f} -> {best:.4f}" if validation else "no validation"
+    better = f"{validation[0]:.4f} -> {best:.4f}" if len(validation) > 1 else "fewer than two validations"
     return [
         Check("training reached its last step", reached >= steps, f"step {reached} of {steps}"),
         Check("every loss is finite", finite, f"{len(losses)} steps"),
-        Check("validation got better", bool(validation) and best <= validation[0], better),
+        Check("validation got better", len(validation) < 2 or best < validation[0], better),
     ]
 
 

@@ -28,7 +28,8 @@ app = typer.Typer(
 
     Exit codes: 0 done, 1 failed, 75 preempted (run the same command again), 124 timed out, 137 out of memory.""",
 )
-console = Console(highlight=False)
+WIDTH = 160  # of tables that go to a file or a pipe, where there is no terminal to fit
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 COLOURS = {"done": "green", "running": "blue", "failed": "red", "oom": "red", "missing": "dim"}
 
 

@@ -23,6 +23,7 @@ class ToyModel(Section):
     stages: list[str] = Field(["all"], description="names of the stages; each trains its part")
     admit: bool = Field(True, description="verdict of the gate")
     nan_at: int = Field(-1, description="index of a training sample whose target is nan")
+    worsens: bool = Field(False, description="every validation is worse than the one before")
     sleep: float = Field(0.0, description="seconds a step takes at least")
     eat: int = Field(0, description="megabytes each step takes and never gives back")
 
@@ -91,6 +92,9 @@ class Toy:
     def loss(self, model, batch, stage):
         if model.training:
             self._consume(batch)
+        elif self.params.model.worsens:
+            self.validations = getattr(self, "validations", 0) + 1
+            return Loss(torch.tensor(float(self.validations)))
         error_B = model(batch["x_C"]) - batch["y"]
         return Loss((error_B**2).mean(), {"absolute": error_B.abs().mean()})
 
