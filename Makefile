@@ -5,6 +5,7 @@ PROFILE ?= quick
 MIRROR ?=
 RUN ?= $(PROFILE)
 VENV := .venv
+STUDIES := plateau,scroll
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
@@ -45,7 +46,7 @@ results: $(RUN_STAMP)
 # Renew the pinned versions: install the newest allowed ones in a fresh environment and freeze them.
 constraints:
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/pip install --quiet "torch==2.13.0" && .venv-constraints/bin/pip install --quiet -e ".[plateau,lab,tensorboard,test]"
+	.venv-constraints/bin/pip install --quiet "torch==2.13.0" && .venv-constraints/bin/pip install --quiet -e ".[$(STUDIES),lab,tensorboard,test]"
 	{ echo "# Versions that were tested together; renewed by \`make constraints\`."; \
 	  .venv-constraints/bin/pip freeze --exclude-editable | sed -E 's/ @ .*//; s/^(torch==[0-9.]+)\+.*/\1/'; } > constraints.txt
 	rm -rf .venv-constraints
@@ -58,15 +59,15 @@ $(BIN)/pip:
 
 $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "installing into $(VENV) (some minutes the first time)"
-	$(INSTALL) -e ".[plateau]"
+	$(INSTALL) -e ".[$(STUDIES)]"
 	@touch $@
 
 $(LAB_STAMP): $(RUN_STAMP)
-	$(INSTALL) -e ".[plateau,lab]"
+	$(INSTALL) -e ".[$(STUDIES),lab]"
 	@touch $@
 
 $(TEST_STAMP): $(RUN_STAMP)
-	$(INSTALL) -e ".[plateau,lab,tensorboard,test]"
+	$(INSTALL) -e ".[$(STUDIES),lab,tensorboard,test]"
 	@touch $@
 
 clean:

@@ -7,13 +7,15 @@ everything else comes from pip under `constraints.txt`, so conda users run what 
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("plateau", "lab", "test")
+EXTRAS = ("plateau", "scroll", "lab", "test")
 
 
 def conda_file(root: Path) -> str:
     """The text of `environment.yml`."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     python = project["requires-python"].removeprefix(">=")
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]
     lines = [
         "# Generated from pyproject.toml by `make environment`; do not edit.",
         f"name: {project['name']}",
@@ -23,8 +25,7 @@ def conda_file(root: Path) -> str:
         "  - pip",
         "  - pip:",
         "      - --constraint constraints.txt",
-        *(f"      - {requirement}" for requirement in project["dependencies"]),
-        *(f"      - {line}" for extra in EXTRAS for line in project["optional-dependencies"][extra]),
+        *(f"      - {requirement}" for requirement in dict.fromkeys(requirements)),
         "      - --editable .",
     ]
     return "\n".join(lines) + "\n"

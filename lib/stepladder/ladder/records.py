@@ -1,0 +1,132 @@
+"""What the ladder's parts say to each other: settings, what a trial measured, how it ended.
+
+Decisions:
+- A `Setting` is everything the ladder may change without changing what is learnt: `batch` is the samples of one
+  forward pass, and `batch * accumulate` those of one optimizer step, which is held constant unless a person releases it.
+- A `Trial` is one probe of one setting in a process of its own. It always says how it ended; it holds measurements
+  only when it ended well.
+- A `Bench` is anything that can run trials: child processes around a real job, or a simulated job in a test. The search
+  sees nothing else, so it is tested without a clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Literal, Protocol, TypeVar
+
+Precision = Literal["float32", "bfloat16", "float16"]
+# ok; out of memory; over the time limit; somebody's signal; a crash (SEGV, BUS, ABRT ...); ended with an error;
+# never tried, because a smaller setting or the forecast already ruled it out
+Ending = Literal["ok", "oom", "timeout", "killed", "crashed", "failed", "skipped"]
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """One candidate: what the machine is asked to do for the same training."""
+
+    workers: int = 0  # loader processes; 0 loads in the training process itself
+    batch: int = 1  # samples of one forward pass
+    threads: int = 1  # intra-op threads of the training process
+    prefetch: int = 2  # batches each loader process prepares ahead
+    accumulate: int = 1  # forward passes per optimizer step
+    precision: Precision = "float32"
+    checkpointing: bool = False  # recompute activations in backward
+    compile: bool = False  # torch.compile
+
+    def __str__(self) -> str:
+        plural = "" if self.workers == 1 else "s"
+        said = [f"{self.workers} worker{plural}", f"batch {self.batch}"]
+        said += [f"{self.threads} threads"] if self.threads != 1 else []
+        said += [f"prefetch {self.prefetch}"] if self.prefetch != 2 and self.workers else []
+        said += [f"accumulate {self.accumulate}"] if self.accumulate != 1 else []
+        said += [self.precision] if self.precision != "float32" else []
+        said += ["checkpointing"] if self.checkpointing else []
+        said += ["compiled"] if self.compile else []
+        return ", ".join(said)
+
+
+@dataclass(frozen=True)
+class LoaderProbe:
+    """The loader alone, in one process without workers. Seconds are wall clock, bytes are whole bytes."""
+
+    sample_seconds: tuple[float, ...]  # of every sample after the first touch, in the order drawn
+    cold_seconds: float  # mean over samples touched for the first time (cold page cache, empty caches)
+    collate_seconds: float  # per sample
+    cpu_share: float  # CPU seconds over wall seconds: 1 computes, 0 waits (disk, network, sleep)
+    sample_bytes: int  # of one sample as it is handed to the step
+    process_bytes: int  # PSS of the loader's process after the probe, above that of a process that loads nothing
+    growth_bytes_per_sample: float  # what a loader process keeps for every sample it has drawn; 0 where it levels off
+    stages: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds per sample, from the profile
+    hot: str = ""  # the function that dominates, as `scipy.ndimage.median_filter`
+    hot_share: float = 0.0  # its share of the time of a sample
+
+
+@dataclass(frozen=True)
+class StepProbe:
+    """The step alone, on batches already in memory, at one setting."""
+
+    seconds: float  # mean of one forward pass, its backward, and its share of the optimizer step
+    half_width: float  # of the 95 % interval of that mean
+    phases: Mapping[str, float] = field(default_factory=dict)  # host_to_device, forward, backward, optimizer, losses
+    device_bytes: int = 0  # max_memory_allocated; 0 without an accelerator
+    process_bytes: int = 0  # peak PSS of the process
+    cpu_seconds: float = 0.0  # CPU seconds of one forward pass in this process (all threads)
+
+
+@dataclass(frozen=True)
+class FullProbe:
+    """Loader and step together: what a training would do at this setting."""
+
+    rate: float  # samples per second: samples over the total time of whole worker rounds, after the first 2k batches
+    half_width: float  # of the 95 % interval of that rate
+    busy: float  # share of time not spent waiting for data (accelerator utilisation)
+    steps: int  # forward passes timed
+    phases: Mapping[str, float] = field(default_factory=dict)  # seconds per forward pass; `load` is waiting for data
+    losses: tuple[float, ...] = ()  # first and last
+    host_bytes: int = 0  # PSS of the process tree at the end
+    host_growth: float = 0.0  # bytes per forward pass by which PSS surely grows
+    device_bytes: int = 0
+    device_growth: float = 0.0
+    polluted: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
+
+
+Probe = TypeVar("Probe", LoaderProbe, StepProbe, FullProbe)
+
+
+@dataclass(frozen=True)
+class Trial(Generic[Probe]):
+    """One probe of one setting, run in its own process under watch."""
+
+    setting: Setting
+    ending: Ending
+    reason: str  # in words
+    seconds: float = 0.0  # what it cost
+    peak_bytes: int = 0  # PSS of the process tree, as the watchdog saw it
+    probe: Probe | None = None  # only where `ending` is ok
+
+
+class Bench(Protocol):
+    """What can be measured of one job. Every call is one trial; none of them may raise for what the job does."""
+
+    def loader(self, samples: int) -> Trial[LoaderProbe]:
+        """`samples` samples drawn cold, then warm, by one process."""
+        ...
+
+    def step(self, setting: Setting, steps: int) -> Trial[StepProbe]:
+        """`steps` forward passes on cached batches; workers and prefetch of `setting` do not matter."""
+        ...
+
+    def full(self, setting: Setting, steps: int) -> Trial[FullProbe]:
+        """Loader and step for at least `steps` timed forward passes, fewer once the interval is narrow enough."""
+        ...
+
+    def fake_bytes(self, setting: Setting) -> int | None:
+        """Bytes of model, activations, gradients and optimizer at `setting` by fake tensors; None where unknown."""
+        ...
+
+    def memory_limit(self) -> int:
+        """Bytes the process tree may use."""
+        ...
+
+    def device_limit(self) -> int | None:
+        """Bytes of the accelerator; None without one."""
+        ...
