@@ -87,15 +87,40 @@ class TrainingParams(Section):
     log_every: int = Field(1, ge=1, description="optimizer steps between lines of metrics.jsonl")
 
 
-class LadderParams(Section):
-    """The rungs of 04_scaling and the limits they are judged by."""
+class RungParams(Section):
+    """One rung of the policy `rungs`."""
 
-    workers: list[int] = Field([0, 1, 2], description="loader processes to try")
-    batch: list[int] = Field([1, 2, 4], description="global batch sizes to try")
-    steps: int = Field(12, ge=4, description="timed steps of one rung, after warm-up")
-    seconds: float = Field(60.0, gt=0, description="a rung that takes longer is stopped")
-    memory_fraction: float = Field(0.85, gt=0, le=1, description="share of the memory limit a rung may use")
+    workers: int = Field(0, ge=0, description="loader processes")
+    batch: int = Field(1, ge=1, description="samples of one forward pass")
+
+
+class LadderParams(Section):
+    """What 04_scaling may try, how it searches, and the gates it judges by."""
+
+    policy: Literal["jump", "rungs"] = Field(
+        "jump", description="jump: probe, predict every cell, try the best; rungs: climb the list `rungs`"
+    )
+    rungs: list[RungParams] = Field([], description="settings to climb in order (policy: rungs)")
+    workers: list[int] = Field([0, 1, 2], min_length=1, description="loader processes to consider")
+    batch: list[int] = Field([1, 2, 4], min_length=1, description="samples per forward pass to consider")
+    threads: list[int] = Field([1], min_length=1, description="intra-op threads to consider; 0 leaves torch's choice")
+    prefetch: list[int] = Field([2], min_length=1, description="batches prepared ahead per loader process to consider")
+    precision: list[Literal["float32", "bfloat16", "float16"]] = Field(
+        [], description="autocast types to consider; empty: the training's own"
+    )
+    checkpointing: list[bool] = Field([], description="recomputing of activations; empty: the training's own")
+    compile: list[bool] = Field([], description="torch.compile; empty: the training's own")
+    hold_batch: bool = Field(
+        True, description="keep training.batch samples per optimizer step: smaller forward passes are accumulated"
+    )
+    steps: int = Field(12, ge=4, description="timed forward passes of one trial at most, after warm-up")
+    soak: int = Field(40, ge=0, description="forward passes of the last trial, which looks for leaks; 0: none")
+    seconds: float = Field(60.0, gt=0, description="a trial that takes longer is stopped")
+    memory_fraction: float = Field(0.85, gt=0, le=1, description="share of the memory limit a trial may use")
     gain: float = Field(0.03, ge=0, description="relative gain in samples/s below which a dearer rung is not worth it")
+    tie: float = Field(
+        0.02, ge=0, description="settings forecast within this share of the best are ties: take the cheapest"
+    )
     busy: float = Field(0.9, gt=0, le=1, description="target share of time in the step rather than waiting for data")
 
 

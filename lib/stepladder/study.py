@@ -11,7 +11,6 @@ Decisions:
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,7 +255,8 @@ class Study(Protocol):
 
 def names() -> list[str]:
     """Names of all studies: the sub-packages of `stepladder.studies` that hold a `study` module."""
-    return sorted(module.name for module in pkgutil.iter_modules(studies.__path__) if module.ispkg)
+    folders = [Path(folder) for folder in studies.__path__]
+    return sorted({path.parent.name for folder in folders for path in folder.glob("*/study.py")})
 
 
 def home(study: Study) -> Path:

@@ -2,7 +2,7 @@
 
 Decisions:
 - A `Setting` is everything the ladder may change without changing what is learnt: `batch` is the samples of one
-  forward pass, and `batch * accumulate` those of one optimizer step, which is held constant unless a person releases it.
+  forward pass, `batch * accumulate` those of one optimizer step, which is held constant unless a person releases it.
 - A `Trial` is one probe of one setting in a process of its own. It always says how it ended; it holds measurements
   only when it ended well.
 - A `Bench` is anything that can run trials: child processes around a real job, or a simulated job in a test. The search
@@ -130,3 +130,60 @@ class Bench(Protocol):
     def device_limit(self) -> int | None:
         """Bytes of the accelerator; None without one."""
         ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The forecast for one setting, before anything is tried there."""
+
+    setting: Setting
+    rate: float  # samples per second
+    host_bytes: int  # of the process tree at the end of training
+    device_bytes: int  # 0 without an accelerator
+    fits: bool
+    reason: str = ""  # why it does not fit
+
+
+Verdict = Literal["better", "not better", "tie", "refused"]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One setting that was tried in full and judged: measured beside forecast."""
+
+    trial: Trial[FullProbe]
+    verdict: Verdict
+    reason: str
+    forecast: Cell | None = None  # None under the policy `rungs`, which forecasts nothing
+
+    @property
+    def setting(self) -> Setting:
+        """What was tried."""
+        return self.trial.setting
+
+    @property
+    def rate(self) -> float | None:
+        """Measured samples per second."""
+        return self.trial.probe.rate if self.trial.probe else None
+
+
+@dataclass(frozen=True)
+class Climb:
+    """Everything one search did, in the order it did it."""
+
+    policy: Literal["jump", "rungs"]
+    rungs: tuple[Rung, ...]
+    chosen: Setting | None  # None: nothing ran to its end
+    why: str  # why this one, in words: best, cheapest within the tie, rolled back after the soak ...
+    loader: Trial[LoaderProbe] | None = None
+    steps: tuple[Trial[StepProbe], ...] = ()
+    cells: tuple[Cell, ...] = ()
+    soak: Rung | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What the search cost."""
+        trials = [*self.steps, *(rung.trial for rung in self.rungs)]
+        trials += [self.loader] if self.loader else []
+        trials += [self.soak.trial] if self.soak else []
+        return sum(trial.seconds for trial in trials)
