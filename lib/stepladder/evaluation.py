@@ -25,8 +25,12 @@ TABLE = ["method", "group", "metric", "value", "low", "high", "units"]
 
 
 def choose(dataset: Dataset, count: int) -> np.ndarray:
-    """Indices of `count` samples spread evenly over the data set (all of them when it holds fewer)."""
-    return np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
+    """Indices of `count` samples spread evenly over the data set (all of them when it holds fewer).
+
+    They are the middles of equal parts: the first sample of a data set is often an odd one, at an edge.
+    """
+    count = min(count, len(dataset))
+    return ((np.arange(count) + 0.5) * len(dataset) / count).astype(int)
 
 
 def batches(dataset: Dataset, indices: Iterable[int], size: int) -> Iterable[tuple[np.ndarray, Batch]]:
@@ -174,13 +178,19 @@ def parted(records: pd.DataFrame) -> str:
     return [name for name in most if name.split("@")[0] == most[0].split("@")[0]][-1]
 
 
-def gains(records: pd.DataFrame, metrics: Sequence[str], params: EvaluationParams, seed: int) -> pd.DataFrame:
-    """The model less the two strongest baselines (the study names them last) in every metric, with paired intervals."""
+def gains(
+    records: pd.DataFrame, metrics: Sequence[str], better: str, params: EvaluationParams, seed: int
+) -> pd.DataFrame:
+    """The model less the two strongest baselines (the study names them last) in every metric, with paired intervals.
+
+    `better` is the study's: whether a `higher` or a `lower` value is the better one.
+    """
     strongest = [name for name in dict.fromkeys(records["method"]) if name != "model"][-2:]
     pairs = [(other, metric) for other in strongest for metric in metrics]
     rows = [{"metric": m, "against": other, **compare(records, m, "model", other, params, seed)} for other, m in pairs]
     table = pd.DataFrame(rows)
-    table["verdict"] = np.select([table["low"] > 0, table["high"] < 0], ["better", "worse"], "no clear difference")
+    words = ["better", "worse"] if better == "higher" else ["worse", "better"]
+    table["verdict"] = np.select([table["low"] > 0, table["high"] < 0], words, "no clear difference")
     return table
 
 

@@ -112,11 +112,17 @@ class Stage:
 
     def dataset(self, split: str, conversion: dict[str, Any] | None = None) -> study.Dataset:
         """Samples of one split, clear of the others; `conversion`: the result of 02_conversion not yet recorded."""
-        from stepladder.training.worker import split_dataset
+        from stepladder.training.worker import split_shards
 
-        result = conversion or self.require("02_conversion")
-        paths = {asset: self.home / path for asset, path in result["shards"].items()}
-        return split_dataset(self.study, self.params, paths, result["splits"], split)
+        own, regions = split_shards(self.home, conversion or self.require("02_conversion"), split)
+        return self.study.dataset(own, self.params, regions)
+
+    def cases(self, split: str) -> study.Dataset:
+        """What is scored and shown of one split, clear of the others."""
+        from stepladder.training.worker import split_shards
+
+        own, regions = split_shards(self.home, self.require("02_conversion"), split)
+        return self.study.cases(own, self.params, regions)
 
     def show(self, picture: Any, name: str, caption: str) -> None:
         """Save a matplotlib figure or a `view.Scene` with its caption, and display it.

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -172,6 +172,7 @@ class Study(Protocol):
     title: str
     card: str  # markdown: source, licence, citation, units, known defects
     Params: type[Parameters]
+    better: Literal["higher", "lower"]  # where a better value of every metric lies
     conversion_code: tuple[str, ...]  # files of the study's folder that decide what shards hold
 
     sizes: Mapping[str, str]  # column of bytes in the catalogue -> what it is, the whole first
@@ -204,6 +205,13 @@ class Study(Protocol):
         """Samples of `shards`, without those that come nearer than the split buffer to a `keep_clear` region."""
         ...
 
+    def cases(self, shards: Sequence[Path], params: Parameters, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """What 06_evaluation scores and 07_visualization shows: the samples themselves, or what they were cut from.
+
+        A study trained on pieces (patches of a volume, windows of a trajectory) is scored on whole ones.
+        """
+        ...
+
     def model(self, params: Parameters) -> nn.Module:
         """A freshly initialised single-device model (torch's global generator is seeded by the caller)."""
         ...
@@ -217,7 +225,10 @@ class Study(Protocol):
         ...
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
-        """Loss of one (micro-)batch, averaged over its samples. Dropout draws from torch's global generator."""
+        """Loss of one (micro-)batch, averaged over its samples. Dropout draws from torch's global generator.
+
+        In training `model.optimizer_step` is the number of the step under way, whatever the micro-batch or rank.
+        """
         ...
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:

@@ -28,7 +28,7 @@ SLOW = {"model": {"sleep": 0.005}}
 
 
 def finish(child, run, code=0):
-    assert child.wait(timeout=180) == code, log_of(run)
+    assert child.wait(timeout=300) == code, log_of(run)
 
 
 def consumed(path):

@@ -168,3 +168,20 @@ def test_weights_that_do_not_fit_are_named():
         assert part in str(error.value)
     with pytest.raises(ContractError, match="surplus"):
         parameter_contract(Linear(), make_model(), ALL, batch_of(2), checkpoint=weights)
+
+
+def test_the_model_is_told_the_optimizer_step_not_the_micro_batch():
+    """Losses that are computed now and then count optimizer steps, also under accumulation and after a resume."""
+    told = []
+
+    class Counting(Linear):
+        def loss(self, model, batch, stage):
+            told.append(model.optimizer_step)
+            return super().loss(model, batch, stage)
+
+    model, training = make_model(), TrainingParams(batch=4, accumulate=2)
+    set_trainable(model, TrainingStage("used", 1, ("used",)))
+    learner = make_learner(StepModule(Counting(), model, ALL), model, training, seed=0)
+    for step in (7, 8):
+        train_step(learner, step, [batch_of(2), batch_of(2)])
+    assert told == [7, 7, 8, 8]

@@ -115,16 +115,17 @@ class Contract:
 
     def perfect_prediction_scores_perfect(self) -> None:
         """The truth scores 1 (or 0) in every metric."""
-        _demand(smoke.check_perfect(self.study, self.params, self._batch))
+        _demand(smoke.check_perfect(self.study, self.params, self._cases))
 
     def untrained_model_beats_no_baseline(self) -> None:
         """In any metric."""
-        _demand(smoke.check_untrained(self.study, self.params, self._batch))
+        _demand(smoke.check_untrained(self.study, self.params, self._cases))
 
     def scene_renders(self) -> None:
         """Every scene of a sample renders to a picture that is not blank."""
-        prediction = self.study.perfect(self._batch, self.params)
-        for name, scene in self.study.scenes(self._crowd[0], prediction, self.params).items():
+        case = self._cases[0]
+        prediction = self.study.perfect(torch.utils.data.default_collate([case]), self.params)
+        for name, scene in self.study.scenes(case, prediction, self.params).items():
             view.render(scene, self.folder / "figures" / f"{name}.png")
         _demand(*view.checks(self.folder / "figures"))
 
@@ -150,8 +151,16 @@ class Contract:
         return splits.split(self._assets, self.params.splits, self.params.seed)
 
     def _dataset(self, name: str) -> Dataset:
+        return self.study.dataset(*self._place(name))
+
+    def _place(self, name: str) -> tuple:
+        """Shards of a split, parameters, and the regions to keep clear of."""
         clear = splits.keep_clear(self._assets, self._splits, name)
-        return self.study.dataset([self._shards / f"{id}.h5" for id in self._splits[name]], self.params, clear)
+        return [self._shards / f"{id}.h5" for id in self._splits[name]], self.params, clear
+
+    @cached_property
+    def _cases(self) -> list:
+        return smoke.samples(self.study.cases(*self._place("validation")), smoke.CASES)
 
     @cached_property
     def _crowd(self) -> list:

@@ -79,6 +79,7 @@ class Learner:
     """Everything one optimizer step reads and changes."""
 
     module: nn.Module  # a StepModule, perhaps inside DDP
+    model: nn.Module  # the model inside it
     optimizer: torch.optim.Optimizer
     training: TrainingParams
     seed: int
@@ -113,30 +114,45 @@ def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Cloc
         clock: receives the seconds of the phases load, host_to_device, forward, backward and optimizer.
     """
     lap = clock.lap if clock else _no_lap
-    training, ranks, last = learner.training, learner.ranks, learner.training.accumulate - 1
     loss, parts = None, {}
     for micro, batch in enumerate(micros):
         lap("load")
-        batch = to_device(batch, ranks.device)
-        lap("host_to_device")
-        seed_torch(torch_seed(learner.seed, step, ranks.rank, micro), ranks.device)
-        share = size(batch) / training.batch
-        if last:
-            synchronize_gradients(learner.module, micro == last)
-        with autocast(training, ranks.device):
-            total, pieces = learner.module(batch)
-        lap("forward")
-        scaled = _times(total, share * ranks.world)  # gradients are averaged over ranks
-        (learner.scaler.scale(scaled) if learner.scaler else scaled).backward()
-        lap("backward")
-        loss = _plus(loss, _times(total.detach(), share))
+        share, total, pieces = forward_backward(learner, step, micro, batch, lap)
+        loss = _plus(loss, _times(total, share))
         parts = {name: _plus(parts.get(name), _times(piece, share)) for name, piece in pieces.items()}
-    norm = _update(learner, step)
+    norm = update(learner, step)
     lap("optimizer")
     return StepResult(loss, parts, norm)
 
 
-def _update(learner: Learner, step: int) -> Tensor:
+def forward_backward(
+    learner: Learner, step: int, micro: int, batch: Batch, lap: Callable[[str], None]
+) -> tuple[float, Tensor, dict[str, Tensor]]:
+    """Add the gradients of micro-batch `micro` of optimizer step `step`.
+
+    The model is told the step (`model.optimizer_step`), for losses that are not computed in every one.
+
+    Returns:
+        Its share of the global batch, its detached mean loss, and the parts of that.
+    """
+    training, ranks, last = learner.training, learner.ranks, learner.training.accumulate - 1
+    batch = to_device(batch, ranks.device)
+    lap("host_to_device")
+    seed_torch(torch_seed(learner.seed, step, ranks.rank, micro), ranks.device)
+    learner.model.optimizer_step = step
+    share = size(batch) / training.batch
+    if last:
+        synchronize_gradients(learner.module, micro == last)
+    with autocast(training, ranks.device):
+        total, pieces = learner.module(batch)
+    lap("forward")
+    scaled = _times(total, share * ranks.world)  # gradients are averaged over ranks
+    (learner.scaler.scale(scaled) if learner.scaler else scaled).backward()
+    lap("backward")
+    return share, total.detach(), pieces
+
+
+def update(learner: Learner, step: int) -> Tensor:
     """Clip, step, average; returns the norm of the gradient before clipping."""
     optimizer, scaler = learner.optimizer, learner.scaler
     if scaler:
@@ -169,6 +185,7 @@ def make_learner(
     scaled = training.precision == "float16" and ranks.device.type == "cuda"
     return Learner(
         module=module,
+        model=model,
         optimizer=make_optimizer(model, training),
         training=training,
         seed=seed,

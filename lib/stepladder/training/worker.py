@@ -23,7 +23,7 @@ from stepladder.params import Parameters, TrainingParams, check, read_yaml
 from stepladder.run import Run
 
 if TYPE_CHECKING:  # the agent trains nothing: it starts without the studies and their packages
-    from stepladder.study import Dataset, Study
+    from stepladder.study import Box, Dataset, Study
 
 DONE, FAILED, KILLED, PREEMPTED = 0, 1, 137, 143
 SAVE_SECONDS = 600  # torchrun kills workers that take longer over SIGTERM; who started us decides what is too long
@@ -144,10 +144,11 @@ def read_parameters(run: Run) -> "tuple[Study, Parameters]":
 
 
 def in_force(run: Run, params: Parameters) -> TrainingParams:
-    """The training parameters with what `04_scaling` chose, where the run obeys it and the ladder has chosen."""
-    chosen = (run.result("04_scaling") or {}).get("chosen") if params.training.obey_ladder else None
-    known = {name: chosen[name] for name in ("workers", "batch") if chosen and name in chosen}
-    return params.training.model_copy(update=known)
+    """The training parameters, with the setting of `ladder.json` where there is one and the run obeys it."""
+    from stepladder.ladder.records import Setting
+
+    chosen = run.chosen if params.training.obey_ladder else None
+    return Setting(**chosen).applied(params.training) if chosen else params.training
 
 
 def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Dataset]":
@@ -157,21 +158,29 @@ def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Da
     clear of the regions of the other splits' shards (their attribute `region`).
     """
     result = run.require("02_conversion")
-    paths = {asset: run.folder.parent / path for asset, path in result["shards"].items()}
-    return tuple(split_dataset(study, params, paths, result["splits"], name) for name in ("train", "validation"))
+    places = (split_shards(run.folder.parent, result, name) for name in ("train", "validation"))
+    return tuple(study.dataset(own, params, regions) for own, regions in places)
 
 
-def split_dataset(
-    study: "Study", params: Parameters, paths: dict[str, Path], splits: dict[str, Any], name: str
-) -> "Dataset":
-    """Samples of one split. Assets whose conversion failed have no shard and are left out here."""
+def split_shards(home: Path, conversion: dict[str, Any], name: str) -> "tuple[list[Path], list[Box]]":
+    """Shards of one split, and the regions of the others, which its samples keep clear of.
+
+    Assets whose conversion failed have no shard and are left out here.
+
+    Args:
+        home: folder of the study's outputs, which shard paths are relative to.
+        conversion: the result of `02_conversion`.
+        name: train, validation or test.
+    """
     from stepladder.shards import Shard
     from stepladder.splits import NAMES
 
+    paths = {asset: home / path for asset, path in conversion["shards"].items()}
+    splits = conversion["splits"]
     own = [paths[asset] for asset in splits[name] if asset in paths]
     others = [paths[asset] for other in NAMES if other != name for asset in splits[other] if asset in paths]
     regions = [Shard(path).attributes.get("region") for path in others]
-    return study.dataset(own, params, [tuple(region) for region in regions if region is not None])
+    return own, [tuple(region) for region in regions if region is not None]
 
 
 def outcome_path(run: Run) -> Path:

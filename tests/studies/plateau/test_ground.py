@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from stepladder.studies.plateau import citygml
 from stepladder.studies.plateau.classes import BY_NAME
-from stepladder.studies.plateau.ground import CELL_M, REACH_M, Ground, cover, drape
+from stepladder.studies.plateau.ground import CELL_M, REACH_M, Ground, cover
 from stepladder.studies.plateau.raw import Tally
 from stepladder.studies.plateau.surfaces import Surfaces, concatenate
 
@@ -116,26 +116,6 @@ def test_features_without_heights_say_nothing_about_the_ground():
     assert_allclose(ground.height(1100.0, -400.0), 33.0)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_draped_triangles_lie_on_the_ground_and_still_fit_together(seed):
-    rng = np.random.default_rng(seed)
-    ground = Ground(rng.uniform(0, 9, (60, 60)), (200, -110), 5.0)
-    a, b, c, d = np.column_stack([rng.uniform(1010, 1190, 4), rng.uniform(-490, -310, 4), np.zeros(4)])
-    pair = np.array([[a, b, c], [b, a, d]])
-    parts, source = drape(pair, ground, edge_m=10.0)
-    edges = np.roll(parts, -1, axis=1) - parts
-    assert np.hypot(edges[..., 0], edges[..., 1]).max() <= 10.0
-    assert_allclose(parts[..., 2], ground.height(parts[..., 0], parts[..., 1]))
-    assert_allclose(np.bincount(source, areas(parts), 2), areas(pair))
-    assert points_on(parts[source == 0], a, b) == points_on(parts[source == 1], a, b)
-
-
-def test_draping_nothing_gives_nothing():
-    parts, source = drape(np.zeros((0, 3, 3)), Ground(np.zeros((2, 2)), (0, 0), 5.0))
-    assert parts.shape == (0, 3, 3) and source.shape == (0,)
-
-
 def test_cover_is_what_one_sees_from_above():
     def square(x0, y0, x1, y1):
         return [[(x0, y0, 3.0), (x1, y0, 7.0), (x1, y1, 7.0)], [(x0, y0, 3.0), (x1, y1, 7.0), (x0, y1, 3.0)]]
@@ -157,16 +137,3 @@ def test_real_relief(shared_data):
     ground = Ground.of(relief, (low[0], low[1], high[0], high[1]), 0.4)
     off = np.abs(ground.height(corners[:, 0], corners[:, 1]) - corners[:, 2])
     assert np.median(off) < 0.5 and ground.node_XY.max() < high[2] + 0.1
-
-
-def areas(triangles: np.ndarray) -> np.ndarray:
-    """Areas seen from above."""
-    (ax, ay), (bx, by) = ((triangles[:, k, :2] - triangles[:, 0, :2]).T for k in (1, 2))
-    return np.abs(ax * by - ay * bx) / 2
-
-
-def points_on(parts: np.ndarray, a: np.ndarray, b: np.ndarray) -> set[tuple[float, ...]]:
-    """Corners on the straight line between two points, seen from above."""
-    points = parts.reshape(-1, 3)
-    off = (points[:, 0] - a[0]) * (b[1] - a[1]) - (points[:, 1] - a[1]) * (b[0] - a[0])
-    return {tuple(point) for point in points[np.abs(off) < 1e-7 * np.hypot(*(b - a)[:2])].tolist()}

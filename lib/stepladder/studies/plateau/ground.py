@@ -59,7 +59,7 @@ class Ground:
         step_m = max(1, round(STEP_M / voxel_m)) * voxel_m
         relief = (f.theme == "dem").to_numpy()[surfaces.feature_N]
         wide, narrow = _lattice(box, REACH_M, step_m), _lattice(box, MARGIN_M, step_m)
-        relief_XY = _rasterise(np.ascontiguousarray(surfaces.triangles_N33[relief]), wide, step_m)
+        relief_XY = rasterise(np.ascontiguousarray(surfaces.triangles_N33[relief]), wide, step_m)
         house = f[(f.theme == "bldg") & ~f.flat]
         base_N3 = np.stack([(house.x_min + house.x_max) / 2, (house.y_min + house.y_max) / 2, house.z_min], axis=1)
         samples_N3 = np.concatenate([base_N3.reshape(-1, 3), _known_nodes(relief_XY, wide, step_m)])
@@ -75,34 +75,6 @@ class Ground:
         """Height of the ground in metres at easting x and northing y; beyond the nodes, that of the nearest edge."""
         x_N, y_N = np.broadcast_arrays(np.asarray(x_N, float), np.asarray(y_N, float))
         return _heights(self.node_XY, self.origin, self.step_m, x_N.ravel(), y_N.ravel()).reshape(x_N.shape)
-
-
-def drape(triangles_N33: np.ndarray, ground: Ground, edge_m: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
-    """Flat triangles laid on the ground, divided until no edge is longer than `edge_m`.
-
-    Edges are only ever halved, and by their length alone, so triangles that shared an edge still fit together.
-
-    Returns:
-        triangles_M33: the parts, their heights raised by the ground's.
-        source_M: the triangle every part comes from.
-    """
-    parts, source = triangles_N33.copy(), np.arange(len(triangles_N33))
-    done, done_source = [], []
-    while len(parts):
-        length_N3 = np.hypot(*np.moveaxis(np.roll(parts, -1, axis=1) - parts, -1, 0)[:2])
-        short = length_N3.max(axis=1) <= edge_m
-        done.append(parts[short])
-        done_source.append(source[short])
-        turn = (length_N3[~short].argmax(axis=1)[:, None] + np.arange(3)) % 3
-        a, b, c = np.moveaxis(np.take_along_axis(parts[~short], turn[..., None], axis=1), 1, 0)
-        middle = (a + b) / 2
-        parts = np.concatenate([np.stack([a, middle, c], axis=1), np.stack([middle, b, c], axis=1)])
-        source = np.concatenate([source[~short]] * 2)
-    if not done:
-        return parts, source
-    triangles_M33, source_M = np.concatenate(done), np.concatenate(done_source)
-    triangles_M33[..., 2] += ground.height(triangles_M33[..., 0], triangles_M33[..., 1])
-    return triangles_M33, source_M
 
 
 def cover(triangles_N33: np.ndarray, label_N: np.ndarray, box: Box, voxel_m: float) -> np.ndarray:
@@ -150,7 +122,7 @@ def _lattice(box: Box, margin_m: float, step_m: float) -> np.ndarray:
 
 
 @njit(cache=True)
-def _rasterise(triangles_N33, lattice, step_m):
+def rasterise(triangles_N33, lattice, step_m):
     """Height of the highest triangle at every node; NaN where there is none."""
     node_XY = np.full((lattice[2], lattice[3]), np.nan)
     for n in range(len(triangles_N33)):

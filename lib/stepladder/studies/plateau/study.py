@@ -60,6 +60,7 @@ class Plateau:
     title = "PLATEAU: forecasting the occupancy of Japan's cities"
     card = CARD
     Params = PlateauParams
+    better = "higher"
     conversion_code = (
         "assets.py",
         "cache.py",
@@ -101,6 +102,9 @@ class Plateau:
 
     def dataset(self, shards: Sequence[Path], params: PlateauParams, keep_clear: Sequence[Box] = ()) -> Dataset:
         return Clips(shards, params, keep_clear)
+
+    def cases(self, shards: Sequence[Path], params: PlateauParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        return self.dataset(shards, params, keep_clear)
 
     def model(self, params: PlateauParams) -> nn.Module:
         return MODELS[params.model.name].build(params)

@@ -147,7 +147,7 @@ def _decks(triangles_N33: np.ndarray, box: Box) -> Ground:
     """Height of driveable surfaces that do not lie on the ground, on nodes 1 m apart; NaN where there is none."""
     x0, y0, x1, y1 = columns(box, 1.0)
     lattice = np.array([x0, y0, x1 - x0 + 1, y1 - y0 + 1])
-    return Ground(ground._rasterise(np.ascontiguousarray(triangles_N33), lattice, 1.0), (x0, y0), 1.0)
+    return Ground(ground.rasterise(np.ascontiguousarray(triangles_N33), lattice, 1.0), (x0, y0), 1.0)
 
 
 def _centre_lines(lines: CentreLines) -> dict[str, np.ndarray]:

@@ -81,6 +81,7 @@ class Template:
     title = "Template: bright discs in noise"
     card = "**Source.** Made on the spot. **Licence.** Apache-2.0. **Units.** Pixels. **Known defects.** None."
     Params = DiscParams
+    better = "higher"
     conversion_code = ("study.py",)
 
     sizes: ClassVar = {"bytes": "all"}
@@ -118,6 +119,9 @@ class Template:
 
     def dataset(self, shards: Sequence[Path], params: DiscParams, keep_clear: Sequence[Box] = ()) -> Dataset:
         return Discs(shards)
+
+    def cases(self, shards: Sequence[Path], params: DiscParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        return self.dataset(shards, params, keep_clear)
 
     def model(self, params: DiscParams) -> nn.Module:
         width = params.model.width
