@@ -190,7 +190,7 @@ def test_second_walker_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=f"process {process.pid}"):
         go(root)
     process.terminate()
-    assert process.wait(30) == 75
+    assert process.wait(walk.PATIENCE) == 75
     assert record(root)["state"] == "preempted"
 
 
@@ -214,7 +214,7 @@ def test_kernel_killed_by_hand(tmp_path: Path) -> None:
     kernel = psutil.Process(kernel_pid(root))
     (child,) = kernel.children()
     kernel.kill()
-    assert process.wait(30) == 137
+    assert process.wait(walk.PATIENCE) == 137
     assert states(root) == ["completed"] * 3 + ["failed", "pending"]
     assert record(root)["state"] == "failed" and record(root)["exit_code"] == 137
     assert "signal 9" in record(root)["reason"] and "no out-of-memory event" in record(root)["reason"]
@@ -271,7 +271,7 @@ def test_runner_asked_to_stop(tmp_path: Path, signum: int, words: str) -> None:
     process = walk.runner(root)
     kernel = kernel_pid(root)
     process.send_signal(signum)
-    assert process.wait(30) == 75
+    assert process.wait(walk.PATIENCE) == 75
     assert (root / "saved").exists()  # the cell could save
     assert states(root) == ["completed"] * 3 + ["failed", "pending"]
     assert record(root)["state"] == "preempted" and words in record(root)["reason"]
@@ -288,7 +288,7 @@ def test_cell_that_will_not_stop_is_killed(tmp_path: Path) -> None:
     process = walk.runner(root, grace=0.5)
     kernel = kernel_pid(root)
     process.terminate()
-    assert process.wait(30) == 75
+    assert process.wait(walk.PATIENCE) == 75
     assert "did not end within 0.5 s and was killed" in record(root)["reason"]
     assert states(root)[3:] == ["failed", "pending"] and gone(kernel)
     mend(root)
@@ -304,7 +304,7 @@ def test_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 75
+    assert process.wait(walk.PATIENCE) == 75
     assert record(root)["state"] == "preempted"
 
 

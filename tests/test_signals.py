@@ -50,7 +50,7 @@ def test_kernel_that_starts_after_the_request_is_told() -> None:
     stop.request("timeout", "late")
     process = start()
     stop.watch_kernel(process.pid)
-    assert process.wait(10) == -signal.SIGTERM
+    assert process.wait(timeout=300) == -signal.SIGTERM
     stop.forget_kernel()
     assert not stop.killed
 
@@ -61,13 +61,13 @@ def test_grace_time_ends_in_a_kill() -> None:
     process = start(STUBBORN)
     stop.watch_kernel(process.pid)
     stop.request("preempted", "go")
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(timeout=300) == -signal.SIGKILL
     assert stop.killed
 
 
 def test_request_for_a_kernel_that_is_gone_is_harmless() -> None:
     process = start("print(flush=True)")
-    process.wait(10)
+    process.wait(timeout=300)
     stop = Stop()
     stop.watch_kernel(process.pid)
     stop.request("preempted", "go")

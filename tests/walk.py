@@ -24,6 +24,7 @@ checked = Parameters(study=study, profile=profile, run=run, seed=seed, tracking=
 opened = Run.open(project_root(), checked)
 """
 FINISH = "opened.finish_stage({name!r}, checked, checks=[{{'name': 'sane', 'ok': True, 'reason': 'it is'}}])"
+PATIENCE = 300.0  # seconds to wait for a process: a loaded machine must not fail a test, a hanging one must
 FIRST, SECOND = "01_inventory", "07_visualization"  # the names are fixed; any two will do
 
 
@@ -71,7 +72,7 @@ def runner(root: Path, **options: float) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, __file__, str(root), *arguments], env=environment)
 
 
-def wait_for(condition, seconds: float = 60.0) -> None:
+def wait_for(condition, seconds: float = PATIENCE) -> None:
     """Wait until `condition()`; fail loudly when it never comes."""
     deadline = time.monotonic() + seconds
     while not condition():
