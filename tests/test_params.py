@@ -103,3 +103,8 @@ def test_every_parameter_says_what_it_means():
     for name in names():
         for row in params.table(find(name).Params):
             assert row["meaning"], f"{name}: {row['name']} has no description"
+
+
+def test_a_misspelt_name_inside_a_list_is_refused_with_its_place():
+    with pytest.raises(ParameterError, match=r"'ladder\.rungs\.0\.worker' = 2; did you mean 'workers'"):
+        check(ladder={"rungs": [{"worker": 2}]})

@@ -132,6 +132,16 @@ def doctor() -> None:
 
 
 @app.command()
+def plan(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="YAML of a plan's numbers; docs/ladder.md shows one.")],
+) -> None:
+    """Print where a plan's numbers contradict each other, with the right ones; exit code 1 when they do."""
+    from stepladder.ladder import plan as linter
+
+    raise typer.Exit(linter.main(path))
+
+
+@app.command()
 def lint() -> None:
     """Check the notebooks against the house style."""
     from stepladder import style

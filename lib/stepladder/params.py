@@ -273,7 +273,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _section_type(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model behind an annotation, through `X | None`."""
+    """The pydantic model behind an annotation, through `X | None` and `list[X]`."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -287,6 +287,7 @@ def _explain(schema: type[BaseModel], item: Any) -> str:
     if item["type"] == "extra_forbidden":
         model: type[BaseModel] = schema
         for part in item["loc"][:-1]:
-            model = _section_type(model.model_fields[str(part)].annotation) or model
+            field = model.model_fields.get(str(part))  # None at a place in a list
+            model = (_section_type(field.annotation) if field else None) or model
         return f"unknown parameter {place!r} = {shown}{nearest(str(item['loc'][-1]), model.model_fields)}"
     return f"parameter {place!r} = {shown}: {item['msg']}"

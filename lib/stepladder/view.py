@@ -30,6 +30,7 @@ from stepladder.study import Check
 Palette = Mapping[int, tuple[str, str]]  # category id -> (name, hex colour)
 EXTERNAL = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?https?:", re.IGNORECASE)
 LEGEND_INCHES = 1.6  # width of one column of a legend
+MARGIN = 1.04  # of what is drawn, around it
 FALLBACK_FACES = 120_000
 PROBE = """
 import pyvista
@@ -78,7 +79,6 @@ class Scene:
         panels: at least one.
         unit: unit of all coordinates.
         azimuth, elevation: where the camera stands, in degrees (azimuth counter-clockwise from the x axis).
-        zoom: more than 1 comes nearer.
         columns: panels per row.
     """
 
@@ -87,7 +87,6 @@ class Scene:
     unit: str = "m"
     azimuth: float = -60.0
     elevation: float = 35.0
-    zoom: float = 1.0
     columns: int = field(default=2)
 
 
@@ -179,7 +178,7 @@ def figure(scene: Scene):
             trace.update(legendgroup=trace.name, showlegend=trace.name not in seen)
             seen.add(trace.name)
             page.add_trace(trace, row=number // columns + 1, col=number % columns + 1)
-    x, y, z = 1.7 / scene.zoom * _direction(scene)
+    x, y, z = 1.7 * _direction(scene)
     axes = {f"{name}axis": {"title": f"{name} ({scene.unit})"} for name in "xyz"}
     page.update_scenes(aspectmode="data", camera={"eye": {"x": x, "y": y, "z": z}}, **axes)
     page.update_layout(
@@ -232,11 +231,26 @@ def _vtk(scene: Scene, panel: Panel, size: tuple[int, int]) -> np.ndarray:
         mesh.cell_data["rgb"] = _colours(item)
         plotter.add_mesh(mesh, scalars="rgb", rgb=True, opacity=item.opacity, ambient=0.25, diffuse=0.8, specular=0.0)
     plotter.enable_anti_aliasing("ssaa")
-    plotter.view_vector(tuple(_direction(scene)), viewup=(0, 0, 1))
-    plotter.camera.zoom(1.25 * scene.zoom)
+    _fit(plotter, scene, panel, size)
     image = plotter.screenshot(return_img=True)
     plotter.close()
     return image
+
+
+def _fit(plotter, scene: Scene, panel: Panel, size: Sequence[int]) -> None:
+    """Parallel projection along the scene's direction that just holds everything, whatever its shape."""
+    toward = _direction(scene)
+    right = np.cross([0.0, 0.0, 1.0], toward)
+    right /= np.linalg.norm(right)
+    frame = np.stack([right, np.cross(toward, right), toward])
+    seen = np.concatenate([points for item in panel.items for points in _points(item)]) @ frame.T
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    focus, extent = (low + high) / 2 @ frame, high - low
+    camera = plotter.camera
+    camera.parallel_projection = True
+    camera.focal_point, camera.position, camera.up = focus, focus + toward * (np.linalg.norm(extent) + 1), (0, 0, 1)
+    camera.parallel_scale = MARGIN / 2 * max(extent[1], extent[0] * size[1] / size[0])
+    plotter.renderer.ResetCameraClippingRange()
 
 
 def _matplotlib(scene: Scene, panel: Panel, axis) -> None:
@@ -261,7 +275,7 @@ def _matplotlib(scene: Scene, panel: Panel, axis) -> None:
         axis.add_collection3d(Poly3DCollection(corners, facecolors=colour, edgecolors=colour, linewidths=0.4))
     low, high = points.min(axis=0), points.max(axis=0)
     axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2] + 1e-6))
-    axis.set_box_aspect(np.maximum(high - low, 1e-3 * (high - low).max()), zoom=scene.zoom)
+    axis.set_box_aspect(np.maximum(high - low, 1e-3 * (high - low).max()))
     axis.view_init(elev=scene.elevation, azim=scene.azimuth)
     axis.axis("off")
 
