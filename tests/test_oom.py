@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepladder.oom import Memory
+from stepladder.oom import Memory, said
 
 GB = 10**9
 
@@ -26,3 +26,9 @@ def test_reading_this_machine() -> None:
     now = Memory.read()
     assert now.kills >= 0 and now.peak_child >= 0
     assert now.killed_since(now) is None
+
+
+def test_the_last_line_that_says_so_is_the_evidence() -> None:
+    log = "retrying after CUDA out of memory\nstep 3\n  MemoryError: no room  \nafterwards\n"
+    assert said(log) == "MemoryError: no room"
+    assert said("ValueError: memory_fraction = 2\nOSError: No space left on device: 'a.pt'") is None

@@ -41,6 +41,17 @@ def test_a_change_upstream_makes_everything_after_it_stale(made):
     assert opened.stage_state("03_smoke_test", changed) == "stale"
 
 
+def test_an_edited_ladder_makes_training_stale_and_leaves_the_ladder_alone(made):
+    opened, checked = made
+    ladder = opened.stage_folder("04_scaling") / "ladder.json"
+    files.write_json(ladder, {"chosen": {"workers": 1, "batch": 2}})
+    for stage in STAGES[:5]:
+        opened.finish_stage(stage.name, checked, [])
+    files.write_json(ladder, {"chosen": {"workers": 0, "batch": 2}})
+    assert opened.stage_state("04_scaling", checked) == "done"
+    assert opened.stage_state("05_training", checked) == "stale"
+
+
 def test_changed_code_makes_a_stage_stale(made, monkeypatch):
     opened, checked = made
     opened.finish_stage("01_inventory", checked, [])

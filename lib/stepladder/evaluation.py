@@ -42,8 +42,10 @@ def batches(dataset: Dataset, indices: Iterable[int], size: int) -> Iterable[tup
 
 
 @torch.inference_mode()
-def evaluate(study: Study, params: Parameters, model: torch.nn.Module, dataset: Dataset) -> pd.DataFrame:
-    """Records of the model (as `model`) and of every baseline on the same samples.
+def evaluate(
+    study: Study, params: Parameters, model: torch.nn.Module, dataset: Dataset, train: Sequence[Path]
+) -> pd.DataFrame:
+    """Records of the model (as `model`) and of every baseline (fitted to the shards `train`) on the same samples.
 
     Returns:
         Columns `method, group, unit, metric, part, numerator, denominator, support`.
@@ -53,7 +55,7 @@ def evaluate(study: Study, params: Parameters, model: torch.nn.Module, dataset: 
         return study.predict(model, batch)
 
     model.eval()
-    methods: dict[str, Baseline] = {**study.baselines(params), "model": predict}
+    methods: dict[str, Baseline] = {**study.baselines(params, train), "model": predict}
     rows: list[dict[str, Any]] = []
     for indices, batch in batches(dataset, choose(dataset, params.evaluation.samples), params.evaluation.batch):
         for method, function in methods.items():
@@ -155,10 +157,10 @@ def protocol_table(study: Study, params: Parameters) -> pd.DataFrame:
 
 
 def headline(summary: pd.DataFrame) -> list[str]:
-    """The metrics to show first, kin side by side: those at a horizon (`IoU@3s`) where there are any, else all."""
+    """The metrics to show first, kin side by side: all but those that are also there by horizon (`IoU@3s`)."""
     metrics = list(dict.fromkeys(summary["metric"]))
     families = list(dict.fromkeys(name.split("@")[0] for name in metrics))
-    shown = [name for name in metrics if "@" in name] or metrics
+    shown = [name for name in metrics if not any(other.startswith(f"{name}@") for other in metrics)]
     return sorted(shown, key=lambda name: families.index(name.split("@")[0]))
 
 

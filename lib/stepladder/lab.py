@@ -10,6 +10,7 @@ Decisions:
 
 import io
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,7 +103,7 @@ class Stage:
         data = self.params.data
         if data.source != "synthetic":
             return self.study.sources(self.params)
-        return self.study.synthesize(self.run.data / "synthetic", data.synthetic, self.params.seed)
+        return self.study.synthesize(self.run.data / "synthetic", data.synthetic, self.params.seed, self.params)
 
     def shards(self, split: str | None = None) -> list[Path]:
         """Paths of the converted shards, of one split or of all."""
@@ -157,6 +158,13 @@ class Stage:
         self._tables.append({"title": title, "columns": columns, "rows": rows, "note": note, "measured": measured})
         text = f"{title}: measured, {len(columns)} columns" if measured else _plain(title, columns, rows, note)
         display({"text/html": _html(title, columns, rows, note, measured), "text/plain": text}, raw=True)
+
+    def present(self, found: pd.DataFrame | Figure, title: str) -> None:
+        """A measured table, or a figure under a name made of its title."""
+        if isinstance(found, Figure):
+            self.show(found, re.sub(r"\W+", "_", title.lower()).strip("_"), title)
+        else:
+            self.table(found, title, measured=True)
 
     def note(self, text: str) -> None:
         """Say one measured sentence and keep it for the report."""

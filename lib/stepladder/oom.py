@@ -1,15 +1,32 @@
 """Was it the memory? Evidence for calling a dead process `oom` rather than `failed`.
 
-Linux tells the parent of a process it kills for memory nothing but signal 9, the same as `kill -9`. So the state
-`oom` needs evidence: the cgroup's out-of-memory counter rose, or the dead child had grown close to the limit.
+Decisions:
+- Linux tells the parent of a process it kills for memory nothing but signal 9, the same as `kill -9`. So the state
+  `oom` needs evidence: the cgroup's out-of-memory counter rose, the dead child had grown close to the limit, or it
+  said so.
+- Allocators say it in many ways: `SAID` knows those of torch on CPU, CUDA and HIP, of cuDNN and cuBLAS, of numpy and
+  Python, and of full shared memory, in the process itself or passed on from a loader process.
 """
 
+import re
 import resource
 from dataclasses import dataclass
 
 from stepladder.ladder import limits
 
+SAID = re.compile(
+    r"out of memory|outofmemory|MemoryError|bad_alloc"
+    r"|can(?:no|')t allocate memory|not enough memory|unable to allocate (?:array|[\d.]+ \w?i?B)"
+    r"|(?:CUDNN|CUBLAS|HIPBLAS|MIOPEN)\w*_ALLOC_FAILED"
+    r"|out of shared memory|unable to \w+ (?:shared memory|to file </torch_)",
+    re.IGNORECASE,
+)
 NEAR = 0.9  # share of the limit from which a child's peak counts as evidence
+
+
+def said(text: str) -> str | None:
+    """The last line of `text` (a log, a traceback) that says memory ran out; None where none does."""
+    return next((line.strip() for line in reversed(text.splitlines()) if SAID.search(line)), None)
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,11 @@ class Run:
         """Folder of the training checkpoints."""
         return self.folder / "checkpoints"
 
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The setting in `04_scaling/ladder.json`: what the ladder chose, or a person who edited the file; or None."""
+        return (files.read_json(self.folder / "04_scaling" / "ladder.json") or {}).get("chosen")
+
     def stage_folder(self, name: str) -> Path:
         """Folder of a stage, made when it is not there."""
         folder = self.folder / stage(name).name
@@ -187,7 +192,8 @@ class Run:
         this = stage(name)
         upstream = [(s.name, (self.result(s.name) or {}).get("hash")) for s in STAGES if s.name < this.name]
         sections = {key: params.model_dump(mode="json")[key] for key in ("study", "seed", *this.sections)}
-        return files.fingerprint([sections, upstream, code_hash(this, params.study)])
+        chosen = self.chosen if this.name > "04_scaling" else None
+        return files.fingerprint([sections, upstream, chosen, code_hash(this, params.study)])
 
     def stage_state(self, name: str, params: Parameters) -> str:
         """`done`, `stale` (made from other inputs) or `missing`."""

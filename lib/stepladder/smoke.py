@@ -136,12 +136,12 @@ def check_perfect(study: Study, params: Parameters, cases: Sequence[Sample]) -> 
     return Check("a perfect prediction scores perfect", not wrong, f"{len(table)} metrics" if not wrong else str(wrong))
 
 
-def check_untrained(study: Study, params: Parameters, cases: Sequence[Sample]) -> Check:
-    """A model that has learnt nothing does not beat the best baseline in any metric."""
+def check_untrained(study: Study, params: Parameters, cases: Sequence[Sample], train: Sequence[Path]) -> Check:
+    """A model that has learnt nothing does not beat the best baseline (fitted to the shards `train`) in any metric."""
     torch.manual_seed(params.seed)
     model, sign = study.model(params).eval(), 1 if study.better == "higher" else -1
     own = _values(study, params, cases, lambda batch: study.predict(model, batch))
-    best = [_values(study, params, cases, baseline) for baseline in study.baselines(params).values()]
+    best = [_values(study, params, cases, baseline) for baseline in study.baselines(params, train).values()]
     beaten = []
     for name, value in own.items():
         others = [sign * table[name] for table in best if table.get(name) is not None]

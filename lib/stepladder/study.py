@@ -182,8 +182,8 @@ class Study(Protocol):
         """What exists in the world: one row per group with at least `group, name, region, bytes, year, quality`."""
         ...
 
-    def synthesize(self, folder: Path, count: int, seed: int) -> list[Source]:
-        """Write `count` tiny valid raw assets in the true format; deterministic in `seed`."""
+    def synthesize(self, folder: Path, count: int, seed: int, params: Parameters) -> list[Source]:
+        """Write `count` tiny valid raw assets in the true format; deterministic in `seed` and `params.data`."""
         ...
 
     def sources(self, params: Parameters) -> list[Source]:
@@ -235,8 +235,8 @@ class Study(Protocol):
         """Inference on one batch, as evaluation and figures use it."""
         ...
 
-    def baselines(self, params: Parameters) -> dict[str, Baseline]:
-        """The honest baselines, trivial ones first, the strong cheap one last."""
+    def baselines(self, params: Parameters, train: Sequence[Path]) -> dict[str, Baseline]:
+        """The honest baselines, trivial ones first, the strong cheap one last; some fitted to the shards `train`."""
         ...
 
     def perfect(self, batch: Batch, params: Parameters) -> Prediction:
@@ -249,6 +249,10 @@ class Study(Protocol):
 
     def score(self, batch: Batch, prediction: Prediction, params: Parameters) -> list[Record]:
         """Records of every sample of the batch."""
+        ...
+
+    def analysis(self, model: nn.Module, cases: Dataset, params: Parameters) -> dict[str, pd.DataFrame | Figure]:
+        """What else 06_evaluation shows of the test cases, by title: an ablation, say; may be empty."""
         ...
 
     def preview(self, sample: Sample, params: Parameters) -> Figure:

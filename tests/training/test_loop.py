@@ -148,11 +148,14 @@ def test_what_only_changes_speed_may_change_on_the_way(make_run):
 
 def test_the_ladders_choice_is_obeyed_unless_told_otherwise(make_run):
     run = make_run()
-    files.write_json(run.stage_folder("04_scaling") / "result.json", {"chosen": {"workers": 0, "batch": 2}})
+    files.write_json(
+        run.stage_folder("04_scaling") / "ladder.json", {"chosen": {"workers": 1, "batch": 2, "accumulate": 2}}
+    )
     _, params = read_parameters(run)
-    assert in_force(run, params).batch == 2
+    obeyed = in_force(run, params)
+    assert (obeyed.workers, obeyed.batch, obeyed.accumulate) == (1, 4, 2)
     stubborn = params.model_copy(update={"training": params.training.model_copy(update={"obey_ladder": False})})
-    assert in_force(run, stubborn).batch == 4
+    assert in_force(run, stubborn) == stubborn.training
 
 
 def test_evaluation_gets_the_averaged_weights_of_the_best_step(make_run):

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
+from stepladder.params import TrainingParams
+
 Precision = Literal["float32", "bfloat16", "float16"]
 # ok; out of memory; over the time limit; somebody's signal; a crash (SEGV, BUS, ABRT ...); ended with an error;
 # never tried, because a smaller setting or the forecast already ruled it out
@@ -42,6 +44,21 @@ class Setting:
         said += ["checkpointing"] if self.checkpointing else []
         said += ["compiled"] if self.compile else []
         return ", ".join(said)
+
+    def applied(self, training: TrainingParams) -> TrainingParams:
+        """The training parameters with this setting in force."""
+        return training.model_copy(
+            update={
+                "batch": self.batch * self.accumulate,
+                "accumulate": self.accumulate,
+                "workers": self.workers,
+                "prefetch": self.prefetch,
+                "threads": self.threads,
+                "precision": self.precision,
+                "activation_checkpointing": self.checkpointing,
+                "compile": self.compile,
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -1,130 +1,120 @@
-"""One rung in its own process: the real loader and the real training step, measured three ways.
+"""The warm process: it has imported torch once, and forks a fresh process for every trial.
 
 Decisions:
-- *full*: loader and step together. Throughput is samples over the total time of whole worker rounds, after the first
-  two rounds: with k workers batches arrive in bursts of k, so a median step time would be up to k times too fast.
-- *cached*: the step alone, on batches already in memory. *loader*: the loader alone. Their rates say which of the two
-  limits the rung, and how far the other one is from limiting.
-- Everything is written as JSON at the end; a child that dies writes nothing, and the runner says why.
+- Importing torch takes seconds, a trial often less. So `python -m stepladder.ladder.trial` imports first and then waits
+  for trials: one path per line on its standard input; it answers with the process id of the trial and, when nothing of
+  the trial is left, with its return code. `runner.py` is the other side of the pipe.
+- It computes nothing itself, so a fork starts clean: no threads, no accelerator, no caches of the trial before.
+- It adopts the orphans of a trial (Linux's child subreaper), kills whatever a trial leaves behind, loader processes
+  that left its session included, and reaps it. The notebook's kernel never becomes anybody's parent.
+- A trial leads its own session, is the first to go when the machine runs out of memory, dies with the warm process, and
+  leaves one JSON file. One that dies leaves none, and the runner says why.
 """
 
-import json
-import math
+import contextlib
+import ctypes
+import faulthandler
 import os
 import sys
-import time
-from itertools import islice
+import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import psutil
 import torch
 
-from stepladder import files, params
-from stepladder.ladder import limits
-from stepladder.run import Run
-from stepladder.sampling import Drawn, Order, StepBatches, loader
-from stepladder.study import find
-from stepladder.training.parallel import Ranks
-from stepladder.training.step import Clock, Learner, lone_learner, to_device, train_step
-from stepladder.training.worker import datasets
+from stepladder import files, signals
+from stepladder.ladder import probes
+from stepladder.ladder.job import Job, open_job
+from stepladder.ladder.records import Setting
 
-LEAST_ROUNDS = 3
+PR_SET_CHILD_SUBREAPER = 36
+FIRST_TO_GO = "900"  # of 1000: what Linux's out-of-memory killer takes before a notebook
 
 
-def main(path: Path) -> None:
-    """Run the trial described by the JSON file `path` and write its result beside it."""
-    trial = json.loads(path.read_text())
-    run = Run(Path(trial["run"]))
-    checked = params.check(find(run.study).Params, params.read_yaml(run.folder / "params.yaml"))
-    setting = {"batch": trial["batch"], "workers": trial["workers"], "accumulate": 1}
-    checked = params.check(type(checked), params.merge(checked.model_dump(), {"training": setting}))
-    if checked.training.threads:
-        torch.set_num_threads(checked.training.threads)
-    files.write_json(path.with_suffix(".result.json"), measure(run, checked, trial["steps"]))
+def serve() -> None:
+    """Make the trials named on standard input, one after the other, until it is closed."""
+    signals.die_with_parent()
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a trial prints must not look like an answer
+    for line in iter(sys.stdin.readline, ""):
+        path = Path(line.rstrip("\n"))
+        pid = os.fork()
+        if pid == 0:
+            os.close(answers)
+            _alone(path)
+        os.write(answers, f"{pid}\n".encode())
+        os.write(answers, f"{_bury(pid)}\n".encode())
 
 
-def measure(run: Run, checked: params.Parameters, steps: int) -> dict[str, Any]:
-    """Rates in samples per second, seconds by phase, and memory of one setting."""
-    study, training = find(checked.study), checked.training
-    ranks = Ranks(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    torch.manual_seed(checked.seed)
-    model = study.model(checked).to(ranks.device)
-    learner = lone_learner(study, model, study.stages(checked)[0], training, checked.seed, ranks)
-    train, _ = datasets(run, study, checked)
-    rounds = max(1, training.workers)
-    warm, timed = 2 * rounds, max(LEAST_ROUNDS, math.ceil(steps / rounds)) * rounds
-    drawn, order = Drawn(train, checked.seed), Order(train.groups, train.weights, checked.seed)
-    batches = StepBatches(order, training.batch, 0, 2 * (warm + timed))
-    source = iter(loader(drawn, batches, training.workers, training.prefetch))
-    full, kept = _full(learner, source, warm, timed, rounds)
-    return {
-        **full,
-        "loader_rate": _loader(source, warm, timed, training.batch),
-        "cached_rate": _cached(learner, kept, timed, training.batch),
-        "sample_bytes": sum(v.nbytes for v in kept[0].values() if isinstance(v, torch.Tensor)) / training.batch,
-        "device_bytes": torch.cuda.max_memory_allocated() if ranks.device.type == "cuda" else 0,
-    }
+def run(spec: dict[str, Any]) -> dict[str, Any]:
+    """Make the trial `spec` in this process.
+
+    Args:
+        spec: `job` and `arguments` (see `job.open_job`), `setting`, `probe` (loader, step, full, fake, device),
+            `count` of samples or steps, `seconds` it may take, `whole` of a full probe, `settings` of fake ones.
+
+    Returns:
+        The fields of the probe; of `fake`, `bytes`: batch -> bytes; of `device`, `bytes`: its memory, None without one.
+    """
+    if spec["probe"] == "device":
+        cuda = torch.cuda.is_available()
+        return {"bytes": torch.cuda.get_device_properties(0).total_memory if cuda else None}
+    setting = Setting(**spec["setting"])
+    if setting.threads:
+        torch.set_num_threads(setting.threads)
+    job = open_job(spec["job"], spec["arguments"])
+    match spec["probe"]:
+        case "loader":
+            return asdict(probes.loader_probe(job, spec["count"], spec["seconds"]))
+        case "step":
+            return asdict(probes.step_probe(job, setting, spec["count"], spec["seconds"]))
+        case "full":
+            more = {"root": os.getppid(), "whole": spec["whole"], "seconds": spec["seconds"]}
+            return asdict(probes.full_probe(job, setting, spec["count"], **more))
+        case _:
+            return {"bytes": _fakes(job, [Setting(**values) for values in spec["settings"]])}
 
 
-def _full(learner: Learner, source: Any, warm: int, timed: int, rounds: int) -> tuple[dict[str, Any], list]:
-    """Loader and step together; also the first batches, kept for the cached probe."""
-    clock, kept, ends, losses, memory = Clock(learner.ranks.device), [], [], [], []
-    for step, batch in enumerate(islice(source, warm + timed)):
-        if step == warm:
-            clock.seconds.clear()
-            begin = time.perf_counter()
-        result = train_step(learner, step, [batch], clock)
-        losses.append(float(result.loss))
-        kept = [*kept, batch][:4]
-        ends.append(time.perf_counter())
-        if step >= warm and step % rounds == 0:
-            memory.append(limits.proportional_memory(os.getpid()))
-    per_round = np.diff([begin, *ends[warm:]][::rounds])
-    mean, spread = per_round.mean(), per_round.std(ddof=1) / math.sqrt(len(per_round))
-    samples = learner.training.batch * rounds
-    total = sum(clock.seconds.values())
-    full = {
-        "rate": samples / mean,
-        "rate_half_width": samples / mean * min(1.0, 1.96 * spread / mean),
-        "busy": 1 - clock.seconds["load"] / total,
-        "phases": {phase: seconds / timed for phase, seconds in clock.seconds.items()},
-        "losses": [losses[0], losses[-1]],
-        "growth_bytes_per_step": growth(memory) / rounds,
-        "steps": timed,
-    }
-    return full, kept
+def _fakes(job: Job, settings: list[Setting]) -> dict[int, int | None]:
+    return {setting.batch: job.fake_bytes(setting) for setting in settings}
 
 
-def growth(memory: list[int]) -> float:
-    """Bytes by which memory surely grows from one measurement to the next: the slope less twice its standard error."""
-    count = len(memory)
-    if count < LEAST_ROUNDS:
-        return 0.0
-    x = np.arange(count) - (count - 1) / 2
-    slope = x @ memory / (x @ x)
-    rest = np.asarray(memory) - np.mean(memory) - slope * x
-    error = math.sqrt(rest @ rest / (count - 2) / (x @ x))
-    return max(0.0, float(slope - 2 * error))
+def _alone(path: Path) -> None:
+    """The forked process: in its own session, its output in the log, never to return."""
+    code = 1
+    try:
+        os.setsid()
+        signals.die_with_parent()
+        log = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+            os.dup2(source, target)
+        faulthandler.enable(file=2)
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
+        files.write_json(path.with_suffix(".result.json"), run(files.read_json(path)))
+        code = 0
+    except BaseException:  # also SystemExit: whatever ends a trial, it must not go on as a second warm process
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
-def _loader(source: Any, warm: int, timed: int, batch: int) -> float:
-    """The loader alone, in samples per second; the batches it had prepared meanwhile are passed over first."""
-    for _ in islice(source, warm):
-        pass
-    begin = time.perf_counter()
-    count = sum(1 for _ in islice(source, timed))
-    return count * batch / (time.perf_counter() - begin)
-
-
-def _cached(learner: Learner, kept: list, timed: int, batch: int) -> float:
-    """The step alone, on batches already on the device, in samples per second."""
-    held = [to_device(item, learner.ranks.device) for item in kept]
-    begin = time.perf_counter()
-    for step in range(timed):
-        float(train_step(learner, step, [held[step % len(held)]]).loss)
-    return timed * batch / (time.perf_counter() - begin)
+def _bury(pid: int) -> int:
+    """Wait for the trial, kill and reap what it left behind; its return code, negative for a signal."""
+    _, status = os.waitpid(pid, 0)
+    while left := psutil.Process().children(recursive=True):
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve()

@@ -59,7 +59,7 @@ class Contract:
         seeds = {"one": self.params.seed, "two": self.params.seed, "three": self.params.seed + 1}
         hashes = []
         for name, seed in seeds.items():
-            self.study.synthesize(self.folder / name, count, seed)
+            self.study.synthesize(self.folder / name, count, seed, self.params)
             hashes.append(_digest(self.folder / name))
         assert hashes[0] == hashes[1], "the same seed wrote other bytes"
         assert hashes[0] != hashes[2], "another seed wrote the same bytes"
@@ -119,7 +119,7 @@ class Contract:
 
     def untrained_model_beats_no_baseline(self) -> None:
         """In any metric."""
-        _demand(smoke.check_untrained(self.study, self.params, self._cases))
+        _demand(smoke.check_untrained(self.study, self.params, self._cases, self._place("train")[0]))
 
     def scene_renders(self) -> None:
         """Every scene of a sample renders to a picture that is not blank."""
@@ -131,7 +131,8 @@ class Contract:
 
     @cached_property
     def _assets(self) -> list[Asset]:
-        sources = self.study.synthesize(self.folder / "made", self.params.data.synthetic, self.params.seed)
+        count, seed = self.params.data.synthetic, self.params.seed
+        sources = self.study.synthesize(self.folder / "made", count, seed, self.params)
         plans = [fetch.plan(source, self.folder / "raw") for source in sources]
         for plan in plans:
             fetch.fetch(plan)

@@ -81,7 +81,7 @@ def clip_scene(occ_TXYZ: np.ndarray, forecast_FXYZ: np.ndarray | None, horizon: 
         forecast = forecast_FXYZ[horizon - 1]
         wrong = _mesh(difference(truth, forecast), params, DIFFERENCE_PALETTE, BLANK)
         panels += [_panel(f"forecast at +{seconds:g} s", forecast, params), Panel("difference", (wrong,))]
-    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0, zoom=0.95)
+    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0)
 
 
 def difference(truth_XYZ: np.ndarray, forecast_XYZ: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def city_scene(shards: Sequence[Path], params: PlateauParams) -> Scene:
         drives += [pose[:, :3] - [*corner, -0.8] for pose in paths_of(tile)]
     lines = (Lines(tuple(drives), "path", "#c53030", 0.5),) if drives else ()
     title = f"City {city} as it was converted, {len(own)} tiles"
-    return Scene(title, (Panel("surfaces by class", (*meshes, *lines)),), elevation=40.0, zoom=1.22)
+    return Scene(title, (Panel("surfaces by class", (*meshes, *lines)),), elevation=40.0)
 
 
 def _standing(tile: Shard, corner: np.ndarray, most: int) -> Mesh:

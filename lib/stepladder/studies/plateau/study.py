@@ -88,7 +88,7 @@ class Plateau:
     def catalogue(self, params: PlateauParams) -> pd.DataFrame:
         return catalogue.read(params)
 
-    def synthesize(self, folder: Path, count: int, seed: int) -> list[Source]:
+    def synthesize(self, folder: Path, count: int, seed: int, params: PlateauParams) -> list[Source]:
         return town.synthesize(folder, count, seed)
 
     def sources(self, params: PlateauParams) -> list[Source]:
@@ -121,7 +121,7 @@ class Plateau:
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         return _module_of(model).predict(model, batch)
 
-    def baselines(self, params: PlateauParams) -> dict[str, Baseline]:
+    def baselines(self, params: PlateauParams, train: Sequence[Path]) -> dict[str, Baseline]:
         return scoring.baselines(params)
 
     def perfect(self, batch: Batch, params: PlateauParams) -> Prediction:
@@ -133,6 +133,9 @@ class Plateau:
 
     def score(self, batch: Batch, prediction: Prediction, params: PlateauParams) -> list[Record]:
         return scoring.score(batch, prediction, params)
+
+    def analysis(self, model: nn.Module, cases: Dataset, params: PlateauParams) -> dict[str, pd.DataFrame | Figure]:
+        return {}
 
     def preview(self, sample: Sample, params: PlateauParams) -> Figure:
         return scenes.preview(np.asarray(sample["occ_TXYZ"]), params)

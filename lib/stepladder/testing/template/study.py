@@ -91,7 +91,7 @@ class Template:
         rows = [{"group": name, "name": name, "region": "synthetic", "bytes": 50_000} for name in ("dark", "bright")]
         return pd.DataFrame(rows).assign(year=2026, quality=1.0)
 
-    def synthesize(self, folder: Path, count: int, seed: int) -> list[Source]:
+    def synthesize(self, folder: Path, count: int, seed: int, params: DiscParams) -> list[Source]:
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(count):
             rng = np.random.Generator(np.random.Philox(key=[seed, number]))
@@ -140,7 +140,7 @@ class Template:
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         return {"mask_BYX": model(batch["image_YX"][:, None]).argmax(1)}
 
-    def baselines(self, params: DiscParams) -> dict[str, Baseline]:
+    def baselines(self, params: DiscParams, train: Sequence[Path]) -> dict[str, Baseline]:
         return {
             "all_background": lambda batch: {"mask_BYX": torch.zeros_like(batch["mask_YX"])},
             "threshold": lambda batch: {"mask_BYX": (batch["image_YX"] > 0.75).long()},
@@ -156,6 +156,9 @@ class Template:
         truth, guess = batch["mask_YX"].bool(), prediction["mask_BYX"].bool()
         both, either = (truth & guess).sum((1, 2)).tolist(), (truth | guess).sum((1, 2)).tolist()
         return [Record(item, "IoU", float(b), float(e)) for item, (b, e) in enumerate(zip(both, either, strict=True))]
+
+    def analysis(self, model: nn.Module, cases: Dataset, params: DiscParams) -> dict[str, pd.DataFrame | Figure]:
+        return {}
 
     def preview(self, sample: Sample, params: DiscParams) -> Figure:
         figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))

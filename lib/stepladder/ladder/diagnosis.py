@@ -1,0 +1,222 @@
+"""What limits a job on this machine, the stage behind it, and the next move: one sentence from what a search measured.
+
+Decisions:
+- Rules are asked in the order of what hurts most: nothing runs; memory grows until it is full; memory keeps a faster
+  setting away; the step waits for data; a step is mostly the price of starting it; the step itself. A job whose loader
+  and step are within `BALANCE` of each other, and whose step is busy, is told that it is healthy.
+- The next move is in the order of what it gains: once at conversion before every time in the reader, code before
+  knobs, knobs before machines.
+- Every number of the sentence was measured, and stands in the climb.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from stepladder.ladder.records import Climb, FullProbe, LoaderProbe, Rung, Setting, Trial
+from stepladder.params import LadderParams
+
+Limit = Literal["data", "compute", "memory", "launch", "leak", "none"]
+
+BALANCE = 2.0  # the faster of loader and step may be so much faster
+DOMINATES = 0.5  # share from which one stage is to blame
+COMPUTES = 0.5  # CPU share from which a loader computes rather than waits
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What limits the job, the stage behind it, both and the next move in one sentence, and the next move alone."""
+
+    limit: Limit
+    stage: str
+    sentence: str
+    move: str
+
+
+def diagnose(climb: Climb, ladder: LadderParams, cores: float) -> Diagnosis:
+    """The diagnosis of a search.
+
+    Args:
+        climb: the search.
+        ladder: what it was allowed to try, and its targets.
+        cores: CPUs the job may use.
+    """
+    rung = _chosen(climb)
+    if found := _leak(climb, rung) or _memory(climb, rung, ladder):
+        return found
+    if rung is None:
+        return _made("none", "", f"Nothing ran to its end ({climb.why})", "read the log of the first trial")
+    probe, loader = rung.trial.probe, climb.loader.probe if climb.loader else None
+    if probe.busy < ladder.busy:
+        return _data(rung.setting, probe, loader, ladder, cores)
+    return _launch(climb, rung.setting) or _compute(rung.setting, probe, loader)
+
+
+def _chosen(climb: Climb) -> Rung | None:
+    """The rung that measured the chosen setting, the soak before all; without a choice the last that measured any."""
+    measured = [rung for rung in (*climb.rungs, climb.soak) if rung and rung.trial.probe]
+    chosen = [rung for rung in measured if rung.setting == climb.chosen]
+    return (chosen or measured or [None])[-1]
+
+
+def _leak(climb: Climb, rung: Rung | None) -> Diagnosis | None:
+    """Memory that grows until it is full."""
+    loader = climb.loader.probe if climb.loader else None
+    kept = loader.growth_bytes_per_sample if loader else 0.0
+    grown = [r for r in (*climb.rungs, climb.soak) if r and r.verdict == "refused" and r.trial.probe]
+    grown = [r for r in grown if max(r.trial.probe.host_growth, r.trial.probe.device_growth) > 0]
+    if not grown:
+        return None
+    worst, said = grown[-1], grown[-1].reason.split("; ")[0]  # without remarks on the trial
+    if kept > 0:
+        where = f" ({loader.hot})" if loader.hot else ""
+        text = f"Leak: every loader process keeps {kept / 1e6:.1f} MB of each sample it draws{where}; {said}"
+        return _made("leak", "loader", text, "bound its cache, or map the data instead of keeping it")
+    device = worst.trial.probe.device_growth > 0
+    text = f"Leak: the training process keeps more {'device ' if device else ''}memory after every pass; {said}"
+    return _made("leak", "step", text, "keep no tensor with its graph: log `loss.detach()` or `float(loss)`")
+
+
+def _memory(climb: Climb, rung: Rung | None, ladder: LadderParams) -> Diagnosis | None:
+    """Memory that keeps a faster setting away, or every setting."""
+    trials: list[Trial] = [*climb.steps, *(r.trial for r in climb.rungs)]
+    died = [trial for trial in trials if trial.ending == "oom"]
+    chosen = next((cell.rate for cell in climb.cells if rung and cell.setting == rung.setting), 0.0)
+    barred = [c for c in climb.cells if not c.fits and c.rate > chosen * (1 + ladder.gain)]
+    larger = [trial for trial in died if rung is None or trial.setting.batch > rung.setting.batch]
+    if not barred and not larger:
+        return None
+    if barred:
+        top = max(barred, key=lambda cell: cell.rate)
+        setting, reason = top.setting, f"{top.reason} (forecast {top.rate:.3g} samples/s)"
+    else:
+        setting, reason = larger[0].setting, larger[0].reason
+    kept = f"; {rung.setting} runs at {rung.rate:.3g} samples/s" if rung and climb.chosen else ""
+    text = f"Memory-bound: {setting} does not fit: {reason}{kept}"
+    return _made("memory", str(setting), text, _memory_move(setting, rung))
+
+
+def _memory_move(setting: Setting, rung: Rung | None) -> str:
+    """What makes room."""
+    if rung and setting.workers > rung.setting.workers and setting.batch == rung.setting.batch:
+        return "prefetch fewer batches, or make the samples smaller"
+    ways = ["recompute activations (checkpointing)"] if not setting.checkpointing else []
+    ways += ["try bfloat16"] if setting.precision == "float32" else []
+    return " or ".join(ways or ["use smaller samples or a larger device"])
+
+
+def _data(
+    setting: Setting, probe: FullProbe, loader: LoaderProbe | None, ladder: LadderParams, cores: float
+) -> Diagnosis:
+    """The step waits for its data."""
+    idle = f"the step waits {1 - probe.busy:.0%} of the time"
+    if loader is None:
+        return _made("data", "loader", f"Data-bound: with {setting} {idle}", "try more workers, or climb by `jump`")
+    seconds = _mean(loader.sample_seconds)
+    if loader.hot and loader.hot_share >= DOMINATES and loader.cpu_share >= COMPUTES:
+        text = f"Data-bound: {loader.hot} is {_of(loader.hot_share * seconds, seconds)} per sample, and {idle}"
+        return _made("data", loader.hot, text, "more workers only hide it: do it once at conversion")
+    stage, share = _largest(loader)
+    said = f"{stage} is {_of(share, seconds)} per sample" if stage else f"a sample takes {_time(seconds)}"
+    if loader.cpu_share < COMPUTES:
+        text = f"Data-bound: {said}, {1 - loader.cpu_share:.0%} of it waiting for storage, and {idle}"
+        return _made(
+            "data", stage or "storage", text, "copy the shards to a local disk, or read ahead with more workers"
+        )
+    wanted = math.ceil(seconds / _step_seconds(probe) * setting.batch) if _step_seconds(probe) else 0
+    text = f"Data-bound: {said}, and with {setting} {idle}"
+    if max(ladder.workers) < wanted <= cores:
+        return _made("data", stage or "loader", text, f"allow {wanted} workers (ladder.workers)")
+    move = f"{wanted} workers would keep up, but there are {cores:g} CPUs: move work into the conversion"
+    return _made("data", stage or "loader", text, move)
+
+
+def _launch(climb: Climb, setting: Setting) -> Diagnosis | None:
+    """A step that takes as long with few samples as with many."""
+    alike = [t for t in climb.steps if t.probe and _kind(t.setting) == _kind(setting)]
+    by_batch = {trial.setting.batch: trial.probe for trial in alike}
+    if len(by_batch) < 2:
+        return None
+    small, large = min(by_batch), max(by_batch)
+    few, many = by_batch[small], by_batch[large]
+    slope = max(0.0, many.seconds + many.half_width - few.seconds + few.half_width) / (large - small)  # at most
+    fixed = few.seconds - slope * small
+    share = fixed / (fixed + slope * setting.batch)
+    if share < DOMINATES:
+        return None
+    text = (
+        f"Launch-bound: a pass takes {_time(few.seconds)} with {_samples(small)} and {_time(many.seconds)} with "
+        f"{large}, so at least {share:.0%} of it at {setting} is the price of starting it"
+    )
+    return _made("launch", _largest_phase(few.phases), text, "use larger batches, or compile the model")
+
+
+def _compute(setting: Setting, probe: FullProbe, loader: LoaderProbe | None) -> Diagnosis:
+    """The step itself; or nothing at all."""
+    stage = _largest_phase(probe.phases)
+    spent = sum(seconds for name, seconds in probe.phases.items() if name != "load")
+    share = probe.phases.get(stage, 0.0) / spent if spent else 0.0
+    step = f"with {setting} the step is busy {probe.busy:.0%} of the time"
+    if loader is None:
+        text = f"Compute-bound: {step}, {share:.0%} of it in {stage}"
+        return _made("compute", stage, text, "a faster device helps, more workers do not")
+    makes = max(1, setting.workers) / _mean(loader.sample_seconds)
+    takes = setting.batch / _step_seconds(probe)
+    both = f"the loader could make {makes:.3g} samples/s and the step take {takes:.3g}"
+    if makes <= BALANCE * takes:
+        return _made(
+            "none",
+            "",
+            f"Healthy: {step}; {both}",
+            "nothing to repair, and a faster device would need a faster loader too",
+        )
+    faster = "bfloat16 or a faster device helps" if setting.precision == "float32" else "a faster device helps"
+    text = f"Compute-bound: {step}, {share:.0%} of it in {stage}; {both}"
+    return _made("compute", stage, text, f"{faster}, more workers do not")
+
+
+def _made(limit: Limit, stage: str, text: str, move: str) -> Diagnosis:
+    return Diagnosis(limit, stage, f"{text}; {move}.", move)
+
+
+def _largest(loader: LoaderProbe) -> tuple[str, float]:
+    """The largest named stage of a sample and its seconds."""
+    named = {name: seconds for name, seconds in loader.stages.items() if name != "other"}
+    return max(named.items(), key=lambda item: item[1], default=("", 0.0))
+
+
+def _largest_phase(phases: Mapping[str, float]) -> str:
+    spent = {name: seconds for name, seconds in phases.items() if name != "load"}
+    return max(spent, key=spent.get, default="")
+
+
+def _step_seconds(probe: FullProbe) -> float:
+    """Seconds of a pass without waiting for data."""
+    return sum(seconds for name, seconds in probe.phases.items() if name != "load")
+
+
+def _kind(setting: Setting) -> tuple:
+    return setting.threads, setting.precision, setting.checkpointing, setting.compile
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _samples(count: int) -> str:
+    return "1 sample" if count == 1 else f"{count} samples"
+
+
+def _time(seconds: float) -> str:
+    """`14.0 s`, `320 ms`, `85 us`."""
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
+
+
+def _of(part: float, whole: float) -> str:
+    """`14.0 of 15.7 s`."""
+    number, unit = _time(whole).split()
+    scale = {"s": 1.0, "ms": 1e3, "us": 1e6}[unit]
+    return f"{part * scale:.3g} of {number} {unit}"

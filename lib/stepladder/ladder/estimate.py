@@ -1,0 +1,47 @@
+"""Samples per second from the times at which steps ended.
+
+Decisions:
+- With k loader processes batches arrive in bursts of k, so the time of one step says nothing: a median step time is up
+  to four times too short. A round is k steps; the rate is samples over the total time of whole rounds.
+- The caller leaves out the first two rounds: they are fed by what the loader prepared before the clock started, and
+  with them the mean of the first 20 steps is up to 90 % too fast.
+- The interval comes from the spread of the rounds (Student's t: there are few of them). It holds what varies inside one
+  trial; two trials of the same setting differ by more, which is the search's business.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+def throughput(ends: Sequence[float], begin: float, batch: int, rounds: int) -> tuple[float, float]:
+    """Samples per second and the half-width of their 95 % interval.
+
+    Args:
+        ends: when each timed step ended, in seconds; steps after the last whole round are left out.
+        begin: when the step before the first timed one ended.
+        batch: samples of one step.
+        rounds: steps of one round: the number of loader processes, 1 without any.
+
+    Raises:
+        ValueError: there is not one whole round.
+    """
+    whole = len(ends) // rounds
+    if not whole:
+        raise ValueError(f"{len(ends)} steps hold no whole round of {rounds}: time at least as many steps as workers")
+    round_ends = np.array([begin, *ends[rounds - 1 : whole * rounds : rounds]])
+    rate = float(batch * rounds * whole / (round_ends[-1] - begin))
+    return rate, rate * min(1.0, relative_half_width(np.diff(round_ends)))
+
+
+def relative_half_width(values: Sequence[float] | np.ndarray) -> float:
+    """Half-width of the 95 % interval of the mean of `values`, over that mean; infinite for fewer than two."""
+    count = len(values)
+    if count < 2:
+        return math.inf
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
+    return float(t * np.std(values, ddof=1) / math.sqrt(count) / np.mean(values))

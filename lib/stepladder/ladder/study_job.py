@@ -1,0 +1,80 @@
+"""The real training of a run as a job of the ladder: its samples in their order, and its step at any setting.
+
+Decisions:
+- Everything comes from the run's folder: `params.yaml`, the shards and splits that `02_conversion` left.
+- The step is the training's own (`training.step`), one forward pass at a time, because the loader delivers forward
+  passes and the ladder times what arrives between them.
+- The first training stage stands for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stepladder.ladder import memory
+from stepladder.ladder.job import Job, Key, Stepper
+from stepladder.ladder.records import Setting
+from stepladder.params import Parameters
+from stepladder.run import Run
+from stepladder.sampling import Drawn, Order, StepBatches
+from stepladder.study import Dataset, Study
+from stepladder.training import parallel, step, worker
+from stepladder.training.parallel import Ranks
+from stepladder.training.step import Clock, Learner
+
+
+def open(run: str) -> Job:  # the word of `job.open_job`
+    """The training of the run folder `run`."""
+    folder = Run(Path(run))
+    study, params = worker.read_parameters(folder)
+    train, _ = worker.datasets(folder, study, params)
+    return StudyJob(study, params, train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+@dataclass
+class StudyJob:
+    """See `job.Job` for what each member promises."""
+
+    study: Study
+    params: Parameters
+    train: Dataset
+    device: torch.device
+
+    def samples(self) -> Drawn:
+        return Drawn(self.train, self.params.seed)
+
+    def order(self, batch: int, count: int) -> Sequence[list[Key]]:
+        order = Order(self.train.groups, self.train.weights, self.params.seed)
+        return list(StepBatches(order, batch, 0, count))
+
+    def stepper(self, setting: Setting) -> Stepper:
+        training = setting.applied(self.params.training)
+        torch.manual_seed(self.params.seed)
+        model = self.study.model(self.params).to(self.device)
+        parallel.prepare(model, training)
+        stage = self.study.stages(self.params)[0]
+        ranks = Ranks(device=self.device)
+        return _passes(step.lone_learner(self.study, model, stage, training, self.params.seed, ranks))
+
+    def fake_bytes(self, setting: Setting) -> int | None:
+        on_cpu = replace(self, device=torch.device("cpu"))  # fake tensors take as much there, and need no device
+        return memory.fake_bytes(on_cpu, setting)
+
+
+def _passes(learner: Learner) -> Stepper:
+    """`train_step` of `learner`, one micro-batch a call."""
+    parts = learner.training.accumulate
+
+    def one(number: int, batch: Any, clock: Clock) -> Tensor:
+        optimizer_step, micro = divmod(number, parts)
+        _, total, _ = step.forward_backward(learner, optimizer_step, micro, batch, clock.lap)
+        if micro == parts - 1:
+            step.update(learner, optimizer_step)
+            clock.lap("optimizer")
+        return total
+
+    return one

@@ -1,0 +1,1 @@
+"""The PDE study: honest operator learning on grids, meshes and particles."""

@@ -1,0 +1,275 @@
+"""What a network must beat: guesses, a linear fit, and classical solvers on coarse grids.
+
+Decisions:
+- Every method sees what the network sees: the state, the coefficients, the steps; and answers all frames of the sample.
+- The spatial mean of the state is a legal guess where the mean is conserved, and a good one late: it stands in every
+  table. Persistence alone would flatter any network.
+- Classical solvers run on fewer cells than the sample has and are interpolated back. That is the honest rival: it costs
+  less than a network and needs no training.
+- Where an equation has no solver here, the method falls back to the strongest guess for its kind (persistence; constant
+  velocity for particles), so that tables of mixed tasks have no holes.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import signal
+from torch import Tensor
+
+from stepladder.studies.pde import equations
+from stepladder.studies.pde.dataset import Trajectories, key
+from stepladder.studies.pde.solvers import advection, burgers, darcy, navier_stokes, reaction_diffusion
+from stepladder.study import Baseline, Batch, Prediction
+
+COARSE = 32  # cells along an axis of the coarse solver
+MOST_FEATURES = 2048  # of a linear fit
+RIDGE = 1e-4  # share of the mean eigenvalue that is added to every one
+
+
+def answer_name(batch: Batch) -> str:
+    """Key of the forecast of a batch: `u_BTXC`, `u_BTYXC` ... by its grid."""
+    return key(batch, "target_").replace("target_", "u_B")
+
+
+def baselines(train: Sequence[Path]) -> dict[str, Baseline]:
+    """Trivial baselines first, the strong ones last; `ridge` or `nearest` are fitted to the shards `train`."""
+    steady = all(Trajectories(Path(path)).steady for path in train)
+    fitted: dict[str, Baseline] = {"nearest": Nearest(train)} if steady else {"ridge": Ridge(train)}
+    return {
+        "persistence": persistence,
+        "spatial_mean": spatial_mean,
+        **fitted,
+        "coarse_solver": lambda batch: solver(batch, COARSE),
+        "fine_solver": lambda batch: solver(batch, None),
+    }
+
+
+def persistence(batch: Batch) -> Prediction:
+    """Nothing changes; particles keep their velocity; a steady answer is 0."""
+    state, truth = batch[key(batch, "input_")], batch[key(batch, "target_")]
+    if state.shape[-1] != truth.shape[-1] or _steady(batch):
+        return {answer_name(batch): torch.zeros_like(truth)}
+    if "type_X" in batch:
+        return {answer_name(batch): _straight_on(state, truth)}
+    return {answer_name(batch): state[:, None].expand_as(truth).clone()}
+
+
+def spatial_mean(batch: Batch) -> Prediction:
+    """The mean of the state everywhere; of particles, they stand still; of a steady problem, 0."""
+    state, truth = batch[key(batch, "input_")], batch[key(batch, "target_")]
+    if _steady(batch):
+        return {answer_name(batch): torch.zeros_like(truth)}
+    if "type_X" in batch:
+        still = torch.cat(
+            [state[..., : state.shape[-1] // 2], torch.zeros_like(state[..., state.shape[-1] // 2 :])], -1
+        )
+        return {answer_name(batch): still[:, None].expand_as(truth).clone()}
+    mean = state.mean(tuple(range(1, state.ndim - 1)), keepdim=True)
+    return {answer_name(batch): mean[:, None].expand_as(truth).clone()}
+
+
+def solver(batch: Batch, cells: int | None) -> Prediction:
+    """A classical solver with `cells` cells along each axis, or all of the sample's; else `persistence`."""
+    guess = persistence(batch)[answer_name(batch)]
+    for item, number in enumerate(batch["equation"].tolist()):
+        solve = SOLVERS.get(equations.NAMES[number])
+        if solve is not None and not _walled_flow(batch, item):
+            guess[item] = torch.as_tensor(solve(_Question(batch, item), cells), dtype=guess.dtype)
+    return {answer_name(batch): guess}
+
+
+def _walled_flow(batch: Batch, item: int) -> bool:
+    """Flow between walls, as PDEBench's own files have it: the solver here is periodic."""
+    flow = equations.NAMES[int(batch["equation"][item])] == "navier_stokes"
+    return flow and equations.BOUNDARIES[int(batch["boundary"][item])] != "periodic"
+
+
+class _Question:
+    """One sample of a batch as a solver needs it."""
+
+    def __init__(self, batch: Batch, item: int):
+        self.state = batch[key(batch, "input_")][item].double().cpu().numpy()
+        driver = next((name for name in batch if name.startswith("given_")), None)
+        self.driver = None if driver is None else batch[driver][item].double().cpu().numpy()
+        self.frames = batch[key(batch, "target_")].shape[1]
+        name = equations.NAMES[int(batch["equation"][item])]
+        self.coefficients = equations.symbols(name, batch["coefficient_K"][item].cpu().numpy())
+        self.length = self.state.shape[0] * float(batch["dx"][item])
+        self.times = np.arange(self.frames + 1) * float(batch["dt"][item])
+
+
+def _burgers(question: _Question, cells: int | None) -> np.ndarray:
+    eps, state = question.coefficients["eps"], question.state[:, 0]
+    if cells is None:
+        return burgers.solve(state[None], eps, question.times, question.length)[0, 1:, :, None]
+    coarse = _coarser(state, cells)
+    u_TX = burgers.solve_volumes(coarse[None], eps, question.times, question.length)[0, 1:]
+    return _finer(u_TX, len(state))[..., None]
+
+
+def _advection(question: _Question, cells: int | None) -> np.ndarray:
+    state = question.state[:, 0]
+    start = state if cells is None else _coarser(state, cells)
+    u_TX = advection.shift_spectrum(start[None], question.coefficients["beta"], question.times, question.length)[0, 1:]
+    return _finer(u_TX, len(state))[..., None]
+
+
+def _reaction_diffusion(question: _Question, cells: int | None) -> np.ndarray:
+    state, told = question.state[:, 0], question.coefficients
+    start = state if cells is None else _coarser(state, cells)
+    step = 5e-4 if cells is None else 1e-2
+    u_NTX = reaction_diffusion.solve_1d(start[None], told["nu"], told["rho"], question.times, question.length, step)
+    return _finer(u_NTX[0, 1:], len(state))[..., None]
+
+
+def _darcy(question: _Question, cells: int | None) -> np.ndarray:
+    a_YX = question.state[..., 0]
+    coarse = a_YX if cells is None or cells >= len(a_YX) else _blocks(a_YX, max(cells // 2, 4))
+    u_YX = darcy.solve(coarse[None], question.coefficients["beta"])[0]
+    fine = torch.nn.functional.interpolate(torch.as_tensor(u_YX)[None, None], size=a_YX.shape, mode="bilinear")
+    return fine[0].numpy()[..., None]
+
+
+def _reaction_diffusion_2d(question: _Question, cells: int | None) -> np.ndarray:
+    step = 0.025 if cells is None else 0.25
+    return reaction_diffusion.solve_2d(question.state[None], question.times, step)[0, 1:]
+
+
+def _navier_stokes(question: _Question, cells: int | None) -> np.ndarray:
+    """Periodic flow only; on coarse grids every n-th point."""
+    points = len(question.state)
+    every = 1 if cells is None else max(1, points // max(cells // 2, 8))
+    state, force = question.state[::every, ::every], question.driver[::every, ::every]
+    vorticity, curl = (navier_stokes.curl(field[..., :2], question.length) for field in (state, force))
+    started = vorticity[None], state[None, ..., 2], curl[None]
+    velocity, dye = navier_stokes.solve(*started, question.coefficients["nu"], question.times, question.length)
+    # a uniform wind carries the rest along, and vorticity does not know it; ours starts without one
+    u_TYXC = np.concatenate([velocity[0, 1:], dye[0, 1:, ..., None]], axis=-1)
+    return _periodic_finer(u_TYXC, points)
+
+
+SOLVERS: dict[str, Callable[[_Question, int | None], np.ndarray]] = {
+    "burgers": _burgers,
+    "advection": _advection,
+    "reaction_diffusion": _reaction_diffusion,
+    "darcy": _darcy,
+    "reaction_diffusion_2d": _reaction_diffusion_2d,
+    "navier_stokes": _navier_stokes,
+}
+
+
+def _coarser(u_X: np.ndarray, cells: int) -> np.ndarray:
+    """Means over equal runs of points; the same where there are no more points than `cells`."""
+    return u_X.reshape(cells, -1).mean(axis=1) if len(u_X) > cells and len(u_X) % cells == 0 else u_X
+
+
+def _blocks(a_YX: np.ndarray, cells: int) -> np.ndarray:
+    """Geometric means over square blocks of a positive coefficient."""
+    size = max(len(a_YX) // cells, 1)
+    cut = np.log(a_YX[: len(a_YX) // size * size, : len(a_YX) // size * size])
+    return np.exp(cut.reshape(len(cut) // size, size, len(cut) // size, size).mean(axis=(1, 3)))
+
+
+def _finer(u_TX: np.ndarray, points: int) -> np.ndarray:
+    """Periodic linear interpolation of cell means at the points of a finer grid of the same interval."""
+    cells = u_TX.shape[1]
+    if cells == points:
+        return u_TX
+    place = (np.arange(points) + 0.5) * cells / points - 0.5
+    left, share = np.floor(place).astype(int), place % 1
+    return (1 - share) * u_TX[:, left % cells] + share * u_TX[:, (left + 1) % cells]
+
+
+def _periodic_finer(u_TYXC: np.ndarray, points: int) -> np.ndarray:
+    """Fourier interpolation of a periodic field to `points` points along both axes, which it shares points with."""
+    for axis in (1, 2):
+        if u_TYXC.shape[axis] < points:
+            u_TYXC = signal.resample(u_TYXC, points, axis=axis)
+    return u_TYXC
+
+
+def _steady(batch: Batch) -> bool:
+    return bool((batch["dt"] == 0).any())
+
+
+def _straight_on(state: Tensor, truth: Tensor) -> Tensor:
+    """Particles with constant velocity."""
+    half = state.shape[-1] // 2
+    frames = torch.arange(1, truth.shape[1] + 1, device=state.device, dtype=state.dtype)
+    moved = state[:, None, :, :half] + frames[:, None, None] * state[:, None, :, half:]
+    return torch.cat([moved, state[:, None, :, half:].expand_as(moved)], dim=-1)
+
+
+class Ridge:
+    """A linear map from one frame to the next, fitted on training trajectories of each group and applied repeatedly.
+
+    It is the dynamic mode decomposition without truncation. Groups with more than `MOST_FEATURES` values in a frame,
+    and groups it has not seen, are left to persistence.
+
+    Args:
+        shards: of the training split.
+    """
+
+    def __init__(self, shards: Sequence[Path]):
+        pairs: dict[str, list[np.ndarray]] = {}
+        for shard in (Trajectories(Path(path)) for path in shards):
+            u = shard.shard.array(shard.u_name)
+            if not shard.steady and shard.kind == "grid" and np.prod(u.shape[2:]) <= MOST_FEATURES:
+                pairs.setdefault(_physics(shard.equation, shard.shard.array("coefficient_NK")[0]), []).append(u)
+        self.maps = {physics: fit_step(np.concatenate(parts)) for physics, parts in pairs.items()}
+
+    def __call__(self, batch: Batch) -> Prediction:
+        guess = persistence(batch)[answer_name(batch)]
+        for item, number in enumerate(batch["equation"].tolist()):
+            physics = _physics(equations.NAMES[number], batch["coefficient_K"][item].cpu().numpy())
+            step = self.maps.get(physics)
+            if step is not None:
+                state = batch[key(batch, "input_")][item].double().cpu().numpy().ravel()
+                for frame in guess[item]:
+                    state = np.append(state, 1.0) @ step
+                    frame.copy_(torch.as_tensor(state.reshape(frame.shape)))
+        return {answer_name(batch): guess}
+
+
+def fit_step(u: np.ndarray) -> np.ndarray:
+    """The ridge regression of frame t + 1 on frame t and a constant: (features + 1, features) for `u` (N, T, ...)."""
+    frames = np.asarray(u, dtype=np.float64).reshape(*u.shape[:2], -1)
+    before = frames[:, :-1].reshape(-1, frames.shape[2])
+    after = frames[:, 1:].reshape(-1, frames.shape[2])
+    before = np.column_stack([before, np.ones(len(before))])
+    gram = before.T @ before
+    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
+    return np.linalg.solve(gram, before.T @ after)
+
+
+def _physics(equation: str, coefficient_K: np.ndarray) -> str:
+    told = equations.symbols(equation, coefficient_K)
+    return equations.group(equation, {symbol: float(f"{value:.4g}") for symbol, value in told.items()})
+
+
+class Nearest:
+    """The answer of the training sample whose given field and coefficients are nearest: for steady problems.
+
+    Args:
+        shards: of the training split; all of one grid or mesh.
+    """
+
+    def __init__(self, shards: Sequence[Path]):
+        samples = [s.sample(n, 0, s.frames) for s in map(Trajectories, map(Path, shards)) for n in range(s.count)]
+        self.questions = np.stack([_features(sample) for sample in samples])
+        self.answers = np.stack([sample[key(sample, "target_")] for sample in samples])
+
+    def __call__(self, batch: Batch) -> Prediction:
+        state = batch[key(batch, "input_")].cpu().numpy()
+        asked = [
+            _features({"input_": s, "coefficient_K": c.cpu().numpy()})
+            for s, c in zip(state, batch["coefficient_K"], strict=True)
+        ]
+        nearest = [((self.questions - question) ** 2).sum(axis=1).argmin() for question in asked]
+        return {answer_name(batch): torch.as_tensor(self.answers[nearest])}
+
+
+def _features(sample: dict) -> np.ndarray:
+    return np.concatenate([np.ravel(sample[key(sample, "input_")]), sample["coefficient_K"]]).astype(np.float64)

@@ -1,0 +1,57 @@
+"""Where tokens sit: places in periods of the domain, an order in which neighbours follow each other, spread-out picks.
+
+Decisions:
+- A periodic grid fills one period (0..1, the end left out). Everything else fills at most half of one, so that its ends
+  are far apart for attention that turns by whole periods.
+- Morton order (interleaved bits of the coordinates) keeps pairs, quadruples ... of consecutive tokens close in space.
+- Supernodes are farthest-point samples, started at the point nearest the first corner: spread evenly, no randomness.
+
+Shape legend: B batch, N points, L tokens, D axes of space.
+"""
+
+import torch
+from torch import Tensor
+
+BITS = 10  # per axis
+
+
+def grid_places(shape: tuple[int, ...], periodic: bool, device: torch.device) -> Tensor:
+    """Places of a grid's points in the order of `flatten`: (N, D)."""
+    reach = 1.0 if periodic else 0.5
+    ticks = [torch.arange(size, device=device) * (reach / size) for size in shape]
+    return torch.stack(torch.meshgrid(*ticks, indexing="ij"), dim=-1).flatten(0, -2)
+
+
+def scattered_places(position_BND: Tensor, known_BND: Tensor | None = None) -> Tensor:
+    """Places of scattered points: the box of `known` (default: the points themselves) scaled to half a period."""
+    known_BND = position_BND if known_BND is None else known_BND
+    low_B1D = known_BND.amin(1, keepdim=True)
+    extent_B11 = (known_BND.amax(1, keepdim=True) - low_B1D).amax(-1, keepdim=True)
+    return (position_BND - low_B1D) / (2 * extent_B11.clamp_min(1e-9))
+
+
+def morton(place_BLD: Tensor) -> Tensor:
+    """Indices (B, L) that put places within 0..1 into Morton order."""
+    cell_BLD = (place_BLD * 2**BITS).long().clamp(0, 2**BITS - 1)
+    axes = place_BLD.shape[-1]
+    code_BL = torch.zeros_like(cell_BLD[..., 0])
+    for bit in range(BITS):
+        for axis in range(axes):
+            code_BL |= ((cell_BLD[..., axis] >> bit) & 1) << (bit * axes + axes - 1 - axis)
+    return code_BL.argsort(dim=1, stable=True)
+
+
+def farthest(place_BND: Tensor, count: int) -> Tensor:
+    """Indices (B, count) of points spread as far as possible from each other (Gonzalez, 1985)."""
+    picks = [(place_BND - place_BND.amin(1, keepdim=True)).square().sum(-1).argmin(1)]
+    distance_BN = torch.full(place_BND.shape[:2], torch.inf, device=place_BND.device)
+    for _ in range(count - 1):
+        last_B1D = take(place_BND, picks[-1][:, None])
+        distance_BN = torch.minimum(distance_BN, (place_BND - last_B1D).square().sum(-1))
+        picks.append(distance_BN.argmax(1))
+    return torch.stack(picks, dim=1)
+
+
+def take(x_BNC: Tensor, index_BL: Tensor) -> Tensor:
+    """Rows `index` of every sample: (B, L, C)."""
+    return x_BNC.gather(1, index_BL[..., None].expand(-1, -1, x_BNC.shape[-1]))

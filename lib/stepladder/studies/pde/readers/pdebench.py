@@ -1,0 +1,216 @@
+"""PDEBench's HDF5 layouts (Takamoto et al., NeurIPS 2022), all of them, read in slices.
+
+| layout | datasets | who |
+| --- | --- | --- |
+| `tensor` | `tensor` (N, T, X), `x-coordinate`, `t-coordinate` | advection, Burgers, reaction-diffusion |
+| `darcy` | `tensor` (N, 1, X, Y) the answer, `nu` (N, X, Y) the coefficient, `x-`, `y-coordinate` | Darcy |
+| `fields` | `density`, `pressure`, `Vx` [`Vy` [`Vz`]], each (N, T, X[, Y[, Z]]) | compressible flow |
+| `groups` | groups `0000` ...: `data` (T, X[, Y], C), `grid/x`, `grid/t` | sorption, 2-D reaction, shallow water |
+| `incompressible` | `velocity`, `particles`, `force` (N, T, H, W, C), `t` | incompressible flow |
+
+Decisions:
+- `t-coordinate` holds one time more than there are frames; the last is dropped. Any other length is an error.
+- A coefficient comes from the file's attribute, else from its name (counted), else the file is refused: a field whose
+  coefficient is lost cannot be learned from honestly.
+- Axes are checked against the lengths of the coordinates, and a transposed file is refused, never guessed around.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from stepladder.studies.pde.equations import EQUATIONS
+from stepladder.studies.pde.readers.fields import Fields, Take
+from stepladder.study import Issue, StudyError
+
+NUMBER = r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+FLOW = ("density", "pressure", "Vx", "Vy", "Vz")
+WORDS = {"advection": "advection", "burgers": "burgers", "reacdiff": "reaction_diffusion", "darcy": "darcy"}
+# symbol -> how attributes and file names spell it
+SPELLINGS = {
+    "eps": ("Nu", "nu", "epsilon", "eps"),
+    "beta": ("beta",),
+    "nu": ("Nu", "nu"),
+    "rho": ("rho", "Rho"),
+    "eta": ("eta", "Eta"),
+    "zeta": ("zeta", "Zeta"),
+    "M": ("M",),
+}
+GROUPED = {
+    "diff-sorp": ("diffusion_sorption", ("concentration",), {"D": 5e-4}),
+    "diff-react": ("reaction_diffusion_2d", ("activator", "inhibitor"), {"Du": 1e-3, "Dv": 5e-3, "k": 5e-3}),
+    "rdb": ("shallow_water", ("height",), {}),
+}
+
+
+def layout(file: h5py.File) -> str | None:
+    """Which layout a file has; None where it is no file of PDEBench."""
+    keys = set(file)
+    if "tensor" in keys:
+        return "darcy" if "nu" in keys else "tensor"
+    if "density" in keys and "Vx" in keys:
+        return "fields"
+    if {"velocity", "particles"} <= keys:
+        return "incompressible"
+    return "groups" if any(name.isdigit() and "data" in file[name] for name in list(keys)[:1]) else None
+
+
+def length(file: h5py.File) -> int:
+    """Number of trajectories."""
+    kind = layout(file)
+    if kind == "groups":
+        return len(file)
+    return len(file[{"fields": "density", "incompressible": "velocity"}.get(kind, "tensor")])
+
+
+def read(file: h5py.File, take: Take) -> Fields:
+    """The part `take` of an open file; see the module for the layouts.
+
+    Raises:
+        StudyError: a dataset or coefficient is missing, or axes do not fit the coordinates.
+    """
+    readers: dict[str, Callable[[h5py.File, Take], Fields]] = {
+        "tensor": _tensor,
+        "darcy": _darcy,
+        "fields": _flow,
+        "groups": _groups,
+        "incompressible": _incompressible,
+    }
+    return readers[layout(file)](file, take)
+
+
+def _tensor(file: h5py.File, take: Take) -> Fields:
+    name = Path(file.filename).name
+    equation = next((found for word, found in WORDS.items() if word in name.lower()), None)
+    if equation is None:
+        raise StudyError(f"{name}: which equation? The name of a `tensor` file must hold one of {', '.join(WORDS)}")
+    x_X, times = _coordinate(file, "x-coordinate"), _coordinate(file, "t-coordinate")
+    tensor = file["tensor"]
+    _check_axes(name, "tensor", tensor.shape, times, (x_X,))
+    coefficients, issues = coefficients_of(name, file.attrs, equation)
+    u = tensor[take.rows, take.frames, take.points].astype(np.float32)[..., None]
+    times_T = times[: tensor.shape[1]][take.frames]
+    return Fields("grid", equation, ("u",), u, times_T, (x_X[take.points],), None, coefficients, issues=issues)
+
+
+def _darcy(file: h5py.File, take: Take) -> Fields:
+    name = Path(file.filename).name
+    axes = tuple(_coordinate(file, f"{letter}-coordinate") for letter in "xy")
+    _check_axes(name, "tensor", file["tensor"].shape, np.zeros(1), axes)
+    coefficients, issues = coefficients_of(name, file.attrs, "darcy")
+    place = take.rows, take.points, take.points
+    u = file["tensor"][(place[0], slice(None), *place[1:])].astype(np.float32)[..., None]
+    given = file["nu"][place].astype(np.float32)[..., None]
+    thinned = tuple(axis[take.points] for axis in axes)
+    times = np.zeros(1)
+    return Fields("grid", "darcy", ("u",), u, times, thinned, None, coefficients, "dirichlet", given, issues=issues)
+
+
+def _flow(file: h5py.File, take: Take) -> Fields:
+    name = Path(file.filename).name
+    names = tuple(field for field in FLOW if field in file)
+    space = file["density"].ndim - 2
+    missing = set(FLOW[: 2 + space]) - set(names)
+    if missing:
+        raise StudyError(f"{name}: {space}-dimensional flow needs {', '.join(sorted(missing))}; has {', '.join(file)}")
+    axes = tuple(_coordinate(file, f"{letter}-coordinate") for letter in "xyz"[:space])
+    times = _coordinate(file, "t-coordinate")
+    _check_axes(name, "density", file["density"].shape, times, axes)
+    equation = f"compressible_{space}d"
+    coefficients, issues = coefficients_of(name, file.attrs, equation)
+    place = (take.rows, take.frames, *(take.points,) * space)
+    u = np.stack([file[field][place].astype(np.float32) for field in names], axis=-1)
+    boundary = "outflow" if "trans" in name else "periodic"
+    times_T = times[: file["density"].shape[1]][take.frames]
+    thinned = tuple(axis[take.points] for axis in axes)
+    return Fields("grid", equation, names, u, times_T, thinned, None, coefficients, boundary, issues=issues)
+
+
+def _groups(file: h5py.File, take: Take) -> Fields:
+    name = Path(file.filename).name
+    known = next((row for word, row in GROUPED.items() if word in name), None)
+    if known is None:
+        raise StudyError(f"{name}: which equation? The name of a grouped file must hold one of {', '.join(GROUPED)}")
+    equation, names, coefficients = known
+    rows = sorted(file)[take.rows]
+    first = file[rows[0]]
+    axes = tuple(np.asarray(first[f"grid/{letter}"]) for letter in "xy" if f"grid/{letter}" in first)
+    times = np.asarray(first["grid/t"])
+    _check_axes(name, f"{rows[0]}/data", (1, *first["data"].shape[:-1]), times, axes)
+    place = (take.frames, *(take.points,) * len(axes))
+    u = np.stack([file[row]["data"][place].astype(np.float32) for row in rows])
+    thinned, times_T = tuple(axis[take.points] for axis in axes), times[: first["data"].shape[0]][take.frames]
+    boundary = EQUATIONS[equation].boundary
+    return Fields("grid", equation, names, u, times_T, thinned, None, coefficients, boundary)
+
+
+def _incompressible(file: h5py.File, take: Take) -> Fields:
+    name = Path(file.filename).name
+    place = (take.rows, take.frames, take.points, take.points)
+    velocity, dye = (file[key][place].astype(np.float32) for key in ("velocity", "particles"))
+    force = file["force"][(take.rows, take.points, take.points)].astype(np.float32)
+    rows, columns = file["velocity"].shape[2:4]
+    # the published files hold no coordinates: the box is the unit square, cells are equal
+    axes = tuple(((np.arange(n) + 0.5) / n)[take.points] for n in (rows, columns))
+    times = np.asarray(file["t"])[take.first]
+    _check_axes(name, "velocity", file["velocity"].shape[:-1], times, (np.zeros(rows), np.zeros(columns)))
+    nu = float(file.attrs.get("nu", 0.01))  # the published configuration
+    issues = () if "nu" in file.attrs else (Issue("coefficient from the published configuration", 1, f"{name}: nu"),)
+    u = np.concatenate([velocity, dye], axis=-1)
+    boundary = _text(file.attrs.get("boundary", "wall"))
+    names = ("Vx", "Vy", "dye")
+    times_T = times[: file["velocity"].shape[1]][take.frames]
+    return Fields("grid", "navier_stokes", names, u, times_T, axes, None, {"nu": nu}, boundary, force, issues=issues)
+
+
+def coefficients_of(
+    name: str, attributes: Mapping[str, object], equation: str
+) -> tuple[dict[str, float], tuple[Issue, ...]]:
+    """Coefficients of a file by symbol, from its attributes or else its name.
+
+    Raises:
+        StudyError: neither tells one that the equation has.
+    """
+    found: dict[str, float] = {}
+    issues: list[Issue] = []
+    for symbol in EQUATIONS[equation].symbols:
+        spellings = SPELLINGS[symbol]
+        told = next((attributes[word] for word in spellings if word in attributes), None)
+        match = re.search(rf"(?:^|_|Sols_)(?:{'|'.join(spellings)}){NUMBER}(?=[_.]|$)", name)
+        if told is None and match is None:
+            raise StudyError(
+                f"{name}: coefficient {symbol!r} is neither an attribute nor in the file's name; "
+                f"add the attribute {spellings[0]!r}"
+            )
+        found[symbol] = float(match[1]) if told is None else float(np.asarray(told).ravel()[0])
+        if told is None:
+            issues.append(Issue("coefficient taken from the file name", 1, f"{name}: {symbol}={found[symbol]:g}"))
+        elif match is not None and not np.isclose(float(match[1]), found[symbol], rtol=1e-3):
+            raise StudyError(
+                f"{name}: attribute says {symbol}={found[symbol]:g}, its name {match[1]}: one is wrong, rename it"
+            )
+    return found, tuple(issues)
+
+
+def _coordinate(file: h5py.File, key: str) -> np.ndarray:
+    if key not in file:
+        raise StudyError(f"{Path(file.filename).name}: no dataset {key!r}, only {', '.join(sorted(file))}")
+    return np.asarray(file[key], dtype=np.float64)
+
+
+def _check_axes(name: str, key: str, shape: tuple[int, ...], times: np.ndarray, axes: tuple[np.ndarray, ...]) -> None:
+    """Refuse `shape` where it is not (trajectories, frames, points ...) by the lengths of the coordinates."""
+    space = tuple(len(axis) for axis in axes)
+    right = len(shape) == 2 + len(space) and shape[2:] == space and len(times) - shape[1] in (0, 1)
+    if not right:
+        raise StudyError(
+            f"{name}: {key} has shape {shape}, but coordinates say (trajectories, {len(times)} or one less frames, "
+            f"{', '.join(map(str, space))} points): wrong axis order or a file cut short"
+        )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,1 @@
+"""Reference solvers, vectorised over trajectories, and the initial conditions and files of PDEBench's recipe."""

@@ -1,0 +1,120 @@
+"""The PDE study: honest operator learning on grids, meshes and particles.
+
+This file only joins the parts; each part is a file of this folder: raw files (`solvers`, `readers`, `catalogue`,
+`download`), shards and samples (`conversion`, `dataset`), networks (`networks`, `operator`), scores (`metrics`,
+`scoring`, `compat`), rivals (`classical`), what an error costs (`analysis`) and pictures (`scenes`).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import nn
+
+from stepladder.studies.pde import analysis, catalogue, classical, conversion, networks, scenes, scoring, synthesis
+from stepladder.studies.pde.dataset import Cases, Windows, key
+from stepladder.studies.pde.params import PdeParams
+from stepladder.study import (
+    Asset,
+    Baseline,
+    Batch,
+    Box,
+    Check,
+    Dataset,
+    Loss,
+    Prediction,
+    Record,
+    Sample,
+    ShardContent,
+    Source,
+    TrainingStage,
+)
+
+
+class Pde:
+    """See `stepladder.study.Study` for what each member promises."""
+
+    name = "pde"
+    title = "PDE: learning solution operators beside classical solvers"
+    card = catalogue.CARD
+    Params = PdeParams
+    better = "lower"
+    conversion_code = (
+        "conversion.py",
+        "equations.py",
+        "readers/fields.py",
+        "readers/particles.py",
+        "readers/pdebench.py",
+        "readers/points.py",
+        "readers/source.py",
+        "readers/torchfiles.py",
+        "readers/well.py",
+    )
+
+    sizes: ClassVar = catalogue.SIZES
+    planned: ClassVar = catalogue.PLANNED
+
+    def catalogue(self, params: PdeParams) -> pd.DataFrame:
+        return catalogue.read(params)
+
+    def synthesize(self, folder: Path, count: int, seed: int, params: PdeParams) -> list[Source]:
+        return synthesis.synthesize(folder, count, seed, params.data.tasks)
+
+    def sources(self, params: PdeParams) -> list[Source]:
+        return catalogue.sources(params)
+
+    def assets(self, raw: Sequence[Path], params: PdeParams) -> list[Asset]:
+        return conversion.assets(raw, params)
+
+    def convert(self, asset: Asset, params: PdeParams, cache: Path) -> ShardContent:
+        return conversion.convert(asset, params, cache)
+
+    def dataset(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        return Windows(shards, params)
+
+    def cases(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        return Cases(shards, params)
+
+    def model(self, params: PdeParams) -> nn.Module:
+        return networks.build(params)
+
+    def stages(self, params: PdeParams) -> list[TrainingStage]:
+        return [TrainingStage("operator", params.training.steps)]
+
+    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        return Check("may start", True, "the only stage")
+
+    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+        return model.loss(batch)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        return model.predict(batch)
+
+    def baselines(self, params: PdeParams, train: Sequence[Path]) -> dict[str, Baseline]:
+        return classical.baselines(train)
+
+    def perfect(self, batch: Batch, params: PdeParams) -> Prediction:
+        return {classical.answer_name(batch): batch[key(batch, "target_")]}
+
+    def protocol(self, params: PdeParams) -> dict[str, str]:
+        return scoring.protocol(params)
+
+    def score(self, batch: Batch, prediction: Prediction, params: PdeParams) -> list[Record]:
+        return scoring.score(batch, prediction, params)
+
+    def analysis(self, model: nn.Module, cases: Dataset, params: PdeParams) -> dict[str, pd.DataFrame | Figure]:
+        return analysis.analysis(model, cases, params)
+
+    def preview(self, sample: Sample, params: PdeParams) -> Figure:
+        return scenes.preview(sample, params)
+
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: PdeParams) -> dict[str, Any]:
+        return scenes.scenes(sample, prediction, params)
+
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PdeParams) -> dict[str, Any]:
+        return {"map": scenes.overview(shards, splits), "city": scenes.gallery(shards, params)}
+
+
+study = Pde()

@@ -1,0 +1,89 @@
+"""Sheets without learning: the honest baselines.
+
+Decisions:
+- `all_empty` says nothing. `intensity_threshold` is Otsu's threshold of each volume. `sheetness` is the strong cheap
+  one, a ridge filter: the Hessian's largest eigenvalue where it outweighs the middle one (after Sato et al., Medical
+  Image Analysis 1998, and Descoteaux et al., A geometric flow for segmenting vasculature, 2008).
+- No label is looked at. The scale is fixed a priori: sheets are about two voxels thick, and the second derivative of a
+  Gaussian answers a bar of width w most at sigma = w / 2.
+- Bright or dark: thin sheets bend the intensity more than the wide spaces between them, so the polarity whose response
+  has the larger 95th percentile wins. The threshold is Otsu's of that response where it is not zero.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+SIGMA = 1.0  # voxels
+STRONG = 95  # percentile of the response by which polarities are compared
+BINS = 256
+
+
+def all_empty(image_ZYX: np.ndarray) -> np.ndarray:
+    """Nothing anywhere."""
+    return np.zeros(image_ZYX.shape, dtype=bool)
+
+
+def intensity_threshold(image_ZYX: np.ndarray) -> np.ndarray:
+    """What is brighter than Otsu's threshold, or darker where sheets are dark."""
+    return (image_ZYX > otsu(image_ZYX)) == sheets_are_bright(image_ZYX)
+
+
+def sheetness(image_ZYX: np.ndarray) -> np.ndarray:
+    """Where the ridge filter answers strongly."""
+    bright_ZYX, dark_ZYX = ridges(image_ZYX)
+    brighter = np.percentile(bright_ZYX, STRONG) >= np.percentile(dark_ZYX, STRONG)
+    response_ZYX = bright_ZYX if brighter else dark_ZYX
+    return response_ZYX > otsu(response_ZYX[response_ZYX > 0])
+
+
+def sheets_are_bright(image_ZYX: np.ndarray) -> bool:
+    """Whether the ridge filter answers more strongly to bright sheets than to dark ones; no label is looked at."""
+    bright, dark = (np.percentile(response, STRONG) for response in ridges(image_ZYX))
+    return bool(bright >= dark)
+
+
+def ridges(image_ZYX: np.ndarray, sigma: float = SIGMA) -> tuple[np.ndarray, np.ndarray]:
+    """Responses to bright and to dark sheets: max(0, -l1 - |l2|) and max(0, l3 - |l2|), eigenvalues l1 <= l2 <= l3.
+
+    A sheet bends along one axis only; a tube bends along two and a blob along three, which |l2| takes away.
+    """
+    low_ZYX, middle_ZYX, high_ZYX = eigenvalues(hessian(image_ZYX, sigma))
+    return np.maximum(-low_ZYX - np.abs(middle_ZYX), 0), np.maximum(high_ZYX - np.abs(middle_ZYX), 0)
+
+
+def hessian(image_ZYX: np.ndarray, sigma: float) -> dict[tuple[int, int], np.ndarray]:
+    """Second derivatives of the Gaussian-smoothed image by pair of axes (0, 0) to (2, 2), float32."""
+    image = np.asarray(image_ZYX, dtype=np.float32)
+    pairs = [(a, b) for a in range(3) for b in range(a, 3)]
+    return {
+        pair: ndimage.gaussian_filter(image, sigma, order=[pair.count(axis) for axis in range(3)], mode="nearest")
+        for pair in pairs
+    }
+
+
+def eigenvalues(matrix: dict[tuple[int, int], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues of symmetric 3 x 3 matrices, ascending: Smith, Communications of the ACM 4(4), 1961."""
+    mean = (matrix[0, 0] + matrix[1, 1] + matrix[2, 2]) / 3
+    a, b, c = (matrix[axis, axis] - mean for axis in range(3))
+    d, e, f = matrix[0, 1], matrix[0, 2], matrix[1, 2]
+    spread = np.sqrt((a * a + b * b + c * c + 2 * (d * d + e * e + f * f)) / 6)
+    spread = np.maximum(spread, np.float32(1e-10))  # its cube still is a float32
+    determinant = a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)
+    angle = np.arccos(np.clip(determinant / (2 * spread**3), -1, 1)) / 3
+    high = mean + 2 * spread * np.cos(angle)
+    low = mean + 2 * spread * np.cos(angle + np.float32(2 * np.pi / 3))
+    return low, 3 * mean - high - low, high
+
+
+def otsu(values: np.ndarray) -> float:
+    """Threshold that parts `values` into two classes of largest between-class variance: Otsu, 1979; 256 bins."""
+    if values.size == 0:
+        return 0.0
+    count, edges = np.histogram(values, BINS)
+    middle = (edges[:-1] + edges[1:]) / 2
+    below, total = np.cumsum(count), np.cumsum(count * middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (total[-1] * below / below[-1] - total) ** 2 / (below * (below[-1] - below))
+    return (
+        float(edges[1:][np.argmax(np.nan_to_num(between[:-1]))]) if values.max() > values.min() else float(values.max())
+    )

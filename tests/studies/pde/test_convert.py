@@ -1,0 +1,185 @@
+"""From raw files to shards: nothing that decides the physics is lost, blocks never share a trajectory."""
+
+import ast
+
+import h5py
+import numpy as np
+import pytest
+
+from stepladder import convert as road
+from stepladder import shards
+from stepladder.studies.pde import conversion, equations
+from stepladder.studies.pde.params import PdeConversion, PdeData, PdeParams
+from stepladder.studies.pde.readers.fields import Take
+from stepladder.studies.pde.readers.source import read
+from stepladder.studies.pde.solvers import tasks
+from stepladder.studies.pde.study import study
+from stepladder.study import Study, StudyError, home
+
+from . import layouts
+from .layouts import FRAMES, POINTS
+
+
+def params(data=None, **changes):
+    return PdeParams(study="pde", data=PdeData(**(data or {})), conversion=PdeConversion(**changes))
+
+
+def shard_of(path, given, folder):
+    """The only shard of a folder of raw files."""
+    (asset,) = conversion.assets([path.parent], given)
+    shards.write(folder / f"{asset.id}.h5", conversion.convert(asset, given), "recipe")
+    return shards.Shard(folder / f"{asset.id}.h5")
+
+
+def test_a_shard_holds_what_the_raw_file_held(tmp_path):
+    (tmp_path / "raw").mkdir()
+    raw = layouts.flow(tmp_path / "raw" / "2D_CFD_Rand_M0.1_Eta0.01_Zeta0.1_periodic.hdf5", 2)
+    shard = shard_of(raw, params(points=4, every_frame=2), tmp_path)
+    with h5py.File(raw) as file:
+        assert np.array_equal(shard.array("u_NTYXC")[..., 1], file["pressure"][:, ::2, ::2, ::2])
+    assert shard.attributes["fields"] == ["density", "pressure", "Vx", "Vy"]
+    assert shard.attributes["coefficients"] == {"M": 0.1, "eta": 0.01, "zeta": 0.1}
+    assert shard.attributes["group"] == "compressible_2d eta=0.01 zeta=0.1 M=0.1"
+    vector = dict(zip(equations.COEFFICIENTS, shard.array("coefficient_NK")[0].tolist(), strict=True))
+    assert vector["mach"] == pytest.approx(0.1) and vector["viscosity"] == pytest.approx(0.01)
+    assert shard.array("position_YXD").shape == (4, 4, 2)
+    assert np.allclose(np.diff(shard.array("time_T")), 0.1)
+    assert shard.attributes["boundary"] == "periodic" and shard.attributes["sources"][0]["name"] == raw.name
+
+
+def test_blocks_divide_a_file_without_dividing_or_repeating_a_trajectory(tmp_path):
+    path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu0.1.hdf5", (7, FRAMES, POINTS))
+    whole = read(path).u
+    blocks = conversion.assets([tmp_path], params(block=3))
+    assert [asset.meta["trajectories"] for asset in blocks] == [3, 3, 1]
+    assert {asset.group for asset in blocks} == {"burgers eps=0.1"} and len({asset.id for asset in blocks}) == 3
+    parts = [conversion.convert(asset, params(block=3)).arrays["u_NTXC"] for asset in blocks]
+    assert np.array_equal(np.concatenate(parts), whole)
+    assert [a.meta["trajectories"] for a in conversion.assets([tmp_path], params(most=2))] == [2]
+
+
+def test_groups_that_are_not_asked_for_are_left_out(tmp_path):
+    for eps in ("0.1", "0.01"):
+        layouts.tensor(tmp_path / f"1D_Burgers_Sols_Nu{eps}.hdf5")
+    layouts.tensor(tmp_path / "1D_Advection_Sols_beta1.0.hdf5")
+    found = conversion.assets([tmp_path], params({"groups": ["burgers eps=0.1", "advection"]}))
+    assert [asset.group for asset in found] == ["advection beta=1", "burgers eps=0.1"]
+
+
+def test_a_mesh_keeps_nodes_edges_triangles_and_each_samples_parameters(tmp_path):
+    path = layouts.torch_files(tmp_path)["poisson"]
+    for other in ("burgers", "darcy", "car"):
+        (tmp_path / f"{other}.pt").unlink()
+    shard = shard_of(path, params(), tmp_path / "shards")
+    assert shard.attributes["kind"] == "mesh" and shard.attributes["steady"]
+    assert shard.array("position_NXD").shape == (3, 5, 2) and shard.array("cell_M3").shape == (2, 3)
+    assert shard.array("edge_E2").shape == (4, 2) and shard.array("u_NTXC").shape == (3, 1, 5, 1)
+    place = equations.COEFFICIENTS.index("parameter_1")
+    assert len(set(shard.array("coefficient_NK")[:, place].tolist())) == 3
+
+
+def test_particles_keep_their_neighbours_across_the_boxs_border(tmp_path):
+    path = layouts.lagrangian(tmp_path / "raw")
+    with h5py.File(path, "a") as file:
+        file["00000/position"][0, :2] = [[0.01, 0.5], [0.99, 0.5]]
+        file["00000/position"][0, 2:] = [[0.5, 0.0], [0.5, 0.4], [0.2, 0.2], [0.8, 0.8]]
+    shard = shard_of(path, params(), tmp_path)
+    edges = shard.array("edge_NTE2")[0, 0]
+    assert [0, 1] in edges.tolist(), "0.02 apart through the border"
+    assert shard.attributes["group"] == "lagrangian" and shard.path.stem == "raw_train"
+
+
+def test_a_grid_that_cannot_be_thinned_as_asked_is_refused(tmp_path):
+    path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu0.1.hdf5")
+    (asset,) = conversion.assets([tmp_path], params(points=3))
+    with pytest.raises(StudyError, match=rf"{path.name}: 8 points cannot be thinned to conversion.points = 3"):
+        conversion.convert(asset, params(points=3))
+    with pytest.raises(
+        StudyError, match=r"one frame is left of a time-dependent problem: lower conversion\.every_frame"
+    ):
+        conversion.convert(asset, params(every_frame=FRAMES))
+
+
+@pytest.mark.drill
+def test_broken_files_are_named_rows_and_harm_no_other(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    layouts.tensor(raw / "1D_Burgers_Sols_Nu0.1.hdf5")
+    cut = layouts.tensor(raw / "1D_Burgers_Sols_Nu0.2.hdf5", (300, FRAMES, POINTS))
+    cut.write_bytes(cut.read_bytes()[:9000])
+    layouts.tensor(raw / "1D_Burgers_Sols_lost.hdf5")
+    given = params()
+    report = road.convert(conversion.assets([raw], given), given, tmp_path / "shards", road.Inline())
+    states = dict(zip(report["asset"], report["state"], strict=True))
+    assert states["1D_Burgers_Sols_Nu0.1"] == "converted" and list(states.values()).count("failed") == 2
+    reasons = " ".join(report["reason"])
+    assert "1D_Burgers_Sols_Nu0.2.hdf5 cannot be read" in reasons and "coefficient 'eps' is neither" in reasons
+    again = road.convert(conversion.assets([raw], given), given, tmp_path / "shards", road.Inline())
+    assert again["state"].tolist().count("kept") == 1
+
+
+def test_a_nan_trajectory_is_an_issue_of_the_report(tmp_path):
+    path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu0.1.hdf5", Nu=0.1)
+    with h5py.File(path, "a") as file:
+        file["tensor"][2, 0, 0] = np.nan
+    given = params()
+    report = road.convert(conversion.assets([tmp_path], given), given, tmp_path / "shards", road.Inline())
+    table = road.issue_table(report)
+    assert table["kind"].tolist() == ["trajectory with NaN left out"] and table["count"].tolist() == [1]
+
+
+def test_our_files_and_published_ones_go_the_same_way(tmp_path):
+    made = tasks.make(tmp_path, "burgers", tasks.Job({"eps": 0.1}, 2, 16, 0), 3)
+    fields = read(made, Take(every_frame=10))
+    assert fields.equation == "burgers" and fields.coefficients == {"eps": 0.1} and not fields.issues
+    assert fields.u.shape == (2, 21, 16, 1) and np.allclose(np.diff(fields.times_T), 0.1)
+
+
+# The study -----------------------------------------------------------------------------------------------------------
+
+
+def reached_from(folder, name, seen):
+    """Files of the study that `name` imports, directly or not."""
+    seen.add(name)
+    for node in ast.walk(ast.parse((folder / name).read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stepladder.studies.pde"):
+            tail = node.module.removeprefix("stepladder.studies.pde").lstrip(".").replace(".", "/")
+            for found in [tail, *(f"{tail}/{alias.name}".lstrip("/") for alias in node.names)]:
+                if (folder / f"{found}.py").exists() and f"{found}.py" not in seen:
+                    reached_from(folder, f"{found}.py", seen)
+    return seen
+
+
+def test_every_file_that_decides_a_shard_makes_it_stale():
+    reached = reached_from(home(study), "conversion.py", set()) - {"params.py", "__init__.py"}
+    assert reached == set(study.conversion_code)
+
+
+def test_the_study_keeps_the_interface():
+    assert isinstance(study, Study)
+
+
+def test_coefficients_survive_the_common_vector():
+    for name, equation in equations.EQUATIONS.items():
+        told = {symbol: 0.5 + place for place, symbol in enumerate(equation.symbols)}
+        assert equations.symbols(name, equations.vector(name, told)) == pytest.approx(told)
+
+
+def test_a_profile_lists_the_tasks_that_are_made_for_it(tmp_path):
+    wanted = {
+        "tasks": [
+            {"equation": "advection", "coefficients": {"beta": 0.4}, "files": 2, "trajectories": 2, "points": 16},
+            {"equation": "darcy", "trajectories": 1, "points": 16},
+        ]
+    }
+    given = params(wanted)
+    (source,) = study.synthesize(tmp_path, 3, 0, given)
+    assert source.members == ("*.hdf5", "*.h5")
+    found = conversion.assets([tmp_path], given)
+    assert [asset.id for asset in found] == [
+        "1D_Advection_Sols_beta0.4_000",
+        "1D_Advection_Sols_beta0.4_001",
+        "2D_DarcyFlow_beta1_Train_000",
+    ]
+    one, two = (conversion.convert(asset, given).arrays["u_NTXC"] for asset in found[:2])
+    assert not np.array_equal(one, two), "trajectories are numbered through all files of a task"

@@ -1,0 +1,126 @@
+"""Samples: windows and whole trajectories tell the truth about state, frames, steps, coefficients and neighbours."""
+
+import pickle
+
+import numpy as np
+import pytest
+from torch.utils.data import default_collate
+
+from stepladder import shards
+from stepladder.studies.pde import conversion, equations
+from stepladder.studies.pde.dataset import Cases, Windows
+from stepladder.studies.pde.params import PdeConversion, PdeEvaluation, PdeModel, PdeParams
+from stepladder.study import Dataset, StudyError
+
+from . import layouts
+from .layouts import FRAMES, POINTS
+
+
+def params(model=None, evaluation=None, **changes):
+    return PdeParams(
+        study="pde",
+        model=PdeModel(**(model or {})),
+        evaluation=PdeEvaluation(**(evaluation or {})),
+        conversion=PdeConversion(**changes),
+    )
+
+
+def convert(raw, folder, given):
+    """All raw files of a folder as shards."""
+    paths = []
+    for asset in conversion.assets([raw], given):
+        paths.append(folder / f"{asset.id}.h5")
+        shards.write(paths[-1], conversion.convert(asset, given), "recipe")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def burgers(tmp_path_factory):
+    """Two groups of three trajectories of five frames, one in two blocks."""
+    raw = tmp_path_factory.mktemp("raw")
+    for eps in ("0.01", "0.1"):
+        layouts.tensor(raw / f"1D_Burgers_Sols_Nu{eps}.hdf5")
+    return convert(raw, tmp_path_factory.mktemp("shards"), params(block=2))
+
+
+def test_windows_cover_every_start_and_carry_the_physics(burgers):
+    windows = Windows(burgers, params({"rollout": 2}))
+    assert isinstance(windows, Dataset) and len(windows) == 2 * 3 * (FRAMES - 2)
+    u = shards.Shard(burgers[0]).array("u_NTXC")
+    sample = windows.sample(1)
+    assert np.array_equal(sample["input_XC"], u[0, 1]) and np.array_equal(sample["target_TXC"], u[0, 2:4])
+    assert sample["dx"] == pytest.approx(1 / POINTS) and sample["dt"] == pytest.approx(0.01)
+    told = equations.symbols("burgers", sample["coefficient_K"])
+    assert told["eps"] == pytest.approx(0.01) and sample["equation"] == equations.number("burgers")
+    assert equations.BOUNDARIES[sample["boundary"]] == "periodic"
+    assert sample["position_XD"].shape == (POINTS, 1) and sample["index"] == 1
+
+
+def test_units_are_trajectories_across_blocks_and_groups_are_coefficients(burgers):
+    windows = Windows(burgers, params())
+    assert len(set(windows.units)) == 6, "blocks of one file number their trajectories on"
+    assert set(windows.groups) == {"burgers eps=0.01", "burgers eps=0.1"}
+    assert windows.weights == {"burgers eps=0.01": 1.0, "burgers eps=0.1": 1.0}
+    tempered = Windows(burgers[:3], params({"temperature": 1.0}))
+    assert tempered.weights["burgers eps=0.01"] == 3 * tempered.weights["burgers eps=0.1"] / 2
+
+
+def test_cases_run_from_the_first_state_to_the_horizon(burgers):
+    cases = Cases(burgers, params())
+    assert len(cases) == 6 and cases.sample(0)["target_TXC"].shape == (FRAMES - 1, POINTS, 1)
+    assert Cases(burgers, params(evaluation={"horizon": 2})).sample(0)["target_TXC"].shape[0] == 2
+    u = shards.Shard(burgers[0]).array("u_NTXC")
+    assert np.array_equal(cases.sample(1)["input_XC"], u[1, 0])
+    batch = default_collate([cases.sample(i) for i in range(6)])
+    assert batch["target_TXC"].shape == (6, FRAMES - 1, POINTS, 1)
+
+
+def test_a_dataset_goes_to_another_process_whole(burgers):
+    windows = Windows(burgers, params())
+    other = pickle.loads(pickle.dumps(windows))
+    assert all(np.array_equal(a, b) for a, b in zip(windows.sample(3).values(), other.sample(3).values(), strict=True))
+
+
+def test_too_few_frames_for_the_rollout_are_refused(burgers):
+    with pytest.raises(StudyError, match=rf"{FRAMES} frames are too few for model.rollout = {FRAMES}"):
+        Windows(burgers, params({"rollout": FRAMES}))
+
+
+def test_a_steady_problem_asks_its_given_field(tmp_path):
+    layouts.darcy(tmp_path / "raw.hdf5", beta=1.0).rename(tmp_path / "2D_DarcyFlow_beta1.0.hdf5")
+    paths = convert(tmp_path, tmp_path / "shards", params())
+    sample = Windows(paths, params()).sample(0)
+    assert sample["input_YXC"].min() > 0 and sample["target_TYXC"].shape == (1, POINTS, POINTS, 1)
+    assert sample["dt"] == 0 and len(Windows(paths, params())) == len(Cases(paths, params())) == 3
+
+
+def test_a_force_stays_with_its_flow(tmp_path):
+    layouts.incompressible(tmp_path / "ns_incom_inhom_2d_512-0.h5")
+    sample = Cases(convert(tmp_path, tmp_path / "shards", params()), params()).sample(0)
+    assert sample["input_YXC"].shape == (POINTS, POINTS, 3) and sample["given_YXC"].shape == (POINTS, POINTS, 2)
+
+
+def test_particles_move_on_across_the_border_of_their_box(tmp_path):
+    layouts.lagrangian(tmp_path / "raw")
+    paths = convert(tmp_path / "raw", tmp_path / "shards", params())
+    cases = Cases(paths, params())
+    sample = cases.sample(0)
+    state, ahead = sample["input_XC"], sample["target_TXC"]
+    assert state.shape == (6, 4) and ahead.shape == (FRAMES - 2, 6, 4)
+    assert np.allclose(ahead[0, :, :2] - state[:, :2], ahead[0, :, 2:], atol=1e-6), (
+        "place = place before + displacement"
+    )
+    assert np.abs(ahead[..., 2:]).max() < 0.1, "no jump of a box's length"
+    u = shards.Shard(paths[0]).array("u_NTXC")[0]
+    assert np.allclose(np.mod(ahead[..., :2], 1.0), u[2:], atol=1e-5), "the same places modulo the box"
+    assert sample["edge_E2"].dtype == np.int64 and sample["type_X"].shape == (6,)
+
+
+def test_a_moving_mesh_gives_each_sample_its_own_nodes(tmp_path):
+    path = layouts.torch_files(tmp_path)["poisson"]
+    for other in ("burgers", "darcy", "car"):
+        (tmp_path / f"{other}.pt").unlink()
+    cases = Cases(convert(path.parent, tmp_path / "shards", params()), params())
+    one, two = cases.sample(0), cases.sample(1)
+    assert not np.array_equal(one["position_XD"], two["position_XD"]) and one["edge_E2"].shape == (4, 2)
+    assert one["cell_M3"].max() < 5 and np.array_equal(one["input_XC"], one["position_XD"])
