@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stepladder.evaluation import number
 from stepladder.study import Check
 
 ACCENT = "#d98e04"
+WIDE = 30  # between the values of a metric: its axis is logarithmic
 WORSE = 1.05  # a last validation loss above the first by more than this fails the gate
 NAVY = "#1f3a5f"
 
@@ -92,7 +94,7 @@ def intervals(summary: pd.DataFrame, metrics: Sequence[str], group: str = "all")
                 axis.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=2.5, alpha=0.5)
             axis.plot(row["value"], height, "o", color=colour, markersize=6)
             axis.annotate(
-                f"{row['value']:.3f}",
+                number(row["value"]),
                 (row["value"], height),
                 (0, 5),
                 textcoords="offset points",
@@ -101,6 +103,8 @@ def intervals(summary: pd.DataFrame, metrics: Sequence[str], group: str = "all")
             )
         axis.set(title=metric, yticks=range(len(methods)), yticklabels=[m.replace("_", " ") for m in methods])
         axis.set_ylim(-0.6, len(methods) - 0.2)
+        if part["value"].min() > 0 and part["value"].max() > WIDE * part["value"].min():
+            axis.set_xscale("log")
         axis.margins(x=0.15)
     return figure
 

@@ -225,4 +225,9 @@ def save(path: Path, summary: pd.DataFrame, differences: pd.DataFrame) -> None:
 def _shown(value: float, low: float, high: float) -> str:
     if not np.isfinite(value):
         return "absent"
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(low) else f"{value:.3f}"
+    return f"{number(value)} [{number(low)}, {number(high)}]" if np.isfinite(low) else number(value)
+
+
+def number(value: float) -> str:
+    """A metric's value as people read it: three decimals, or two significant digits where that would show nothing."""
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"

@@ -81,7 +81,7 @@ def _limit(name: str, bench: ProcessBench) -> float:
     if name == "leaking_cache":
         return bench.full(Setting(workers=1), 4).peak_bytes + 590e6
     if name == "oom_edge":
-        return bench.step(Setting(), 4).probe.process_bytes + 5 * 44e6
+        return bench.step(Setting(), 4).peak_bytes + 5 * 44e6
     return PLENTY
 
 

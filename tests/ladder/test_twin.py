@@ -119,6 +119,12 @@ def test_after_a_refit_the_twin_says_what_was_measured(workers, factor):
     assert again.rate(setting) == pytest.approx(measured, rel=0.02)
 
 
+def test_a_busy_step_that_is_slower_than_forecast_is_slower_everywhere():
+    model = Twin(loader(0.001), (step(8, 0.3),), cores=100)
+    again = model.refit(full(Setting(1, 8), 0.95 * model.rate(Setting(1, 8)), busy=0.97))
+    assert again.rate(Setting(4, 8)) == pytest.approx(0.95 * model.rate(Setting(4, 8)), rel=0.01)
+
+
 def test_contention_learnt_at_many_workers_bends_the_cells_between():
     model = Twin(loader(0.1), (step(1, 0.001),), cores=100)
     again = model.refit(full(Setting(9, 1), 45.0, busy=0.05))

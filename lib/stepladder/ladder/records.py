@@ -63,7 +63,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoaderProbe:
-    """The loader alone, in one process without workers. Seconds are wall clock, bytes are whole bytes."""
+    """The loader alone: one process draws cold files, a second one the same samples, warm. Seconds are wall clock."""
 
     sample_seconds: tuple[float, ...]  # of every sample after the first touch, in the order drawn
     cold_seconds: float  # mean over samples touched for the first time (cold page cache, empty caches)
@@ -73,7 +73,7 @@ class LoaderProbe:
     process_bytes: int  # PSS of the loader's process after the probe, above that of a process that loads nothing
     growth_bytes_per_sample: float  # what a loader process keeps for every sample it has drawn; 0 where it levels off
     stages: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds per sample, from the profile
-    hot: str = ""  # the function that dominates, as `scipy.ndimage.median_filter`
+    hot: str = ""  # the function that dominates and where it is called, as `scipy.ndimage.median_filter in reader.py:41`
     hot_share: float = 0.0  # its share of the time of a sample
 
 
@@ -100,7 +100,7 @@ class FullProbe:
     phases: Mapping[str, float] = field(default_factory=dict)  # seconds per forward pass; `load` is waiting for data
     losses: tuple[float, ...] = ()  # first and last
     host_bytes: int = 0  # PSS of the process tree at the end
-    host_growth: float = 0.0  # bytes per forward pass by which PSS surely grows
+    host_growth: float = 0.0  # bytes per forward pass by which the tree's resident memory surely grows
     device_bytes: int = 0
     device_growth: float = 0.0
     polluted: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
@@ -132,8 +132,8 @@ class Bench(Protocol):
         """`steps` forward passes on cached batches; workers and prefetch of `setting` do not matter."""
         ...
 
-    def full(self, setting: Setting, steps: int) -> Trial[FullProbe]:
-        """Loader and step for at least `steps` timed forward passes, fewer once the interval is narrow enough."""
+    def full(self, setting: Setting, steps: int, whole: bool = False) -> Trial[FullProbe]:
+        """Loader and step for `steps` timed forward passes; fewer once the interval is narrow enough, unless `whole`."""
         ...
 
     def fake_bytes(self, setting: Setting) -> int | None:

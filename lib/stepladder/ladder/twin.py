@@ -31,6 +31,7 @@ HANDOVER_BYTES_PER_SECOND = 5e9  # in the training process
 FORKED_BYTES, LEAST_FORKED_BYTES = 65e6, 20e6  # private pages of an idle loader process (PSS 30 to 65 MB were seen)
 LEAST_STEPS, LEAST_ROUNDS = 64, 16
 SEED = 20
+BUSY = 0.95  # share of time in the step from which on waiting tells nothing of the loader
 UNSURE = 0.1  # relative standard error of a forecast
 SLOWEST = 20.0  # slowdowns beyond this are not sought
 
@@ -175,10 +176,11 @@ class Twin:
         doubt = probe.half_width / 2 / probe.rate
         weight = UNSURE**2 / (UNSURE**2 + doubt**2)
         rate = self.rate(setting) ** (1 - weight) * probe.rate**weight
-        seconds = probe.busy * setting.batch / rate
+        waits = probe.busy < BUSY
+        seconds = probe.busy * setting.batch / rate if waits else self.step_seconds(setting) * self.rate(setting) / rate
         factor = seconds / self._lines[kind(setting)].seconds(setting.batch)
         twin = replace(self._weighed(trial), stepping={**self.stepping, kind(setting): factor})
-        if probe.busy > 0.95:
+        if not waits:
             return twin
         low, high = 1 / SLOWEST, SLOWEST
         for _ in range(20):

@@ -128,7 +128,7 @@ def test_a_slice_of_another_shape_is_named(tmp_path):
 
 @pytest.mark.drill
 @pytest.mark.parametrize("name", ["stack.tif", "plain.tif", "volume.nii.gz", "volume.nii", "volume.nrrd"])
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.floats(0.0, 0.98))
 def test_a_cut_file_is_never_read_as_a_smaller_one(tmp_path, name, kept):
     path = tmp_path / name

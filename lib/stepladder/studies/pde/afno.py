@@ -41,7 +41,7 @@ class AFNO(nn.Module):
         axes: int,
         fields: int,
         patch: int = 2,
-        width: int = 96,
+        width: int = 112,
         layers: int = 4,
         blocks: int = 4,
         shrink: float = 1e-3,

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from stepladder.studies.pde.rollout import advanced, state_key, target_key
-from stepladder.studies.pde.symmetries import varied
 from stepladder.study import Batch, Loss
 
 TINY = 1e-8
@@ -27,14 +26,8 @@ def relative_l2(prediction: Tensor, truth: Tensor) -> Tensor:
     return (error_BC / truth.square().sum(axes).clamp_min(TINY) + TINY**2).sqrt().mean()
 
 
-def training_loss(
-    network: torch.nn.Module, batch: Batch, reconstruct: float = 0.0, unrolled: float = 0.0, vary: bool = False
-) -> Loss:
-    """One step, plus `reconstruct` x reconstruction, plus `unrolled` x the mean error of later frames.
-
-    With `vary` every sample is first replaced by a random equivalent one (see `symmetries`).
-    """
-    batch = varied(batch) if vary else batch
+def training_loss(network: torch.nn.Module, batch: Batch, reconstruct: float = 0.0, unrolled: float = 0.0) -> Loss:
+    """One step, plus `reconstruct` x reconstruction, plus `unrolled` x the mean error of later frames."""
     truth, answer = batch[target_key(batch)], network(batch)
     parts = {"step": relative_l2(answer, truth[:, 0])}
     total = parts["step"]

@@ -29,7 +29,7 @@ class UNet(nn.Module):
         answers: channels of the answer of a steady problem; None: the next state.
     """
 
-    def __init__(self, axes: int, fields: int, channels: int = 32, answers: int | None = None) -> None:
+    def __init__(self, axes: int, fields: int, channels: int = 40, answers: int | None = None) -> None:
         super().__init__()
         c1, c2, c3 = channels, 2 * channels, 4 * channels
         convolution = (nn.Conv1d, nn.Conv2d)[axes - 1]

@@ -11,6 +11,7 @@ Decisions:
 
 import logging
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def _guarded(path: Path, read: Callable[[Box3], Any]) -> Callable[[Box3], np.nda
             return np.asarray(read(box))
         except VolumeError:
             raise
-        except (OSError, ValueError, RuntimeError, EOFError, zlib.error, nrrd.NRRDError) as error:
+        except (OSError, ValueError, RuntimeError, EOFError, zlib.error, struct.error, nrrd.NRRDError) as error:
             raise _unreadable(path, error) from error
 
     return guarded
@@ -171,7 +172,7 @@ def _check_chain(file: tifffile.TiffFile, path: Path) -> None:
     """Each page names the next; in a file that was cut the last page found still names one, which tifffile skips."""
     count, width = len(file.pages), file.tiff.offsetsize
     file.filehandle.seek(file.pages.next_page_offset)
-    if any(file.filehandle.read(width)):
+    if file.filehandle.read(width) != bytes(width):
         raise VolumeError(f"{shown(path)} is cut: page {count} of the stack is missing; fetch it again")
 
 

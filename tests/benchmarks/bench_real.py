@@ -1,0 +1,106 @@
+"""The search on three real jobs of two CPUs, against the exhaustive grid of workers {0, 1, 2} x batch {1, 2, 4, 8}.
+
+- loader-bound: every sample is the distance transform of a 96^3 mask, the step is slept (0.02 + 0.03 s a sample);
+- compute-bound: samples lie ready, a small 3-D network runs on the CPU;
+- mixed: the distance transform and the network, which share the two CPUs.
+
+Search and grid run in the same minutes, every trial in a process of its own. Chosen and best are read from the same
+grid; noise is how far the chosen setting's rate in the search lies from that of its cell. The record is
+tests/benchmarks/records/real.json.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
+
+import numpy as np
+import torch
+from patients import Patient
+from scipy import ndimage
+from torch import nn
+from torch.utils.data import Dataset
+
+from stepladder import files
+from stepladder.ladder import limits
+from stepladder.ladder.bench import ProcessBench
+from stepladder.ladder.records import Setting
+from stepladder.ladder.search import climb
+from stepladder.params import LadderParams, TrainingParams
+
+WORKERS, BATCHES, GRID_STEPS = [0, 1, 2], [1, 2, 4, 8], 12
+LADDER = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=0)
+JOBS = {"loader-bound": (True, False), "compute-bound": (False, True), "mixed": (True, True)}
+SIDE, PATCH = 96, 48
+
+
+class Masks(Dataset):
+    """Masks of balls; with `transform` their distance transform is computed for every sample."""
+
+    def __init__(self, transform: bool):
+        self.transform = transform
+
+    def __getitem__(self, key: int) -> dict[str, np.ndarray]:
+        z, y, x = np.ogrid[:SIDE, :SIDE, :SIDE]
+        mask = (z - 40 - key % 8) ** 2 + (y - 48) ** 2 + (x - 48) ** 2 > 30**2
+        field = ndimage.distance_transform_edt(mask) if self.transform else mask
+        return {"image_ZYX": field[:PATCH, :PATCH, :PATCH].astype(np.float32)}
+
+
+def job(name: str) -> Patient:
+    """The job called `name`."""
+    transform, computes = JOBS[name]
+
+    def network() -> nn.Module:
+        layers = [nn.Conv3d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv3d(8, 8, 3, padding=1), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Conv3d(8, 1, 1)) if computes else nn.Linear(PATCH, 1)
+
+    def loss(model: nn.Module, batch: dict[str, torch.Tensor], number: int) -> torch.Tensor:
+        image = batch["image_ZYX"]
+        if computes:
+            return model(image[:, None]).square().mean()
+        time.sleep(0.02 + 0.03 * len(image))
+        return model(image).square().mean()
+
+    return Patient(Masks(transform), 512, network, loss)
+
+
+def measure(name: str) -> dict[str, Any]:
+    """One job: what was chosen, its share of the best cell, and what finding it cost beside the grid."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = ProcessBench("bench_real:job", {"name": name}, Path(folder), 120.0, 8e9)
+        found = climb(bench, LADDER, TrainingParams(steps=1000), cores=limits.cpus())
+        grid = {
+            setting: bench.full(setting, GRID_STEPS, whole=True)
+            for setting in (Setting(workers, batch) for workers in WORKERS for batch in BATCHES)
+        }
+        bench.close()
+    rates = {setting: trial.probe.rate for setting, trial in grid.items() if trial.probe}
+    best = max(rates, key=rates.get)
+    own = next(rung.rate for rung in reversed(found.rungs) if rung.setting == found.chosen and rung.rate)
+    return {
+        "job": name,
+        "chosen": str(found.chosen),
+        "best": str(best),
+        "share_of_best": rates[found.chosen] / rates[best],
+        "noise": abs(own / rates[found.chosen] - 1),
+        "cost": found.seconds / sum(trial.seconds for trial in grid.values()),
+        "grid": {str(setting): rate for setting, rate in rates.items()},
+        "polluted": max(trial.probe.polluted for trial in grid.values() if trial.probe),
+    }
+
+
+def main() -> None:
+    """Measure, print, record."""
+    rows = []
+    for name in JOBS:
+        rows.append(measure(name))
+        print(rows[-1], flush=True)
+    files.write_json(Path(__file__).with_name("records") / "real.json", {"grid_steps": GRID_STEPS, "jobs": rows})
+
+
+if __name__ == "__main__":
+    main()
