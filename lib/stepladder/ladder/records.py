@@ -63,7 +63,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoaderProbe:
-    """The loader alone: one process draws cold files, a second one the same samples, warm. Seconds are wall clock."""
+    """The loader alone: one process draws samples cold, a second one draws them warm. Seconds are wall clock."""
 
     sample_seconds: tuple[float, ...]  # of every sample after the first touch, in the order drawn
     cold_seconds: float  # mean over samples touched for the first time (cold page cache, empty caches)
@@ -73,7 +73,7 @@ class LoaderProbe:
     process_bytes: int  # PSS of the loader's process after the probe, above that of a process that loads nothing
     growth_bytes_per_sample: float  # what a loader process keeps for every sample it has drawn; 0 where it levels off
     stages: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds per sample, from the profile
-    hot: str = ""  # the function that dominates and where it is called, as `scipy.ndimage.median_filter in reader.py:41`
+    hot: str = ""  # what dominates, and where: `scipy.ndimage.median_filter in reader.py:41`
     hot_share: float = 0.0  # its share of the time of a sample
 
 
@@ -133,7 +133,7 @@ class Bench(Protocol):
         ...
 
     def full(self, setting: Setting, steps: int, whole: bool = False) -> Trial[FullProbe]:
-        """Loader and step for `steps` timed forward passes; fewer once the interval is narrow enough, unless `whole`."""
+        """Loader and step for `steps` timed passes; fewer once the interval is narrow enough, unless `whole`."""
         ...
 
     def fake_bytes(self, setting: Setting) -> int | None:

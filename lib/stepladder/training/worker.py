@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepladder import files, signals
+from stepladder import files, oom, signals
 from stepladder.params import Parameters, TrainingParams, check, read_yaml
 from stepladder.run import Run
 
@@ -112,7 +112,7 @@ def work(run: Run) -> int:
 def _for_memory(error: Exception) -> bool:
     """Whether an error means that memory ran out: Python's, torch's on a GPU, torch's on the CPU, a loader's."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or any(words in str(error) for words in ("can't allocate memory", "MemoryError", "out of memory"))
+    return named or oom.said(str(error)) is not None
 
 
 def _train(run: Run, stop: Any) -> int:
