@@ -71,7 +71,8 @@ def differences(golden: dict[str, Any], fresh: dict[str, Any]) -> list[str]:
     for method in sorted(set(golden) & set(fresh)):
         for metric, value in golden[method].items():
             other = fresh[method].get(metric)
-            if (value is None) != (other is None) or (value is not None and abs(value - other) > TOLERANCE * max(1, abs(value))):
+            missing = (value is None) != (other is None)
+            if missing or (value is not None and abs(value - other) > TOLERANCE * max(1, abs(value))):
                 problems.append(f"{method} {metric}: {other} now, {value} in the golden run")
     return problems
 
