@@ -53,6 +53,17 @@ def test_both_renderers_draw_what_is_there(scene, tmp_path, monkeypatch, name):
         assert close.sum() > 100, f"{name} drew no {colour}"
 
 
+@pytest.mark.parametrize("name", ["vtk", "matplotlib"])
+def test_a_panel_without_a_face_is_said_to_be_empty(scene, tmp_path, monkeypatch, name):
+    if name == "vtk" and view.renderer() != "vtk":
+        pytest.skip("no GL library here")
+    monkeypatch.setattr(view, "renderer", lambda: name)
+    nothing = view.voxels(np.zeros((3, 3, 3), np.uint8), PALETTE, 1.0, (0, 0, 0), 0)
+    drawn = view.picture(Scene("Test", (*scene.panels, Panel("forecast", (nothing,)))))
+    assert [text.get_text() for text in drawn.axes[1].texts] == ["nothing here"]
+    view.save_html(Scene("Test", (Panel("forecast", (nothing,)),)), tmp_path / "empty.html")
+
+
 def test_a_machine_without_gl_falls_back_and_says_so(monkeypatch):
     monkeypatch.setattr(view, "PROBE", "import os; os.abort()")
     view.renderer.cache_clear()

@@ -23,7 +23,7 @@ from stepladder.training.step import lone_learner, train_step
 
 CROWD = 10  # samples of a smoke test
 STEPS = 300  # most optimizer steps to learn them by heart
-LOOK = 10  # steps between two looks at how far it is
+LOOK = 20  # steps between two looks at how far it is
 CASES = 4  # whole cases scored by a smoke test
 ROUNDING = 1e-9  # of sums in another order
 LEARNT = 0.5  # share of the first loss that may be left: half of it learnt, whatever floor the loss has
@@ -82,17 +82,22 @@ class Learnt:
 
 
 def overfit(study: Study, params: Parameters, crowd: Sequence[Sample], stage: TrainingStage, steps: int) -> Learnt:
-    """Train `stage` on the same few samples until they are learnt (see `check_overfit`), at most `steps` steps."""
+    """Train `stage` on the same few samples until they are learnt (see `check_overfit`), at most `steps` steps.
+
+    Every step takes the next `training.batch` of them, as many as a step of the real training takes.
+    """
     torch.manual_seed(params.seed)
-    model = study.model(params)
-    training = params.training.model_copy(update={"batch": len(crowd), "accumulate": 1, "ema": 0.0})
+    model, size = study.model(params), min(params.training.batch, len(crowd))
+    training = params.training.model_copy(update={"batch": size, "accumulate": 1, "ema": 0.0})
     learner = lone_learner(study, model, stage, training, params.seed)
-    batch = default_collate(list(crowd))
-    before = after = _mean_loss(learner.module, batch)
+    everything = default_collate(list(crowd))
+    before = after = _mean_loss(learner.module, everything)
     losses: list[float] = []
     while len(losses) < steps and not after < LEARNT * before:
-        losses += [float(train_step(learner, len(losses), [batch]).loss) for _ in range(LOOK)]
-        after = _mean_loss(learner.module, batch)
+        for step in range(len(losses), len(losses) + LOOK):
+            batch = default_collate([crowd[(step * size + place) % len(crowd)] for place in range(size)])
+            losses.append(float(train_step(learner, step, [batch]).loss))
+        after = _mean_loss(learner.module, everything)
     return Learnt(model, losses, before, after)
 
 

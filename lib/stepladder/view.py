@@ -126,8 +126,12 @@ def picture(scene: Scene, size: Sequence[int] = (1000, 700)) -> Figure:
     scale = 1.0 if columns == 1 else 0.75
     figure = plt.figure(figsize=(width * columns * scale, height * rows * scale + 0.7), dpi=100)
     name = renderer()
-    for number, panel in enumerate(scene.panels, 1):
-        if name == "vtk":
+    for number, panel in enumerate(map(_drawn, scene.panels), 1):
+        if not panel.items:
+            axis = figure.add_subplot(rows, columns, number)
+            axis.text(0.5, 0.5, "nothing here", ha="center", color="#6b7280")
+            axis.axis("off")
+        elif name == "vtk":
             axis = figure.add_subplot(rows, columns, number)
             axis.imshow(_vtk(scene, panel, size), interpolation="antialiased")
             axis.axis("off")
@@ -205,6 +209,11 @@ def renderer() -> str:
             os.environ["VTK_DEFAULT_OPENGL_WINDOW"] = window
             return "vtk"
     return "matplotlib"
+
+
+def _drawn(panel: Panel) -> Panel:
+    """The panel without meshes that have no face: a model may well predict nothing."""
+    return Panel(panel.title, tuple(item for item in panel.items if isinstance(item, Lines) or len(item.faces_M3)))
 
 
 def _quad(axis: int, side: int) -> np.ndarray:

@@ -8,8 +8,8 @@ Decisions:
   conditional, the layers carry detail. They hear the conditioning vector too.
 - The conservative head takes the mean off the increment where the equation conserves the mean and the domain is
   periodic, so mass stays exactly what it was; for all other equations it does nothing.
-- With `carry` the increment is added to the state moved by a distance that is linear in the physics: a network told the
-  speed of an advection finds out that the field is carried along, and is left with what else happens.
+- With `carry` the increment is added to the state moved by a distance, linear in coefficient x dt: a network told
+  the speed of an advection finds out that the field is carried along, and is left with what else happens.
 - The co-moving frame (see `frame.py`) is part of the grid's network, on for the equations that have one.
 - Channels are divided by their size on the way in and multiplied on the way out. Sizes are buffers, so a checkpoint
   carries them; they are 1 until `fit_scale` sets them.
@@ -27,15 +27,16 @@ from torch.nn import functional
 
 from stepladder.studies.pde import frame
 from stepladder.studies.pde.blocks import UTransformer
-from stepladder.studies.pde.conditioning import FEATURES, Conditioning, features
+from stepladder.studies.pde.conditioning import Conditioning
 from stepladder.studies.pde.decoder import AnyPointDecoder
 from stepladder.studies.pde.encoders import GraphEncoder, GridEncoder
-from stepladder.studies.pde.equations import BOUNDARIES, EQUATIONS
+from stepladder.studies.pde.equations import BOUNDARIES, COEFFICIENTS, EQUATIONS
 from stepladder.studies.pde.places import grid_places, scattered_places
 from stepladder.studies.pde.rollout import position_key, state_key
 from stepladder.studies.pde.spectral import SpectralMix
 from stepladder.study import Batch
 
+GAIN = 20.0  # lets the weight of a distance learn faster than the rest: it has to be found before details matter
 CONSERVED = tuple(equation.conserved for equation in EQUATIONS.values())
 
 
@@ -106,7 +107,7 @@ class GridOperator(nn.Module):
             nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, answers or fields)
         )
         self.read = nn.Linear(channels, fields)
-        self.distance = nn.Linear(FEATURES, 1, bias=False) if carry else None
+        self.distance = nn.Linear(len(COEFFICIENTS), 1, bias=False) if carry else None
         if self.distance is not None:
             nn.init.zeros_(self.distance.weight)
 
@@ -129,6 +130,11 @@ class GridOperator(nn.Module):
         fields = self.read(self.decoder(at_BQD, token_BLW, place_1LD)) * self.scale_C
         return fields if position_BQD is not None else fields.unflatten(1, state.shape[1:-1])
 
+    def carried(self, batch: Batch) -> Tensor:
+        """How far a step of `carry` moves the state, in periods: linear in coefficient x dt, (B, 1)."""
+        travelled_BK = batch["coefficient_K"] * batch["dt"][:, None]
+        return GAIN * self.distance(travelled_BK)
+
     def _answer(self, batch: Batch, state: Tensor) -> Tensor:
         condition_BW = self.conditioning(batch)
         local = self._before(state, condition_BW)
@@ -142,7 +148,7 @@ class GridOperator(nn.Module):
         if self.steady:
             return answer
         if self.distance is not None:
-            state = frame.moved(state[:, None], self.distance(features(batch)))[:, 0]
+            state = frame.moved(state[:, None], self.carried(batch))[:, 0]
         return state + (_without_mean(answer, batch) if self.conservative and self.periodic else answer)
 
     def _before(self, state: Tensor, condition_BW: Tensor) -> Tensor:
