@@ -124,3 +124,11 @@ def test_a_moving_mesh_gives_each_sample_its_own_nodes(tmp_path):
     one, two = cases.sample(0), cases.sample(1)
     assert not np.array_equal(one["position_XD"], two["position_XD"]) and one["edge_E2"].shape == (4, 2)
     assert one["cell_M3"].max() < 5 and np.array_equal(one["input_XC"], one["position_XD"])
+
+
+def test_early_windows_come_as_often_as_the_profile_says(burgers):
+    plain, early = Windows(burgers, params()), Windows(burgers, params({"early": 6}))
+    starts = [place[2] for place in early.places]
+    trajectories = starts.count(max(starts))
+    assert [starts.count(start) // trajectories for start in sorted(set(starts))] == [6, 3, 2, 2]
+    assert set(starts) == {place[2] for place in plain.places} and len(set(early.places)) == len(plain)

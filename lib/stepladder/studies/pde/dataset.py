@@ -169,7 +169,10 @@ class _Samples:
 
 
 class Windows(_Samples):
-    """Every window of `1 + model.rollout` frames of every trajectory: the training samples."""
+    """Every window of `1 + model.rollout` frames of every trajectory: the training samples.
+
+    With `model.early` the first windows stand several times: their step is the hardest, and a rollout lives on it.
+    """
 
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
         """See `_Samples`."""
@@ -181,7 +184,9 @@ class Windows(_Samples):
                 f"{shard.shard.path.stem}: {shard.frames} frames are too few for model.rollout = {rollout}; "
                 "lower it or conversion.every_frame"
             )
-        return [(start, rollout) for start in shard.starts if start + rollout < shard.frames]
+        starts = [start for start in shard.starts if start + rollout < shard.frames]
+        times = [max(1, round(self.params.model.early / (place + 1))) for place in range(len(starts))]
+        return [(start, rollout) for start, count in zip(starts, times, strict=True) for _ in range(count)]
 
 
 class Cases(_Samples):

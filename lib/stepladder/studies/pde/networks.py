@@ -69,7 +69,7 @@ def _operator(model: PdeModel) -> nn.Module:
     if model.kind == "grid":
         layers = {"channels": model.channels, "modes": model.modes, "before": model.before, "after": model.after}
         told = {"patch": model.patch, "periodic": model.periodic, "conservative": model.conservative}
-        return GridOperator(model.axes, model.fields, size, **layers, **told, **shape)
+        return GridOperator(model.axes, model.fields, size, **layers, **told, carry=model.carry, **shape)
     graph = {"supernodes": model.supernodes, "rounds": model.rounds, "particles": model.kind == "particles"}
     return GraphOperator(model.axes, model.fields, size, **graph, **shape)
 

@@ -60,6 +60,12 @@ class PdeModel(Section):
     reconstruct: float = Field(0.1, ge=0, description="weight of reconstructing the state from its tokens")
     unrolled: float = Field(0.0, ge=0, description="weight of the later frames of a short rollout")
     rollout: int = Field(1, ge=1, description="frames after the present one that a training sample holds")
+    early: int = Field(
+        1, ge=1, description="times the first window of a trajectory is listed; the later ones 1/(t+1) as often"
+    )
+    carry: bool = Field(
+        False, description="add increments to the state moved by a learned distance (periodic 1-D grids)"
+    )
     augment: bool = Field(False, description="train on random equivalents: shifted, mirrored, in a wind (1-D grids)")
     temperature: float = Field(0.0, ge=0, le=1, description="draws per group go as samples^temperature; 0: all alike")
 
