@@ -36,6 +36,8 @@ ROWS: dict[str, tuple[tuple[str, str, str, Say], ...]] = {
         ),
         ("emulated", "... for", "≤ 10 % of the grid's time", lambda r: _emulated(r, "cost")),
         ("real", "real jobs against the grid of the same run", "≥ 95 % for ≤ 30 %", lambda r: _real(r)),
+        ("peers", "samples/s found on A-D: ladder, Lightning, accelerate", "the most", lambda r: _peers(r)),
+        ("peers", "... seconds, and out-of-memory deaths", "the fewest", lambda r: _peer_cost(r)),
         ("patients", "six known patients diagnosed", "all, ≤ 3 minutes each", lambda r: _patients(r)),
         ("memory", "memory forecast at 4 x the largest probed batch", "-3 to +10 %", lambda r: _memory(r)),
         ("survival", "faults x {script, kernel, papermill} told rightly", "all, no orphan", lambda r: _survival(r)),
@@ -181,6 +183,20 @@ def _emulated(record: dict[str, Any], key: str) -> str:
 
 def _real(record: dict[str, Any]) -> str:
     return "; ".join(f"{job['job']} {job['share_of_best']:.0%} for {job['cost']:.0%}" for job in record["jobs"])
+
+
+def _by_tool(record: dict[str, Any], say: Say) -> str:
+    """The tools' rows of every job, side by side."""
+    jobs = dict.fromkeys(row["job"] for row in record["rows"])
+    return "; ".join(f"{job} {', '.join(say(row) for row in record['rows'] if row['job'] == job)}" for job in jobs)
+
+
+def _peers(record: dict[str, Any]) -> str:
+    return _by_tool(record, lambda row: f"{row['samples_per_s']:.0f}")
+
+
+def _peer_cost(record: dict[str, Any]) -> str:
+    return _by_tool(record, lambda row: f"{row['seconds']:.0f} s / {row['out_of_memory']}")
 
 
 def _patients(record: dict[str, Any]) -> str:
