@@ -1,6 +1,7 @@
 """What all tests share: where real data lies, outputs in a temporary folder, one thread."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +12,10 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A background job ignores Ctrl-C, and so would every process it starts; here some must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Time is measured in benchmarks, never asserted in tests: a loaded machine must not fail one.
 settings.register_profile("untimed", deadline=None)

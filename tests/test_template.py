@@ -61,18 +61,18 @@ def send(signum: int) -> Callable[[subprocess.Popen], None]:
     return lambda process: process.send_signal(signum)
 
 
-PREEMPTED, FAILED, GONE = ("preempted", 75), ("failed", 1), ("stale", -signal.SIGKILL)
+PREEMPTED, KILLED, GONE = ("preempted", 75), ("failed", 137), ("stale", -signal.SIGKILL)
 FAULTS = dict(
     zip(
         (stage.name for stage in STAGES),
         [
             (send(signal.SIGTERM), PREEMPTED),
-            (kill_kernel, FAILED),
+            (kill_kernel, KILLED),
             (send(signal.SIGINT), PREEMPTED),
             (send(signal.SIGKILL), GONE),
             (send(signal.SIGTERM), PREEMPTED),
             (send(signal.SIGHUP), PREEMPTED),
-            (kill_kernel, FAILED),
+            (kill_kernel, KILLED),
         ],
         strict=True,
     )
