@@ -20,6 +20,21 @@ def test_the_gates_of_training_can_fail_and_pass():
     assert not verdicts([line(2, loss=1.0)])["validation does not get worse"]
 
 
+def test_stages_are_judged_apart():
+    """Losses of two stages are different things: only a stage that gets worse itself fails."""
+    first = [line(1, loss=1.0), line(1, validation_loss=0.2), line(2, validation_loss=0.1)]
+    second = [{**line(3, validation_loss=5.0), "stage": "other"}, {**line(4, validation_loss=4.0), "stage": "other"}]
+    assert verdicts(first + second)["validation does not get worse"]
+    assert not verdicts(second[::-1] + first)["validation does not get worse"]
+    assert charts.last_losses(first + second)["best_validation_loss"] == 4.0
+
+
+def test_the_last_word_of_every_gate_between_stages_is_shown():
+    event = {"stage": "flow", "check": "kept", "reason": "worse"}
+    table = charts.stage_verdicts([{**event, "ok": True}, {**event, "ok": False}])
+    assert table.values.tolist() == [["flow", "kept", "no", "worse"]]
+
+
 def test_the_model_is_the_accent_and_stronger_baselines_are_darker():
     methods = ["all_empty", "copy_last", "warp", "model"]
     greys = [int(charts.method_colour(name, methods)[1:3], 16) for name in methods[:3]]

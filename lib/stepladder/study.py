@@ -118,12 +118,15 @@ class TrainingStage:
         steps: optimizer steps.
         trainable: prefixes of parameter names that learn; everything else is frozen.
         learning_rate: peak rate; None takes the profile's.
+        judged: at its end the model goes back to its best weights by validation, and `Study.conclude` says what
+            becomes of them.
     """
 
     name: str
     steps: int
     trainable: tuple[str, ...] = ("",)
     learning_rate: float | None = None
+    judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,13 @@ class Study(Protocol):
 
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
         """Whether `stage` may start on `model` (say, only on a trained tokenizer)."""
+        ...
+
+    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: Parameters) -> Check:
+        """Whether what a `judged` stage trained is kept, by whole validation cases; asked of no other stage.
+
+        The model carries the consequence in a buffer: where the verdict is no, its predecessor answers.
+        """
         ...
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:

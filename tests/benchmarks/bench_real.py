@@ -4,9 +4,10 @@
 - compute-bound: samples lie ready, a small 3-D network runs on the CPU;
 - mixed: the distance transform and the network, which share the two CPUs.
 
-Search and grid run in the same minutes, every trial in a process of its own. Chosen and best are read from the same
-grid; noise is how far the chosen setting's rate in the search lies from that of its cell. The record is
-tests/benchmarks/records/real.json.
+Search and grid run in the same minutes, every trial in a process of its own. A cell of the grid is tried for as long as
+the search tries one that is not clear at once (12 steps and 48 samples at least), so that both could tell 5 % apart.
+Chosen and best are read from the same grid; noise is how far the chosen setting's rate in the search lies from that of
+its cell. `python bench_real.py JOB` measures one job anew. The record is tests/benchmarks/records/real.json.
 """
 
 import sys
@@ -31,7 +32,7 @@ from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
 from stepladder.params import LadderParams, TrainingParams
 
-WORKERS, BATCHES, GRID_STEPS = [0, 1, 2], [1, 2, 4, 8], 12
+WORKERS, BATCHES, GRID_STEPS, GRID_SAMPLES = [0, 1, 2], [1, 2, 4, 8], 12, 48
 LADDER = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=0)
 JOBS = {"loader-bound": (True, False), "compute-bound": (False, True), "mixed": (True, True)}
 SIDE, PATCH = 96, 48
@@ -74,7 +75,7 @@ def measure(name: str) -> dict[str, Any]:
         bench = ProcessBench("bench_real:job", {"name": name}, Path(folder), 120.0, 8e9)
         found = climb(bench, LADDER, TrainingParams(steps=1000), cores=limits.cpus())
         grid = {
-            setting: bench.full(setting, GRID_STEPS, whole=True)
+            setting: bench.full(setting, max(GRID_STEPS, GRID_SAMPLES // setting.batch), whole=True)
             for setting in (Setting(workers, batch) for workers in WORKERS for batch in BATCHES)
         }
         bench.close()
@@ -95,11 +96,12 @@ def measure(name: str) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, record."""
-    rows = []
-    for name in JOBS:
-        rows.append(measure(name))
-        print(rows[-1], flush=True)
-    files.write_json(Path(__file__).with_name("records") / "real.json", {"grid_steps": GRID_STEPS, "jobs": rows})
+    record = Path(__file__).with_name("records") / "real.json"
+    rows = {row["job"]: row for row in (files.read_json(record) or {"jobs": []})["jobs"]}
+    for name in sys.argv[1:] or JOBS:
+        rows[name] = measure(name)
+        print(rows[name], flush=True)
+        files.write_json(record, {"grid_steps": GRID_STEPS, "grid_samples": GRID_SAMPLES, "jobs": list(rows.values())})
 
 
 if __name__ == "__main__":

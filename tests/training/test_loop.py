@@ -92,6 +92,33 @@ def test_stages_follow_each_other_and_freeze_the_rest(make_run):
     assert read_best(run, 60)["step"] > 30, "the best of a stage is one of its own"
 
 
+def test_a_judged_stage_ends_with_its_best_weights_and_a_verdict(make_run):
+    values = {"model": {"worsens": True, "judged": True}, "training": {"keep": 99}}
+    run = make_run(values=values)
+    job = train_here(run)
+    best, end = (torch.load(run.checkpoints / f"step_{s:08d}/state.pt", weights_only=True) for s in (7, 30))
+    concluded = job.study.concluded
+    assert all(torch.equal(end["model"][name], value) for name, value in concluded.items())
+    assert all(torch.equal(best["average"][name], value) for name, value in concluded.items())
+    verdict = run.events("gate")[-1]
+    assert (verdict["check"], verdict["ok"], verdict["reason"]) == ("kept", True, "all is kept")
+    assert read_best(run, 30)["step"] == 30, "what was judged is what is evaluated"
+    loaded, facts = load_model(*read_parameters(run), run.checkpoints)
+    assert facts["step"] == 30 and all(torch.equal(loaded.state_dict()[k], v) for k, v in concluded.items())
+
+
+def test_judged_stages_stopped_and_continued_equal_uninterrupted(make_run):
+    values = {"model": {"stages": ["first", "second"], "judged": True}, "training": {"steps": 5}}
+    whole, parts = make_run("whole", values), make_run("parts", values)
+    train_here(whole)
+    for count in (5, 2):
+        with pytest.raises(Preempted):
+            train_here(parts, stop_after(count))
+    train_here(parts)
+    one, two = flat(weights(whole)), flat(weights(parts))
+    assert untimed(parts) == untimed(whole) and all(torch.equal(one[name], two[name]) for name in one)
+
+
 def read_best(run, step):
     return files.read_json(run.checkpoints / f"step_{step:08d}/COMMITTED")["best"]
 

@@ -26,6 +26,7 @@ STEP_PASSES = 8
 MOST_TRIALS = 6  # of one jump, without repetitions and soak
 RESERVE = 1.5  # the setting to try must be among the best even if loading is this many times slower than forecast
 WRONG = 0.10  # a forecast further off than this sends the search to a neighbour
+STARVED = 0.65  # a best setting whose step is busy for less of the time does so too: more loading may yet help
 WARM_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS = 2, 3, 12  # of a full trial, see `stepladder.ladder.estimate`
 LEAST_SAMPLES = 48  # of a full trial: small batches hold few
 
@@ -217,7 +218,7 @@ def jump(search: Search, cores: float) -> Climb:
     lost = False  # a neighbour was tried in vain
     while len({rung.setting for rung in search.rungs}) < MOST_TRIALS:
         cell = next_cell(search, twin, cells, steps)
-        near = cell is None and not lost and _surprised(search.best)
+        near = cell is None and not lost and (_surprised(search.best) or _starved(search))
         cell = neighbour(search, cells, steps) if near else cell
         if cell is None:
             break
@@ -281,6 +282,11 @@ def _open(search: Search, cells: Iterable[Cell], steps: Iterable[Trial]) -> list
 
 def _surprised(rung: Rung | None) -> bool:
     return rung is not None and abs(rung.rate / rung.forecast.rate - 1) > WRONG
+
+
+def _starved(search: Search) -> bool:
+    """Whether the best setting waits for data so often that the forecast "nothing helps" is worth a trial."""
+    return search.best is not None and search.best.trial.probe.busy < STARVED
 
 
 def _differ_only(setting: Setting, other: Setting, axis: str) -> bool:

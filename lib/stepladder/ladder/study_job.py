@@ -31,7 +31,7 @@ def open(run: str) -> Job:  # the word of `job.open_job`
     """The training of the run folder `run`."""
     folder = Run(Path(run))
     study, params = worker.read_parameters(folder)
-    train, _ = worker.datasets(folder, study, params)
+    train, *_ = worker.datasets(folder, study, params)
     return StudyJob(study, params, train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

@@ -123,6 +123,14 @@ def newest(folder: Path, report: Report) -> tuple[dict[str, Any], Progress] | No
     return None
 
 
+def read(folder: Path, step: int) -> dict[str, Any]:
+    """The state of the checkpoint of `step`; `CheckpointError` where it is damaged or not there."""
+    place = folder / f"step_{step:08d}"
+    if fault := _fault(place):
+        raise CheckpointError(f"the checkpoint of step {step} cannot be used: {fault}; delete it and run again")
+    return _read(place)[0]
+
+
 def rotate(folder: Path, keep: int, best: int | None) -> None:
     """Delete all checkpoints but the `keep` newest and that of step `best`, and what a kill left unfinished."""
     for place in folder.glob("step_*"):

@@ -8,6 +8,7 @@ Decisions:
 - The numbers of a step stay on the device until the ranks meet (see `parallel.Agreement`), and always before anything
   is saved: logging every step does not make a GPU wait, and ranks exchange once for many steps.
 - Steps are counted over all stages. At step s: update, log, validate when due, save when due, stop when told.
+- A judged stage ends with its best weights, and with the study's word on whether they are used from here on.
 - A checkpoint of another trajectory is set aside, never deleted and never continued (see `course`).
 """
 
@@ -30,7 +31,7 @@ from stepladder.study import Batch, Dataset, Study
 from stepladder.training import checkpoint, course, parallel
 from stepladder.training.checkpoint import Progress
 from stepladder.training.course import Span
-from stepladder.training.optimize import learning_rate_factor
+from stepladder.training.optimize import Average, learning_rate_factor
 from stepladder.training.parallel import Agreement, Ranks
 from stepladder.training.step import (
     Learner,
@@ -68,7 +69,7 @@ class Training:
         run: where metrics, events and checkpoints go.
         study, params: what is trained, and how.
         training: the training parameters in force (workers and batch may come from the ladder).
-        data: training and validation samples; the latter may be empty.
+        data: training samples, validation samples and whole validation cases; the latter two may be empty.
         ranks: this process among the others.
         stop: says whether a signal asked to stop.
     """
@@ -79,12 +80,12 @@ class Training:
         study: Study,
         params: Parameters,
         training: TrainingParams,
-        data: tuple[Dataset, Dataset],
+        data: tuple[Dataset, Dataset, Dataset],
         ranks: Ranks | None = None,
         stop: Callable[[], bool] = lambda: False,
     ):
         self.run, self.study, self.params, self.training = run, study, params, training
-        self.train, self.validation = data
+        self.train, self.validation, self.cases = data
         self.ranks = ranks or Ranks()
         self.agreement = Agreement(self.ranks, stop)
         self.spans = course.spans(study, params)
@@ -154,6 +155,8 @@ class Training:
             self._log()
         if validates:
             saves |= self._validate(span, stream)
+        if step == span.end and span.stage.judged:
+            self._conclude(span)
         stops = meets and self.agreement.stops(step)
         if saves or stops:
             self._save()
@@ -206,6 +209,8 @@ class Training:
     def _shard(self) -> None:
         """FSDP2, once for the whole training: it fixes what is trainable, so all stages must train the same."""
         stages = [span.stage for span in self.spans]
+        if self.training.shard and any(stage.judged for stage in stages):
+            raise TrainingError("training.shard: a judged stage needs the whole model; set training.shard to false")
         if self.training.shard and len({stage.trainable for stage in stages}) > 1:
             raise TrainingError(
                 f"training.shard: the stages {', '.join(stage.name for stage in stages)} train different parameters, "
@@ -283,6 +288,26 @@ class Training:
             return False
         self.progress = replace(self.progress, best={"step": step, "loss": values["validation_loss"]})
         return True
+
+    def _conclude(self, span: Span) -> None:
+        """Go back to the best weights of the stage, and let the study say what becomes of them."""
+        best = (self.progress.best or {}).get("step", self.step)
+        state = (
+            checkpoint.state_of(self.model, self.learner)
+            if best == self.step
+            else checkpoint.read(self.run.checkpoints, best)
+        )
+        weights = {**state["model"], **(state["average"] or {})}
+        checkpoint.restore_model({"model": weights}, self.model)
+        if self.learner.average:
+            self.learner.average = Average(self.model, self.training.ema)
+        self.model.eval()
+        with torch.no_grad():
+            verdict = self.study.conclude(span.stage, self.model, self.cases, self.params)
+        set_modes(self.model)
+        if self.progress.best:
+            self.progress = replace(self.progress, best={**self.progress.best, "step": self.step})
+        self._report("gate", stage=span.stage.name, check=verdict.name, ok=verdict.ok, reason=verdict.reason)
 
     def _save(self) -> None:
         """Checkpoint everything; the first rank writes, all wait."""

@@ -151,15 +151,20 @@ def in_force(run: Run, params: Parameters) -> TrainingParams:
     return Setting(**chosen).applied(params.training) if chosen else params.training
 
 
-def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Dataset]":
-    """Training and validation samples of a run, from the result of `02_conversion`.
+def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Dataset, Dataset]":
+    """Training samples, validation samples and whole validation cases, from the result of `02_conversion`.
 
     It holds `shards` (asset id -> path relative to the study's outputs) and `splits` (name -> asset ids). Samples keep
     clear of the regions of the other splits' shards (their attribute `region`).
     """
     result = run.require("02_conversion")
-    places = (split_shards(run.folder.parent, result, name) for name in ("train", "validation"))
-    return tuple(study.dataset(own, params, regions) for own, regions in places)
+    train, validation = (split_shards(run.folder.parent, result, name) for name in ("train", "validation"))
+
+    def samples(place: "tuple[list[Path], list[Box]]") -> "Dataset":
+        own, regions = place
+        return study.dataset(own, params, regions)
+
+    return samples(train), samples(validation), study.cases(validation[0], params, validation[1])
 
 
 def split_shards(home: Path, conversion: dict[str, Any], name: str) -> "tuple[list[Path], list[Box]]":

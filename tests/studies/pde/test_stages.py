@@ -1,35 +1,25 @@
-"""The later stages: flow, consistency student, steady prior, and the gate between stages."""
+"""The later stages: flow, consistency student, steady prior, and the gates between them."""
 
-import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from stepladder.params import ParameterError, check
+from stepladder.studies.pde import networks, stages
 from stepladder.studies.pde.consistency import ConsistencyStudent
 from stepladder.studies.pde.equations import BOUNDARIES, COEFFICIENTS, number
-from stepladder.studies.pde.flow import ResidualFlow, better, crps
+from stepladder.studies.pde.flow import ResidualFlow, crps
+from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.solvers import darcy
 from stepladder.studies.pde.solvers.initial import two_valued
 from stepladder.studies.pde.steady import SteadyPrior, darcy_residual
-from stepladder.study import Batch
+from stepladder.study import Batch, Loss, find
+from stepladder.training.step import lone_learner, train_step
 
 from .batches import grid_batch
-
-
-class Persistence(nn.Module):
-    """The operator that says nothing changes."""
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        return batch["input_XC"]
-
-
-class Nothing(nn.Module):
-    """The operator that answers zero."""
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        return torch.zeros_like(batch["input_YXC"])
 
 
 def noisy_batch(count: int, seed: int = 0) -> Batch:
@@ -39,20 +29,17 @@ def noisy_batch(count: int, seed: int = 0) -> Batch:
     return batch
 
 
-def fitted(network: nn.Module, batches: list[Batch], steps: int, rate: float = 1e-2) -> nn.Module:
+def learn(network: nn.Module, loss: Callable[[int], Loss], steps: int, rate: float = 1e-2) -> None:
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], rate)
     for step in range(steps):
         optimizer.zero_grad()
-        network.loss(batches[step % len(batches)]).total.backward()
+        loss(step).total.backward()
         optimizer.step()
-        if isinstance(network, ConsistencyStudent):
-            network.follow()
-    return network
 
 
 def flow() -> ResidualFlow:
     torch.manual_seed(0)
-    return ResidualFlow(Persistence(), 1, 1, channels=16, modes=9, layers=2)
+    return ResidualFlow(1, 1, channels=16, modes=9, layers=2)
 
 
 def test_crps_by_hand() -> None:
@@ -65,33 +52,42 @@ def test_crps_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def trained_flow() -> ResidualFlow:
-    network = flow()
-    network.fit_scale(noisy_batch(40))
-    return fitted(network, [noisy_batch(40, seed) for seed in range(1, 9)], 110)
+    """Over the operator that says nothing changes."""
+    network, batches = flow(), [noisy_batch(40, seed) for seed in range(1, 9)]
+    learn(network, lambda step: network.loss(batches[step % 8], batches[step % 8]["input_XC"]), 110)
+    return network
 
 
 @pytest.mark.slow
 def test_the_flow_learns_how_wrong_the_operator_is(trained_flow: ResidualFlow) -> None:
     """Draws spread as the truth does around the forecast, so their CRPS beats the sure forecast's."""
     batch = noisy_batch(20, seed=9)
+    sure = batch["input_XC"]
     with torch.no_grad():
-        members, sure = trained_flow.ensemble(batch, 8), batch["input_XC"][None]
+        members = torch.stack([trained_flow.draw(batch, sure, torch.randn_like(sure)) for _ in range(8)])
     truth = batch["target_TXC"][:, 0]
     assert 0.06 < (members - sure).std() < 0.14
-    assert crps(members, truth).mean() < 0.85 * crps(sure, truth).mean()
+    assert crps(members, truth).mean() < 0.85 * crps(sure[None], truth).mean()
 
 
 @pytest.mark.slow
 def test_the_student_learns_to_do_it_in_one_step(trained_flow: ResidualFlow) -> None:
     """From the same noise, one evaluation lands nearer to the teacher's sixteen than the copied network did."""
     student, batch = ConsistencyStudent(trained_flow, grid=8, average=0.8), noisy_batch(20, seed=9)
-    noise = torch.randn_like(batch["input_XC"])
+    noise, sure = torch.randn_like(batch["input_XC"]), batch["input_XC"]
+    batches = [noisy_batch(40, seed) for seed in range(1, 9)]
+
+    def loss(step: int) -> Loss:
+        return student.loss(batches[step % 8], batches[step % 8]["input_XC"], trained_flow, step)
+
+    student.slow.requires_grad_(False)
+    loss(0)  # begins as a copy
     with torch.no_grad():
-        wanted = trained_flow.draw(batch, noise, 16)
-        before = (student.draw(batch, noise, 1) - wanted).square().mean()
-    fitted(student, [noisy_batch(40, seed) for seed in range(1, 9)], 40, rate=3e-3)
+        wanted = trained_flow.draw(batch, sure, noise, 16)
+        before = (student.draw(batch, sure, noise) - wanted).square().mean()
+    learn(student, loss, 40, rate=3e-3)
     with torch.no_grad():
-        after = (student.draw(batch, noise, 1) - wanted).square().mean()
+        after = (student.draw(batch, sure, noise) - wanted).square().mean()
     assert after < 0.7 * before
 
 
@@ -102,29 +98,33 @@ def test_the_velocity_knows_the_time() -> None:
     assert (early - late).abs().max() > 1e-3
 
 
-def test_stages_leave_what_was_there() -> None:
-    """Only the new part learns, and all of it does."""
-    torch.manual_seed(0)
-    teacher, batch = flow(), noisy_batch(4)
-    for network, part in ((ConsistencyStudent(teacher), "student."), (flow(), "backbone.")):
-        before = copy.deepcopy(network.state_dict())
-        learning = {name for name, p in network.named_parameters() if p.requires_grad and "slow." not in name}
-        assert learning and all(name.startswith(part) for name in learning)
-        network.loss(batch).total.backward()
-        assert all(p.grad is not None for name, p in network.named_parameters() if name in learning)
-        assert all(torch.equal(value, network.state_dict()[name]) for name, value in before.items())
-
-
 def test_a_student_of_a_straight_flow_is_right_at_once() -> None:
     """A constant velocity means straight paths: one evaluation then does what the teacher needs many for."""
     teacher, batch = flow(), grid_batch(points=16)
     head = teacher.backbone.head[-1]
     nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, 0.7)
-    noise = torch.randn(3, 16, 1)
-    student = ConsistencyStudent(teacher)
-    assert student.loss(batch).total < 1e-10
-    torch.testing.assert_close(student.draw(batch, noise, 1), teacher.draw(batch, noise, 16), rtol=1e-5, atol=1e-5)
+    student, sure, noise = ConsistencyStudent(flow()), batch["input_XC"], torch.randn(3, 16, 1)
+    assert student.loss(batch, sure, teacher).total < 1e-10
+    drawn, wanted = student.draw(batch, sure, noise), teacher.draw(batch, sure, noise, 16)
+    torch.testing.assert_close(drawn, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_slow_weights_follow_once_per_optimizer_step() -> None:
+    """Whatever the accumulation."""
+    teacher, batch = flow(), grid_batch(points=16)
+
+    def after(steps: list[int]) -> torch.Tensor:
+        student = ConsistencyStudent(teacher)
+        student.loss(batch, batch["input_XC"], teacher, 0)
+        nn.init.ones_(student.fast.lift.weight)
+        for step in steps:
+            student.loss(batch, batch["input_XC"], teacher, step)
+        return student.slow.lift.weight
+
+    assert torch.equal(after([0, 0]), teacher.backbone.lift.weight)
+    assert torch.equal(after([1]), after([1, 1, 1]))
+    torch.testing.assert_close(after([1]), 0.95 * teacher.backbone.lift.weight + 0.05)
 
 
 def darcy_batch(count: int, points: int = 12) -> Batch:
@@ -154,17 +154,130 @@ def test_solutions_have_no_residual() -> None:
 
 
 def test_rounds_of_correction_help() -> None:
+    """Starting from an operator that answers zero."""
     torch.manual_seed(0)
-    batch = darcy_batch(8, points=16)
-    prior = SteadyPrior(Nothing(), channels=8, modes=4, rounds=2)
-    prior.scale.copy_(torch.tensor([batch["target_TYXC"].square().mean().sqrt(), 1.0]))
-    assert len(prior.answers(batch)) == 3
-    fitted(prior, [batch], 25)
-    parts = prior.loss(batch).parts
+    batch, prior = darcy_batch(8, points=16), SteadyPrior(channels=8, modes=4, rounds=2)
+    nothing = torch.zeros_like(batch["input_YXC"])
+    prior.fit_scale(batch, 0.9 * batch["target_TYXC"][:, 0])
+    learn(prior, lambda step: prior.loss(batch, nothing), 25)
+    parts = prior.loss(batch, nothing).parts
     assert parts["last"] < parts["first"] < 1.0
 
 
-def test_the_gate_says_what_it_saw() -> None:
-    kept, dropped = better("flow", "nRMSE", 0.02, 0.01), better("flow", "nRMSE", 0.02, 0.03)
-    assert kept.ok and "kept" in kept.reason and "0.01" in kept.reason
-    assert not dropped.ok and "predecessor stays" in dropped.reason
+# Gates ---------------------------------------------------------------------------------------------------------------
+
+
+def small(**model: object) -> PdeParams:
+    size = {"width": 8, "channels": 8, "modes": 4, "patch": 8, "heads": 2, "before": 1, "after": 1, "conditioning": 8}
+    values = {"study": "pde", "profile": "test", "run": "test", "model": {**size, **model}}
+    return check(PdeParams, {**values, "evaluation": {"members": 4}})
+
+
+def forecaster(operator: Callable[[Batch], torch.Tensor] | None = None) -> tuple[networks.Forecaster, PdeParams]:
+    """A model with all stages of a grid in time, perhaps with a known operator in its network's place."""
+    torch.manual_seed(0)
+    params = small(flow_steps=2, student_steps=2)
+    built = networks.build(params)
+    if operator:
+        built.network.forward = operator
+    return built.eval(), params
+
+
+class Shelf:
+    """The samples of one batch as a data set."""
+
+    def __init__(self, batch: Batch):
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch["equation"])
+
+    def sample(self, index: int, rng: None) -> dict:
+        return {name: value[index] for name, value in self.batch.items()}
+
+
+def test_stages_are_what_the_profile_asks_for() -> None:
+    assert [stage.name for stage in stages.stages(small())] == ["operator"]
+    assert [stage.name for stage in stages.stages(small(flow_steps=3, student_steps=2))] == list(networks.STAGES[:3])
+    darcy_like = {"axes": 2, "answers": 1, "periodic": False}
+    assert [stage.name for stage in stages.stages(small(**darcy_like, prior_steps=5))] == ["operator", "steady"]
+    for wrong in ({"student_steps": 2}, {"prior_steps": 2}, {"flow_steps": 2, **darcy_like}):
+        with pytest.raises(ParameterError, match="_steps"):
+            stages.stages(small(**wrong))
+
+
+def test_every_stage_trains_its_own_part_and_nothing_else() -> None:
+    model, params = forecaster()
+    batch = grid_batch(points=16)
+    for stage in stages.stages(params):
+        before = {name: value.clone() for name, value in model.named_parameters()}
+        learner = lone_learner(find("pde"), model, stage, params.training, 0)
+        for step in range(2):
+            train_step(learner, step, [batch])
+        changed = {name for name, value in model.named_parameters() if not torch.equal(before[name], value)}
+        outside = {name for name in changed if not name.startswith(stage.trainable)}
+        assert changed and all(name.startswith("student.slow.") for name in outside)
+
+
+def test_a_stage_that_does_not_win_leaves_its_predecessor() -> None:
+    """The operator knows the answer: a flow that adds noise to it must be refused, and so must its student."""
+    batch = grid_batch(points=16, count=6)
+    state = batch["input_XC"]
+    batch["target_TXC"] = torch.stack([0.5 * state, 0.25 * state], dim=1)
+    model, params = forecaster(lambda b: 0.5 * b["input_XC"])
+    verdicts = [stages.conclude(stage, model, Shelf(batch), params) for stage in stages.stages(params)]
+    assert [found.ok for found in verdicts] == [True, False, False]
+    assert model.answering == "operator" and "predecessor answers" in verdicts[1].reason
+    assert "teacher was not kept" in verdicts[2].reason
+
+
+def test_a_stage_that_wins_answers() -> None:
+    """Draws that land on the truth, of an operator that is wrong: kept, and predicted with from then on."""
+    batch = grid_batch(points=16, count=4)
+    batch["target_TXC"] = batch["input_XC"][:, None] * 0.5
+    model, params = forecaster(lambda b: 0.8 * b["input_XC"])
+    model.flow.draw = lambda batch, forecast, noise, evaluations=None: 0.5 * batch["input_XC"]
+    operator, flow_stage, student = stages.stages(params)
+    assert stages.conclude(operator, model, Shelf(batch), params).ok
+    found = stages.conclude(flow_stage, model, Shelf(batch), params)
+    assert found.ok and "CRPS" in found.reason and "spectrum" in found.reason
+    assert model.answering == "flow"
+    torch.testing.assert_close(model.predict(batch)["u_BTXC"], batch["target_TXC"])
+    model.student.draw = lambda batch, forecast, noise, evaluations=None: 0.52 * batch["input_XC"]
+    assert not stages.conclude(student, model, Shelf(batch), params).ok, "further off than a tenth of nothing"
+
+
+def test_an_operator_must_beat_what_costs_nothing() -> None:
+    batch = grid_batch(points=16, count=4)
+    model, params = forecaster(lambda b: -b["input_XC"])
+    found = stages.conclude(stages.stages(params)[0], model, Shelf(batch), params)
+    assert not found.ok and "persistence" in found.reason and model.answering == "operator"
+
+
+def test_the_same_question_gets_the_same_draw() -> None:
+    model, _ = forecaster()
+    model.keep("flow")
+    batch = grid_batch(points=16)
+    one, two = (model.predict(batch)["u_BTXC"] for _ in range(2))
+    members = model.ensemble(batch, "flow")
+    assert torch.equal(one, two) and members.shape[0] == 4 and not torch.equal(members[0], members[1])
+
+
+def test_what_the_stages_are_worth_is_a_row_per_sampler() -> None:
+    model, params = forecaster()
+    table = stages.worth(model, [grid_batch(points=16)], params)
+    assert table["stage"].tolist() == ["operator"] + 4 * ["flow"] + 3 * ["consistency"]
+    assert table["answers"].tolist() == [True] + 7 * [False] and (table["CRPS"] > 0).all()
+
+
+def test_the_steady_prior_is_judged_by_error_and_residual() -> None:
+    """A prior that changes nothing is no better than its operator."""
+    torch.manual_seed(0)
+    params = small(axes=2, answers=1, periodic=False, prior_steps=2)
+    model = networks.build(params).eval()
+    batch = darcy_batch(4, points=16)
+    refused = stages.conclude(stages.stages(params)[1], model, Shelf(batch), params)
+    assert not refused.ok and "residual" in refused.reason
+    model.prior.answers = lambda batch, first: [first, batch["target_TYXC"][:, 0]]
+    kept = stages.conclude(stages.stages(params)[1], model, Shelf(batch), params)
+    assert kept.ok and model.answering == "steady"

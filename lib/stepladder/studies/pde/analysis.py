@@ -4,6 +4,7 @@ Decisions:
 - The breakeven panel lays error against CPU time per trajectory for the network and for classical solvers on grids of
   several sizes, measured on the same trajectories in the same process. It is the picture in which a network has to
   justify itself: left and below the line of the classical solvers, or not.
+- Where a profile trains later stages, a table says what each is worth, by evaluations of its network.
 - Breakeven is the number of forecasts after which training has paid for itself: training time over the time saved per
   forecast, against the cheapest classical solver that is as accurate. Where that one is faster, it is never.
 """
@@ -18,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 
 from stepladder import evaluation
-from stepladder.studies.pde import classical, equations, metrics, scenes
+from stepladder.studies.pde import classical, equations, metrics, scenes, stages
 from stepladder.studies.pde.dataset import key
 from stepladder.studies.pde.networks import Forecaster
 from stepladder.studies.pde.params import PdeParams
@@ -29,8 +30,9 @@ CELLS = (16, 32, 64, None)  # of the classical solvers; None: all points of the 
 MOST = 24  # trajectories looked at
 
 
-def analysis(model: Forecaster, cases: Dataset, params: PdeParams) -> dict[str, Figure]:
-    """Figures by title, of up to `MOST` cases spread over the set."""
+@torch.inference_mode()
+def analysis(model: Forecaster, cases: Dataset, params: PdeParams) -> dict[str, pd.DataFrame | Figure]:
+    """Figures and tables by title, of up to `MOST` cases spread over the set."""
     indices = evaluation.choose(cases, MOST)
     batches = [batch for _, batch in evaluation.batches(cases, indices, 1)]
     found = {}
@@ -39,6 +41,8 @@ def analysis(model: Forecaster, cases: Dataset, params: PdeParams) -> dict[str, 
     solved = [batch for batch in batches if equations.NAMES[int(batch["equation"][0])] in classical.SOLVERS]
     if solved:
         found["What an error costs"] = cost_figure(costs(model, solved))
+    if hasattr(model, "flow"):
+        found["What the stages are worth"] = stages.worth(model, stages.batches(model, cases, params), params)
     return found
 
 

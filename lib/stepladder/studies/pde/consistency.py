@@ -5,9 +5,10 @@ path's end, `f(x, tau) = x + (1 - tau) v(x, tau)`, which is the identity at tau 
 point and at the next point of the teacher's path, where it is asked through slowly averaged weights.
 
 Decisions:
-- The student is the teacher's velocity network, copied: of a perfectly straight flow it would be right at once.
+- The student begins as a copy of the teacher's velocity network: of a perfectly straight flow it is right at once. The
+  copy is made at its first training loss, when the teacher has been trained.
+- The slow weights follow once per optimizer step, at its first loss.
 - More steps: the answer is noised back to a later time and asked again.
-- Judged by its error against the teacher's at fewer evaluations (`flow.better`, and the profile of 06).
 
 Shape legend: B batch, C fields; X (in `*X`) stands for all axes of space.
 """
@@ -17,62 +18,64 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from stepladder.studies.pde.flow import ResidualFlow
-from stepladder.studies.pde.rollout import state_key, target_key
+from stepladder.studies.pde.flow import ResidualFlow, along, between, told
+from stepladder.studies.pde.rollout import target_key
 from stepladder.study import Batch, Loss
 
 
 class ConsistencyStudent(nn.Module):
-    """A few-step sampler distilled from a `ResidualFlow`.
+    """A few-step sampler distilled from a `ResidualFlow`, which stays outside.
 
     Args:
-        teacher: a trained flow; frozen.
+        teacher: a flow of the same shape.
         grid: points of the teacher's path that training uses.
-        steps: evaluations of a draw in `forward`.
-        average: how slowly the weights it is compared with follow, per training step.
+        evaluations: of a draw.
+        average: how slowly the weights it is compared with follow, per optimizer step.
     """
 
-    def __init__(self, teacher: ResidualFlow, grid: int = 16, steps: int = 1, average: float = 0.95) -> None:
+    def __init__(self, teacher: ResidualFlow, grid: int = 16, evaluations: int = 1, average: float = 0.95) -> None:
         super().__init__()
-        self.teacher, self.grid, self.steps, self.average = teacher.requires_grad_(False), grid, steps, average
-        self.student = copy.deepcopy(teacher.backbone).requires_grad_(True)
-        self.slow = copy.deepcopy(teacher.backbone)
+        self.grid, self.evaluations, self.average = grid, evaluations, average
+        self.fast, self.slow = copy.deepcopy(teacher.backbone), copy.deepcopy(teacher.backbone)
+        self.register_buffer("begun", torch.tensor(False))
+        self.register_buffer("scale_C", torch.ones_like(teacher.scale_C))
+        self._followed: int | None = None
 
     def end(self, network: nn.Module, batch: Batch, forecast: Tensor, x: Tensor, tau_B: Tensor) -> Tensor:
         """Where `network` says the path through `x` at `tau` ends."""
-        state, tau = batch[state_key(batch)], tau_B.view(-1, *[1] * (x.ndim - 1))
-        told = torch.cat([x, forecast, state, tau.expand_as(x[..., :1])], dim=-1)
-        return x + (1 - tau) * network({**batch, state_key(batch): told})
+        return x + (1 - along(tau_B, x)) * network(told(batch, forecast, x, tau_B))
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, forecast: Tensor, teacher: ResidualFlow, optimizer_step: int = 0) -> Loss:
         """Mean square of the difference between a point's end and the next point's end on the teacher's path."""
+        if self.training:
+            self._prepare(teacher, optimizer_step)
         with torch.no_grad():
-            forecast = self.teacher.operator(batch)
-            residual = (batch[target_key(batch)][:, 0] - forecast) / self.teacher.scale_C
+            residual = (batch[target_key(batch)][:, 0] - forecast) / teacher.scale_C
             noise = torch.randn_like(residual)
             tau_B = torch.randint(self.grid, (len(noise),), device=noise.device) / self.grid
-            tau = tau_B.view(-1, *[1] * (noise.ndim - 1))
-            x = (1 - tau) * noise + tau * residual
-            later = x + self.teacher.velocity(batch, forecast, x, tau_B) / self.grid
+            x = between(noise, residual, tau_B)
+            later = x + teacher.velocity(batch, forecast, x, tau_B) / self.grid
             wanted = self.end(self.slow, batch, forecast, later, tau_B + 1 / self.grid)
-        total = (self.end(self.student, batch, forecast, x, tau_B) - wanted).square().mean()
+        total = (self.end(self.fast, batch, forecast, x, tau_B) - wanted).square().mean()
         return Loss(total, {"consistency": total.detach()})
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Let the slow weights follow the student's: once after every optimizer step."""
-        for slow, fast in zip(self.slow.parameters(), self.student.parameters(), strict=True):
-            slow.lerp_(fast, 1 - self.average)
+    def _prepare(self, teacher: ResidualFlow, optimizer_step: int) -> None:
+        """Begin as the teacher; then let the slow weights follow, once in every optimizer step."""
+        if not self.begun:
+            for network in (self.fast, self.slow):
+                network.load_state_dict(teacher.backbone.state_dict())
+            self.scale_C.copy_(teacher.scale_C)
+            self.begun.fill_(True)
+        elif optimizer_step != self._followed:
+            for slow, fast in zip(self.slow.parameters(), self.fast.parameters(), strict=True):
+                slow.lerp_(fast, 1 - self.average)
+        self._followed = optimizer_step
 
-    def draw(self, batch: Batch, noise: Tensor, steps: int) -> Tensor:
-        """The forecast plus a residual drawn in `steps` evaluations from `noise` (B, *X, C)."""
-        forecast, x = self.teacher.operator(batch), noise
+    def draw(self, batch: Batch, forecast: Tensor, noise: Tensor, evaluations: int | None = None) -> Tensor:
+        """The forecast plus a residual drawn in a few evaluations from `noise` (B, *X, C)."""
+        steps, x = evaluations or self.evaluations, noise
         for step in range(steps):
-            tau = step / steps
-            x = (1 - tau) * noise + tau * x if step else noise
-            x = self.end(self.student, batch, forecast, x, torch.full((len(x),), tau, device=x.device))
-        return forecast + self.teacher.scale_C * x
-
-    def forward(self, batch: Batch) -> Tensor:
-        """One draw: the next state (B, *X, C)."""
-        return self.draw(batch, torch.randn_like(batch[state_key(batch)]), self.steps)
+            tau_B = torch.full((len(x),), step / steps, device=x.device)
+            x = self.end(self.fast, batch, forecast, between(noise, x, tau_B) if step else noise, tau_B)
+        return forecast + self.scale_C * x

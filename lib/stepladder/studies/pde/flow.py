@@ -7,9 +7,9 @@ ICLR 2023; Liu et al., ICLR 2023). Integrated from noise, it draws residuals.
 Decisions:
 - The target depends on tau through the noised input, and the network is told tau: a generative model, not a second
   regression.
-- Residuals are divided by their root mean square (`scale_C`, a buffer), because errors are far smaller than fields.
-- The operator inside is frozen: a stage adds, it does not change what was there.
-- `better` is the stage's gate: a stage that does not beat its predecessor on validation is not kept.
+- Residuals are divided by their root mean square (`scale_C`, a buffer), because errors are far smaller than fields. The
+  first training batch decides it.
+- The operator is not part of it: its forecast is handed in, so nothing of it can learn here.
 
 Shape legend: B batch, M members of an ensemble, C fields; X (in `*X`) stands for all axes of space.
 """
@@ -19,72 +19,74 @@ from torch import Tensor, nn
 
 from stepladder.studies.pde.fno import FNO
 from stepladder.studies.pde.rollout import state_key, target_key
-from stepladder.study import Batch, Check, Loss
+from stepladder.study import Batch, Loss
+
+TINY = 1e-12
 
 
 class ResidualFlow(nn.Module):
-    """Forecasts of a frozen operator plus a residual drawn by a flow, on periodic grids.
+    """Draws of what a forecast is wrong by, on periodic grids.
 
     Args:
-        operator: a trained network, batch -> next state.
         axes, fields: of the state.
         channels, modes, layers: of the velocity network, an FNO.
-        steps: Euler steps of a draw in `forward`.
+        evaluations: Euler steps of a draw.
     """
 
     def __init__(
-        self,
-        operator: nn.Module,
-        axes: int,
-        fields: int,
-        channels: int = 32,
-        modes: int = 32,
-        layers: int = 3,
-        steps: int = 8,
+        self, axes: int, fields: int, channels: int = 32, modes: int = 32, layers: int = 3, evaluations: int = 8
     ) -> None:
         super().__init__()
-        self.operator, self.steps = operator.requires_grad_(False), steps
+        self.evaluations = evaluations
         self.register_buffer("scale_C", torch.ones(fields))
+        self.register_buffer("scaled", torch.tensor(False))
         self.backbone = FNO(axes, 3 * fields + 1, channels, modes, layers, answers=fields)
 
     def velocity(self, batch: Batch, forecast: Tensor, x: Tensor, tau_B: Tensor) -> Tensor:
         """Velocity at the noised residuals `x` (B, *X, C) of times `tau`."""
-        state = batch[state_key(batch)]
-        tau = tau_B.view(-1, *[1] * (x.ndim - 1)).expand_as(x[..., :1])
-        return self.backbone({**batch, state_key(batch): torch.cat([x, forecast, state, tau], dim=-1)})
+        return self.backbone(told(batch, forecast, x, tau_B))
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, forecast: Tensor) -> Loss:
         """Mean square of the velocity's error at random times; times and noise from torch's global generator."""
-        with torch.no_grad():
-            forecast = self.operator(batch)
-        residual = (batch[target_key(batch)][:, 0] - forecast) / self.scale_C
+        residual = batch[target_key(batch)][:, 0] - forecast
+        if self.training and not self.scaled:
+            self.fit_scale(residual)
+        residual = residual / self.scale_C
         noise, tau_B = torch.randn_like(residual), torch.rand(len(residual), device=residual.device)
-        tau = tau_B.view(-1, *[1] * (residual.ndim - 1))
-        velocity = self.velocity(batch, forecast, (1 - tau) * noise + tau * residual, tau_B)
+        velocity = self.velocity(batch, forecast, between(noise, residual, tau_B), tau_B)
         total = (velocity - (residual - noise)).square().mean()
         return Loss(total, {"flow": total.detach()})
 
     @torch.no_grad()
-    def fit_scale(self, batch: Batch) -> None:
-        """Set the size of residuals from a batch."""
-        residual = batch[target_key(batch)][:, 0] - self.operator(batch)
-        self.scale_C.copy_(residual.flatten(0, -2).square().mean(0).sqrt().clamp_min(1e-12))
+    def fit_scale(self, residual: Tensor) -> None:
+        """Set the size of residuals from examples (B, *X, C)."""
+        self.scale_C.copy_(residual.flatten(0, -2).square().mean(0).sqrt().clamp_min(TINY))
+        self.scaled.fill_(True)
 
-    def draw(self, batch: Batch, noise: Tensor, steps: int) -> Tensor:
-        """The forecast plus the residual that `noise` (B, *X, C) is carried to in `steps` Euler steps."""
-        forecast, x = self.operator(batch), noise
+    def draw(self, batch: Batch, forecast: Tensor, noise: Tensor, evaluations: int | None = None) -> Tensor:
+        """The forecast plus the residual that `noise` (B, *X, C) is carried to, by default in `self.evaluations`."""
+        steps, x = evaluations or self.evaluations, noise
         for step in range(steps):
             tau_B = torch.full((len(x),), step / steps, device=x.device)
             x = x + self.velocity(batch, forecast, x, tau_B) / steps
         return forecast + self.scale_C * x
 
-    def forward(self, batch: Batch) -> Tensor:
-        """One draw: the next state (B, *X, C)."""
-        return self.draw(batch, torch.randn_like(batch[state_key(batch)]), self.steps)
 
-    def ensemble(self, batch: Batch, members: int) -> Tensor:
-        """Independent draws of the next state: (M, B, *X, C)."""
-        return torch.stack([self(batch) for _ in range(members)])
+def told(batch: Batch, forecast: Tensor, x: Tensor, tau_B: Tensor) -> Batch:
+    """The batch as a velocity network takes it: noised residual, forecast, state and time in one field."""
+    key, time = state_key(batch), along(tau_B, x).expand_as(x[..., :1])
+    return {**batch, key: torch.cat([x, forecast, batch[key], time], dim=-1)}
+
+
+def between(noise: Tensor, residual: Tensor, tau_B: Tensor) -> Tensor:
+    """The point at time `tau` of the straight line from noise to residual."""
+    tau = along(tau_B, noise)
+    return (1 - tau) * noise + tau * residual
+
+
+def along(tau_B: Tensor, x: Tensor) -> Tensor:
+    """One number per sample, shaped to multiply `x` (B, ...)."""
+    return tau_B.view(-1, *[1] * (x.ndim - 1))
 
 
 def crps(members: Tensor, truth: Tensor) -> Tensor:
@@ -100,11 +102,3 @@ def crps(members: Tensor, truth: Tensor) -> Tensor:
         spread = spread + (members - member).abs().sum(0)
     score = error - 0.5 * spread / max(count * (count - 1), 1)
     return score.flatten(1).mean(1)
-
-
-def better(stage: str, metric: str, before: float, after: float) -> Check:
-    """The gate of a stage: whether its validation `metric` (lower is better) beats its predecessor's."""
-    ok = after < before
-    verdict = "kept" if ok else "not kept, its predecessor stays"
-    reason = f"{metric} {before:.4g} before, {after:.4g} after: {stage} is {verdict}"
-    return Check(stage, ok, reason, value=after, limit=before)

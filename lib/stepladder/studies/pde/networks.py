@@ -1,47 +1,112 @@
-"""Which network a profile means, and how it is trained and asked.
+"""Which network a profile means, how it is trained and asked; with the later stages (see `stages`) beside it.
 
 Decisions:
 - What a network must know before it sees data (axes, fields, whether grids are periodic, whether the problem is steady)
   stands in the profile: a model is built from parameters alone, and a sample of another shape is refused by name.
 - The forecast is autoregressive: as many frames as the sample's target has.
+- `kept` tells who answers: the operator, until the gate of a later stage says that it is better. It is a buffer, so a
+  checkpoint carries the verdict.
+- An ensemble's noise is seeded by its member alone: the same question gets the same answer, in any process.
 """
 
-from torch import nn
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 
 from stepladder.params import ParameterError, nearest
 from stepladder.studies.pde.afno import AFNO
+from stepladder.studies.pde.consistency import ConsistencyStudent
 from stepladder.studies.pde.dataset import key
 from stepladder.studies.pde.dit import DiT
+from stepladder.studies.pde.flow import ResidualFlow
 from stepladder.studies.pde.fno import FNO
 from stepladder.studies.pde.losses import training_loss
 from stepladder.studies.pde.operator import GraphOperator, GridOperator, Size
 from stepladder.studies.pde.params import PdeModel, PdeParams
 from stepladder.studies.pde.rollout import roll
+from stepladder.studies.pde.steady import SteadyPrior
 from stepladder.studies.pde.symmetries import varied
 from stepladder.studies.pde.unet import UNet
 from stepladder.study import Batch, Loss, Prediction, StudyError
 
+STAGES = ("operator", "flow", "consistency", "steady")
+
 
 class Forecaster(nn.Module):
-    """A network with the weights of its losses and the shape of the samples it takes."""
+    """A network with the weights of its losses and the shape of the samples it takes, and what later stages add.
 
-    def __init__(self, network: nn.Module, model: PdeModel):
+    Args:
+        network: batch -> next state, or answer.
+        model: the profile's section.
+        members: size of an ensemble, where the forecast is drawn.
+    """
+
+    def __init__(self, network: nn.Module, model: PdeModel, members: int = 8):
         super().__init__()
-        self.network, self.model = network, model
+        self.network, self.model, self.members = network, model, members
+        self.register_buffer("kept", torch.tensor(0))
+        self.optimizer_step = 0
+        if model.flow_steps:
+            self.flow = ResidualFlow(model.axes, model.fields, model.channels, model.modes)
+        if model.student_steps:
+            self.student = ConsistencyStudent(self.flow, evaluations=max(1, self.flow.evaluations // 4))
+        if model.prior_steps:
+            self.prior = SteadyPrior()
 
-    def loss(self, batch: Batch) -> Loss:
-        """The training loss (see `losses`), in training on random equivalents of the samples (see `symmetries`)."""
+    @property
+    def answering(self) -> str:
+        """The stage whose forecast `predict` gives."""
+        return STAGES[int(self.kept)]
+
+    def keep(self, stage: str) -> None:
+        """From now on `stage` answers."""
+        self.kept.fill_(STAGES.index(stage))
+
+    def loss(self, batch: Batch, stage: str = "operator") -> Loss:
+        """The stage's training loss, in training on random equivalents of the samples (see `symmetries`)."""
         self._check(batch)
         if self.training and self.model.augment:
             batch = varied(batch)
-        reconstruct = self.model.reconstruct if hasattr(self.network, "reconstruct") else 0.0
-        return training_loss(self.network, batch, reconstruct, self.model.unrolled)
+        if stage == "operator":
+            reconstruct = self.model.reconstruct if hasattr(self.network, "reconstruct") else 0.0
+            return training_loss(self.network, batch, reconstruct, self.model.unrolled)
+        with torch.no_grad():
+            forecast = self.network(batch)
+        if stage == "flow":
+            return self.flow.loss(batch, forecast)
+        if stage == "consistency":
+            return self.student.loss(batch, forecast, self.flow, self.optimizer_step)
+        return self.prior.loss(batch, forecast)
 
     def predict(self, batch: Batch) -> Prediction:
-        """All frames of the target, from the state alone."""
+        """All frames of the target, from the state alone; of an ensemble, its mean."""
         self._check(batch)
-        target = key(batch, "target_")
-        return {target.replace("target_", "u_B"): roll(self.network, batch, batch[target].shape[1])}
+        name = key(batch, "target_").replace("target_", "u_B")
+        return {name: self.ensemble(batch, self.answering).mean(0)}
+
+    def ensemble(self, batch: Batch, stage: str, evaluations: int | None = None) -> Tensor:
+        """Rollouts as `stage` forecasts them, (M, B, T, *X, C): one, or `members` where they are drawn."""
+        frames = batch[key(batch, "target_")].shape[1]
+        members = self.members if stage in ("flow", "consistency") else 1
+        return torch.stack(
+            [roll(self._stepper(stage, member, evaluations), batch, frames) for member in range(members)]
+        )
+
+    def _stepper(self, stage: str, member: int, evaluations: int | None) -> Callable[[Batch], Tensor]:
+        """Batch -> next state, as `stage` says it."""
+        if stage == "operator":
+            return self.network
+        if stage == "steady":
+            return lambda batch: self.prior.answers(batch, self.network(batch))[-1]
+        sampler, generator = self.flow if stage == "flow" else self.student, torch.Generator().manual_seed(member)
+
+        def step(batch: Batch) -> Tensor:
+            forecast = self.network(batch)
+            noise = torch.randn(forecast.shape, generator=generator).to(forecast)
+            return sampler.draw(batch, forecast, noise, evaluations)
+
+        return step
 
     def _check(self, batch: Batch) -> None:
         """Refuse samples the network was not built for."""
@@ -60,7 +125,7 @@ def build(params: PdeParams) -> Forecaster:
     model = params.model
     if model.name not in BUILDERS:
         raise ParameterError(f"no network {model.name!r}{nearest(model.name, BUILDERS)}")
-    return Forecaster(BUILDERS[model.name](model), model)
+    return Forecaster(BUILDERS[model.name](model), model, params.evaluation.members)
 
 
 def _operator(model: PdeModel) -> nn.Module:

@@ -67,12 +67,20 @@ class PdeModel(Section):
         False, description="add increments to the state moved by a learned distance (periodic 1-D grids)"
     )
     augment: bool = Field(False, description="train on random equivalents: shifted, mirrored, in a wind (1-D grids)")
+    flow_steps: int = Field(0, ge=0, description="optimizer steps of stage `flow` (periodic grids, in time); 0: none")
+    student_steps: int = Field(0, ge=0, description="optimizer steps of stage `consistency`; needs flow_steps")
+    prior_steps: int = Field(0, ge=0, description="optimizer steps of stage `steady` (Darcy's problem); 0: none")
     temperature: float = Field(0.0, ge=0, le=1, description="draws per group go as samples^temperature; 0: all alike")
+    diffuse: bool = Field(
+        False, description="smooth answers by the heat kernel of viscosity or diffusion (periodic 1-D grids)"
+    )
+    fit_scale: bool = Field(True, description="the first training batch decides the sizes of channels")
 
 
 class PdeEvaluation(EvaluationParams):
     """How 06_evaluation scores."""
 
+    members: int = Field(8, ge=2, description="members of an ensemble, where the forecast is drawn")
     horizon: int = Field(0, ge=0, description="frames forecast from the first one; 0: to the trajectory's end")
 
 

@@ -1,8 +1,9 @@
 """The PDE study: honest operator learning on grids, meshes and particles.
 
 This file only joins the parts; each part is a file of this folder: raw files (`solvers`, `readers`, `catalogue`,
-`download`), shards and samples (`conversion`, `dataset`), networks (`networks`, `operator`), scores (`metrics`,
-`scoring`, `compat`), rivals (`classical`), what an error costs (`analysis`) and pictures (`scenes`).
+`download`), shards and samples (`conversion`, `dataset`), networks (`networks`, `operator`), training in stages with
+gates (`stages`), scores (`metrics`, `scoring`, `compat`), rivals (`classical`), what an error costs (`analysis`) and
+pictures (`scenes`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.studies.pde import analysis, catalogue, classical, conversion, networks, scenes, scoring, synthesis
+from stepladder.studies.pde import (
+    analysis,
+    catalogue,
+    classical,
+    conversion,
+    networks,
+    scenes,
+    scoring,
+    stages,
+    synthesis,
+)
 from stepladder.studies.pde.dataset import Cases, Windows, key
 from stepladder.studies.pde.params import PdeParams
 from stepladder.study import (
@@ -81,13 +92,16 @@ class Pde:
         return networks.build(params)
 
     def stages(self, params: PdeParams) -> list[TrainingStage]:
-        return [TrainingStage("operator", params.training.steps)]
+        return stages.stages(params)
 
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-        return Check("may start", True, "the only stage")
+        return stages.admit(stage, model)
+
+    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: PdeParams) -> Check:
+        return stages.conclude(stage, model, cases, params)
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
-        return model.loss(batch)
+        return model.loss(batch, stage.name)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         return model.predict(batch)

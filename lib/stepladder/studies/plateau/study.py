@@ -115,6 +115,9 @@ class Plateau:
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
         return _module_of(model).admit(stage, model, batch)
 
+    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: PlateauParams) -> Check:
+        return Check("kept", True, "no stage of this study is judged")
+
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
         return _module_of(model).loss(model, batch, stage)
 

@@ -134,6 +134,9 @@ class Template:
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
         return Check("may start", True, "the only stage")
 
+    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: DiscParams) -> Check:
+        return Check("kept", True, "no stage of this study is judged")
+
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
         return Loss(nn.functional.cross_entropy(model(batch["image_YX"][:, None]), batch["mask_YX"]))
 

@@ -25,6 +25,7 @@ class ToyModel(Section):
     nan_at: int = Field(-1, description="index of a training sample whose target is nan")
     worsens: bool = Field(False, description="every validation is worse than the one before")
     sleep: float = Field(0.0, description="seconds a step takes at least")
+    judged: bool = Field(False, description="every stage is judged at its end")
     eat: int = Field(0, description="megabytes each step takes and never gives back")
 
 
@@ -78,16 +79,24 @@ class Toy:
         training = shards[0].stem == "train"
         return ToyData(params.model.samples, params, 0) if training else ToyData(6, params, 1000)
 
+    def cases(self, shards, params, keep_clear=()):
+        return self.dataset(shards, params, keep_clear)
+
     def model(self, params):
         return Net(params.model.width, params.model.dropout)
 
     def stages(self, params):
         parts = {"all": ("",), "first": ("first",), "second": ("second",)}
-        return [TrainingStage(name, params.training.steps, parts[name]) for name in params.model.stages]
+        judged = params.model.judged
+        return [TrainingStage(name, params.training.steps, parts[name], None, judged) for name in params.model.stages]
 
     def admit(self, stage, model, batch):
         finite = bool(torch.isfinite(model(batch["x_C"])).all())
         return Check("ready", finite and self.params.model.admit, "the toy was told to refuse")
+
+    def conclude(self, stage, model, cases, params):
+        self.concluded = {name: value.clone() for name, value in model.state_dict().items()}
+        return Check("kept", len(cases) == 6 and not model.training, f"{stage.name} is kept")
 
     def loss(self, model, batch, stage):
         if model.training:
