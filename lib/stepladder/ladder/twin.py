@@ -20,6 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from stepladder.ladder import memory
 from stepladder.ladder.records import Cell, FullProbe, LoaderProbe, Setting, StepProbe, Trial
 
 Kind = tuple[int, str, bool, bool]  # threads, precision, checkpointing, compile: what changes the step itself
@@ -253,7 +254,7 @@ class Twin:
             return 0
         fakes = {batch: self.fakes(replace(setting, batch=batch)) for batch in (setting.batch, *(b for b, _ in seen))}
         if None not in fakes.values():
-            return int(fakes[setting.batch] + max(size - fakes[batch] for batch, size in seen))
+            return memory.forecast(fakes, dict(seen), setting.batch)
         return straight_up(seen, setting.batch)
 
 
