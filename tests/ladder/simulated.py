@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from stepladder.ladder.estimate import relative_half_width, throughput
+from stepladder.ladder.estimate import relative_half_width, settled, throughput
 from stepladder.ladder.records import FullProbe, LoaderProbe, Setting, StepProbe, Trial
 from stepladder.params import LadderParams, TrainingParams
 
@@ -24,7 +24,6 @@ WORKERS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 BATCHES = (1, 2, 4, 8, 16, 32)
 LUCK = 0.03  # standard deviation of a trial's speed, between trials
 TRUTH_STEPS = 240
-ENOUGH = 0.05  # a trial ends as soon as its interval is this narrow, relative
 
 
 @dataclass(frozen=True)
@@ -258,7 +257,9 @@ class SimulatedBench:
         )
         return self._trial(setting, float(seconds.sum()) * (steps + 2) / steps, probe)
 
-    def full(self, setting: Setting, steps: int, whole: bool = False) -> Trial[FullProbe]:
+    def full(
+        self, setting: Setting, steps: int, whole: bool = False, expected: float | None = None
+    ) -> Trial[FullProbe]:
         """See `Bench`."""
         if not self.job.fits(setting):
             return self._oom(setting)
@@ -269,7 +270,7 @@ class SimulatedBench:
         begin = ends[warm - 1]
         for enough in range(3 * rounds, timed + 1, rounds):
             rate, half_width = throughput(ends[warm : warm + enough], begin, setting.batch, rounds)
-            if half_width < ENOUGH * rate and not whole:
+            if settled(rate, half_width, expected) and not whole:
                 break
         ends, timed = ends[: warm + enough], enough
         computing = timed * (self.job.fixed + self.job.per_sample * setting.batch) * run.luck[1]

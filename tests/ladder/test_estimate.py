@@ -1,11 +1,13 @@
 """The rate of a trial is samples over the total time of whole rounds: unbiased where a step time is not."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.ladder.estimate import relative_half_width, throughput
+from stepladder.ladder.estimate import relative_half_width, settled, throughput
 from stepladder.ladder.twin import step_ends
 
 
@@ -61,3 +63,10 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 
 def test_the_half_width_is_students():
     assert relative_half_width([9.0, 10.0, 11.0]) == pytest.approx(4.303 / 3**0.5 / 10, rel=1e-3)
+
+
+def test_a_rate_is_sure_when_narrow_or_wholly_as_forecast():
+    assert settled(100.0, 3.0) and not settled(100.0, 6.0)
+    assert settled(100.0, 6.0, expected=102.0)
+    assert not settled(100.0, 6.0, expected=108.0), "part of the interval is further off than a tenth"
+    assert not settled(100.0, math.inf, expected=100.0)

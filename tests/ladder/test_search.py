@@ -42,7 +42,7 @@ class ScriptedBench:
             return Trial(setting, "oom", "CUDA out of memory", 1.0)
         return Trial(setting, "ok", "", 1.0, 0, StepProbe(seconds, 0.0, device_bytes=taken))
 
-    def full(self, setting, steps, whole=False):
+    def full(self, setting, steps, whole=False, expected=None):
         self.tried.append(setting)
         step = self.fixed + self.each * setting.batch
         batch = setting.batch

@@ -56,9 +56,11 @@ class ProcessBench:
         """`steps` forward passes on cached batches."""
         return self._trial(StepProbe, "step", setting, steps)
 
-    def full(self, setting: Setting, steps: int, whole: bool = False) -> Trial[FullProbe]:
+    def full(
+        self, setting: Setting, steps: int, whole: bool = False, expected: float | None = None
+    ) -> Trial[FullProbe]:
         """Loader and step together, for at most `steps` timed forward passes; for all of them where `whole`."""
-        return self._trial(FullProbe, "full", setting, steps, whole=whole)
+        return self._trial(FullProbe, "full", setting, steps, whole=whole, expected=expected)
 
     def fake_bytes(self, setting: Setting) -> int | None:
         """Bytes by fake tensors; None where the step cannot be faked."""

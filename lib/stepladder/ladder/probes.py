@@ -5,7 +5,7 @@ Decisions:
   the files cold; the second finds them in the page cache but, like every new loader process, its own caches empty.
 - *step*: batches are made once, of few samples, and used again; the optimizer's state exists before the clock starts.
 - *full*: a real loader feeds the real step. Timing begins after two rounds of the loader processes, goes by whole
-  rounds, and ends as soon as the rate is known to within `ENOUGH` and memory stands still (a soak asks for every pass).
+  rounds, and ends as soon as the rate is known well enough and memory stands still (a soak asks for every pass).
   A round holds whole optimizer steps too, so that each is paid in full.
 - Memory is read between passes, for a small share of the time (`levels.py`); the clock stands still meanwhile.
 """
@@ -27,14 +27,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from stepladder.ladder import limits, profiler
-from stepladder.ladder.estimate import relative_half_width, throughput
+from stepladder.ladder.estimate import relative_half_width, settled, throughput
 from stepladder.ladder.job import Job, Key
 from stepladder.ladder.levels import Levels, Queue, growth
 from stepladder.ladder.records import FullProbe, LoaderProbe, Setting, StepProbe
 from stepladder.sampling import loader
 from stepladder.training.step import Clock
 
-ENOUGH = 0.04  # of the rate: a narrower interval changes no verdict
 LEAST_ROUNDS = 3
 DISTINCT = 8  # samples that cached batches are made of
 WARM_PASSES = 2
@@ -111,17 +110,24 @@ def step_probe(job: Job, setting: Setting, steps: int, seconds: float = math.inf
 
 
 def full_probe(
-    job: Job, setting: Setting, steps: int, root: int | None = None, whole: bool = False, seconds: float = math.inf
+    job: Job,
+    setting: Setting,
+    steps: int,
+    root: int | None = None,
+    whole: bool = False,
+    seconds: float = math.inf,
+    expected: float | None = None,
 ) -> FullProbe:
     """Loader and step together, as training runs them.
 
     Args:
         job: whose samples and step.
         setting: with how many workers, at which batch and so on; the caller has set the threads.
-        steps: forward passes to time at most; fewer once the rate is known to within `ENOUGH`.
+        steps: forward passes to time at most; fewer once the rate is `estimate.settled`.
         root: process whose tree is weighed, this one by default.
         whole: time every pass, as a search for leaks needs it.
         seconds: what the probe may take.
+        expected: the forecast of the rate.
 
     Raises:
         ValueError: the job ends before there is one whole round to time.
@@ -144,7 +150,7 @@ def full_probe(
         for count, _ in enumerate(itertools.islice(walk, timed), 1):
             if count % group == 0 and count >= LEAST_ROUNDS * group:
                 rate, width = throughput(course.ends, course.began, setting.batch, group)
-                sure = width < ENOUGH * rate and not course.levels.grow() and not whole
+                sure = settled(rate, width, expected) and not course.levels.grow() and not whole
                 if sure or time.perf_counter() - began > 0.8 * seconds:
                     break
         rate, width = throughput(course.ends, course.began, setting.batch, group)

@@ -132,8 +132,13 @@ class Bench(Protocol):
         """`steps` forward passes on cached batches; workers and prefetch of `setting` do not matter."""
         ...
 
-    def full(self, setting: Setting, steps: int, whole: bool = False) -> Trial[FullProbe]:
-        """Loader and step for `steps` timed passes; fewer once the interval is narrow enough, unless `whole`."""
+    def full(
+        self, setting: Setting, steps: int, whole: bool = False, expected: float | None = None
+    ) -> Trial[FullProbe]:
+        """Loader and step for `steps` timed passes; fewer once the rate is sure (see `estimate.settled`).
+
+        `whole` asks for every pass; `expected` is the forecast of the rate.
+        """
         ...
 
     def fake_bytes(self, setting: Setting) -> int | None:

@@ -155,13 +155,14 @@ class Search:
 
     def _undisturbed(self, setting: Setting, passes: int, cell: Cell | None) -> tuple[Trial[FullProbe], str]:
         """A trial, and a remark where others took the machine: repeated once, unless all went as forecast anyway."""
-        trial = self.bench.full(setting, passes)
+        expected = cell.rate if cell else None
+        trial = self.bench.full(setting, passes, expected=expected)
         if trial.probe is None or trial.probe.polluted <= gates.POLLUTED:
             return trial, ""
         remark = f"others took the machine ({trial.probe.polluted:.0%} of the time spent in the queue)"
         if cell and abs(trial.probe.rate / cell.rate - 1) <= WRONG:
             return trial, f"; {remark}, but it went as forecast"
-        second = _after(trial, self.bench.full(setting, passes))
+        second = _after(trial, self.bench.full(setting, passes, expected=expected))
         if second.probe is None or second.probe.polluted < trial.probe.polluted:
             return second, f"; repeated, for {remark}"
         return replace(trial, seconds=second.seconds), f"; repeated, for {remark}, and still did"

@@ -54,7 +54,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         spec: `job` and `arguments` (see `job.open_job`), `setting`, `probe` (loader, step, full, fake, device),
-            `count` of samples or steps, `seconds` it may take, `whole` of a full probe, `settings` of fake ones.
+            `count` of samples or steps, `seconds` it may take, `whole` and `expected` of a full probe, `settings` of
+            fake ones.
 
     Returns:
         The fields of the probe; of `fake`, `bytes`: batch -> bytes; of `device`, `bytes`: its memory, None without one.
@@ -72,7 +73,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         case "step":
             return asdict(probes.step_probe(job, setting, spec["count"], spec["seconds"]))
         case "full":
-            more = {"root": os.getppid(), "whole": spec["whole"], "seconds": spec["seconds"]}
+            more = {"root": os.getppid(), **{name: spec[name] for name in ("whole", "seconds", "expected")}}
             return asdict(probes.full_probe(job, setting, spec["count"], **more))
         case _:
             return {"bytes": _fakes(job, [Setting(**values) for values in spec["settings"]])}
