@@ -79,3 +79,13 @@ def test_samples_are_spread_over_the_whole_set():
     chosen = evaluation.choose(Hundred(), 5)
     assert chosen.tolist() == [10, 30, 50, 70, 90]  # the middles of five equal parts
     assert len(evaluation.choose(Hundred(), 500)) == 100
+
+
+def test_one_unit_has_a_difference_and_no_interval():
+    values = {"model": 0.7, "base": 0.5, "strong": 0.6}
+    records = table(*((method, "g", "u", "IoU", "", value, 1, 1) for method, value in values.items()))
+    found = evaluation.gains(records, ["IoU"], "higher", PARAMS, 0)
+    assert set(found["verdict"]) == {"one unit, no interval"} and found["low"].isna().all()
+    assert evaluation.sentence(found, "higher") == "Beside strong the model is better in IoU (+0.1)."
+    worse = evaluation.sentence(found, "lower")
+    assert "not better in IoU" in worse and "train longer" in worse

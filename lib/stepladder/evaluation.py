@@ -87,12 +87,14 @@ def summarize(records: pd.DataFrame, params: EvaluationParams, seed: int) -> pd.
 def compare(
     records: pd.DataFrame, metric: str, method: str, other: str, params: EvaluationParams, seed: int
 ) -> dict[str, float]:
-    """Difference `method - other` in one metric with its paired bootstrap interval."""
+    """Difference `method - other` in one metric with its paired bootstrap interval; nan where there is one unit only."""
     subset = records[records["metric"] == metric]
     units = sorted(subset["unit"].unique())
     draws = np.vstack([np.ones(len(units)), _resample(len(units), params.bootstrap, seed)])
     one, two = (_values(subset[subset["method"] == name], units, draws) for name in (method, other))
     difference = one - two
+    if len(units) < 2:
+        return {"value": float(difference[0]), "low": float("nan"), "high": float("nan"), "units": len(units)}
     tail = 50 * (1 - params.confidence)
     low, high = np.nanpercentile(difference[1:], [tail, 100 - tail])
     return {"value": float(difference[0]), "low": float(low), "high": float(high), "units": len(units)}
@@ -192,8 +194,22 @@ def gains(
     rows = [{"metric": m, "against": other, **compare(records, m, "model", other, params, seed)} for other, m in pairs]
     table = pd.DataFrame(rows)
     words = ["better", "worse"] if better == "higher" else ["worse", "better"]
-    table["verdict"] = np.select([table["low"] > 0, table["high"] < 0], words, "no clear difference")
+    unclear = np.where(table["units"] < 2, "one unit, no interval", "no clear difference")
+    table["verdict"] = np.select([table["low"] > 0, table["high"] < 0], words, unclear)
     return table
+
+
+def sentence(differences: pd.DataFrame, better: str) -> str:
+    """The model beside the strongest baseline in words: `better than ridge in nRMSE (-0.0210); worse in ...`."""
+    strongest = differences[differences["against"] == differences["against"].iloc[-1]]
+    wins = strongest["value"] > 0 if better == "higher" else strongest["value"] < 0
+    told = [
+        f"{word} in {', '.join(f'{row.metric} ({row.value:+.3g})' for row in rows.itertuples())}"
+        for word, rows in (("better", strongest[wins]), ("not better", strongest[~wins]))
+        if len(rows)
+    ]
+    advice = "" if wins.any() else " Look at the curve of 05_training, and train longer (training.steps)."
+    return f"Beside {strongest['against'].iloc[0]} the model is {'; '.join(told)}.{advice}"
 
 
 def checks(records: pd.DataFrame, summary: pd.DataFrame) -> list[Check]:

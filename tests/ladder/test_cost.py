@@ -417,3 +417,12 @@ def test_a_run_that_never_trained_is_told_so(outputs):
     root = Path(__file__).parents[2]
     with pytest.raises(ParameterError, match="run 05_training first"):
         bill.compare(predicted(), Run.open(root, params.load(root, "plateau", "smoke")))
+
+
+def test_people_read_no_hours_of_a_millisecond():
+    frame = pd.DataFrame(
+        {"GPU": ["a", "b"], "hours": [1e-6, 2.5], "hours low": [1e-7, np.nan], "dollars": [0.001, 3.0]}
+    )
+    shown = cost.readable(frame)
+    assert shown["hours"].tolist() == ["under a minute", 2.5] and shown["dollars"].tolist() == ["under 0.01", 3.0]
+    assert shown["hours low"][0] == "under a minute" and np.isnan(shown["hours low"][1])

@@ -60,6 +60,11 @@ def test_many_small_stages_ask_for_workers_while_there_are_cpus():
     assert few.move == "4 workers would keep up, but there are 2 CPUs: move work into the conversion"
 
 
+def test_workers_that_should_keep_up_and_do_not_are_not_asked_for_again():
+    found = said(climb(rung(Setting(2, 1), 0.4, 0.1), loader=loader(0.1, {"decode": 0.04, "crop": 0.03})), cores=4)
+    assert found.limit == "data" and "share 4 CPUs" in found.move and "would keep up" not in found.move
+
+
 def test_waiting_for_storage_is_no_work_for_the_conversion():
     hot = "read in reader.py:9"
     found = said(climb(rung(Setting(1), 0.2, 0.02), loader=loader(0.1, {"read": 0.09}, hot, 0.9, cpu=0.1)))
@@ -98,7 +103,7 @@ def test_memory_that_bars_the_fastest_setting_is_named(reason):
     found = said(climb(rung(Setting(0, 4), 0.97, 0.4), loader=loader(0.001), cells=cells))
     assert (found.limit, found.stage) == ("memory", "0 workers, batch 8")
     assert reason in found.sentence
-    assert found.move == "recompute activations (checkpointing) or try bfloat16"
+    assert found.move == "recompute activations (ladder.checkpointing: [true]) or try bfloat16 (ladder.precision)"
 
 
 def test_memory_that_bars_nothing_better_is_no_limit():

@@ -110,6 +110,17 @@ def project(
     return frame.reindex(columns=COLUMNS), note
 
 
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The cost table for people: what is too short or too cheap to be a number is said in words."""
+    words = {"hours": (1 / 60, "under a minute"), "dollars": (0.01, "under 0.01")}
+
+    def shown(value: float, least: float, word: str) -> float | str:
+        return word if value < least else value
+
+    columns = {name: words[name.split()[0]] for name in frame.columns if name.split()[0] in words}
+    return frame.assign(**{name: [shown(v, *words) for v in frame[name]] for name, words in columns.items()})
+
+
 def table(prices: Prices, need: Need, save: float, memory_fraction: float = 1.0) -> list[dict[str, Any]]:
     """One row per offer, cheapest first; those whose memory is too small last, without hours and dollars.
 

@@ -4,7 +4,7 @@ Decisions:
 - Rules are asked in the order of what hurts most: nothing runs; memory grows until it is full; memory keeps a faster
   setting away; the step waits for data; a step is mostly the price of starting it; the step itself. A job whose loader
   and step are within `BALANCE` of each other, and whose step is busy, is told that it is healthy.
-- The next move is in the order of what it gains: once at conversion before every time in the reader, code before
+- The next move names the parameter to turn. It is in the order of what it gains: once at conversion before every time in the reader, code before
   knobs, knobs before machines.
 - Every number of the sentence was measured, and stands in the climb.
 """
@@ -46,7 +46,9 @@ def diagnose(climb: Climb, ladder: LadderParams, cores: float) -> Diagnosis:
     if found := _leak(climb, rung) or _memory(climb, rung, ladder):
         return found
     if rung is None:
-        return _made("none", "", f"Nothing ran to its end ({climb.why})", "read the log of the first trial")
+        return _made(
+            "none", "", f"Nothing ran to its end ({climb.why})", "read the log of the first trial in 04_scaling/trials"
+        )
     probe, loader = rung.trial.probe, climb.loader.probe if climb.loader else None
     if probe.busy < ladder.busy:
         return _data(rung.setting, probe, loader, ladder, cores)
@@ -101,8 +103,8 @@ def _memory_move(setting: Setting, rung: Rung | None) -> str:
     """What makes room."""
     if rung and setting.workers > rung.setting.workers and setting.batch == rung.setting.batch:
         return "prefetch fewer batches, or make the samples smaller"
-    ways = ["recompute activations (checkpointing)"] if not setting.checkpointing else []
-    ways += ["try bfloat16"] if setting.precision == "float32" else []
+    ways = ["recompute activations (ladder.checkpointing: [true])"] if not setting.checkpointing else []
+    ways += ["try bfloat16 (ladder.precision)"] if setting.precision == "float32" else []
     return " or ".join(ways or ["use smaller samples or a larger device"])
 
 
@@ -128,7 +130,11 @@ def _data(
     text = f"Data-bound: {said}, and with {setting} {idle}"
     if max(ladder.workers) < wanted <= cores:
         return _made("data", stage or "loader", text, f"allow {wanted} workers (ladder.workers)")
-    move = f"{wanted} workers would keep up, but there are {cores:g} CPUs: move work into the conversion"
+    if wanted > cores:
+        move = f"{wanted} workers would keep up, but there are {cores:g} CPUs: move work into the conversion"
+    else:
+        shared = f"they share {cores:g} CPUs with the step"
+        move = f"{wanted} workers should keep up and do not, for {shared}: move work into the conversion"
     return _made("data", stage or "loader", text, move)
 
 
@@ -149,7 +155,12 @@ def _launch(climb: Climb, setting: Setting) -> Diagnosis | None:
         f"Launch-bound: a pass takes {_time(few.seconds)} with {_samples(small)} and {_time(many.seconds)} with "
         f"{large}, so at least {share:.0%} of it at {setting} is the price of starting it"
     )
-    return _made("launch", _largest_phase(few.phases), text, "use larger batches, or compile the model")
+    return _made(
+        "launch",
+        _largest_phase(few.phases),
+        text,
+        "use larger batches (ladder.batch), or compile the model (ladder.compile: [true])",
+    )
 
 
 def _compute(setting: Setting, probe: FullProbe, loader: LoaderProbe | None) -> Diagnosis:
@@ -169,9 +180,10 @@ def _compute(setting: Setting, probe: FullProbe, loader: LoaderProbe | None) -> 
             "none",
             "",
             f"Healthy: {step}; {both}",
-            "nothing to repair, and a faster device would need a faster loader too",
+            "nothing to repair: run 05_training; a faster device would need a faster loader too",
         )
-    faster = "bfloat16 or a faster device helps" if setting.precision == "float32" else "a faster device helps"
+    bfloat16 = "bfloat16 (ladder.precision) or " if setting.precision == "float32" else ""
+    faster = f"{bfloat16}a faster device helps"
     text = f"Compute-bound: {step}, {share:.0%} of it in {stage}; {both}"
     return _made("compute", stage, text, f"{faster}, more workers do not")
 
