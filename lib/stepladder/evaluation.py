@@ -87,7 +87,7 @@ def summarize(records: pd.DataFrame, params: EvaluationParams, seed: int) -> pd.
 def compare(
     records: pd.DataFrame, metric: str, method: str, other: str, params: EvaluationParams, seed: int
 ) -> dict[str, float]:
-    """Difference `method - other` in one metric with its paired bootstrap interval; nan where there is one unit only."""
+    """Difference `method - other` in one metric with its paired bootstrap interval; none (nan) of a single unit."""
     subset = records[records["metric"] == metric]
     units = sorted(subset["unit"].unique())
     draws = np.vstack([np.ones(len(units)), _resample(len(units), params.bootstrap, seed)])

@@ -4,8 +4,8 @@ Decisions:
 - Rules are asked in the order of what hurts most: nothing runs; memory grows until it is full; memory keeps a faster
   setting away; the step waits for data; a step is mostly the price of starting it; the step itself. A job whose loader
   and step are within `BALANCE` of each other, and whose step is busy, is told that it is healthy.
-- The next move names the parameter to turn. It is in the order of what it gains: once at conversion before every time in the reader, code before
-  knobs, knobs before machines.
+- The next move names the parameter to turn. It is in the order of what it gains: once at conversion before every time
+  in the reader, code before knobs, knobs before machines.
 - Every number of the sentence was measured, and stands in the climb.
 """
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from stepladder.params import ParameterError, check
-from stepladder.studies.pde import networks, stages
+from stepladder.studies.pde import metrics, networks, stages
+from stepladder.studies.pde.colour import Colour
 from stepladder.studies.pde.consistency import ConsistencyStudent
 from stepladder.studies.pde.equations import BOUNDARIES, COEFFICIENTS, number
 from stepladder.studies.pde.flow import ResidualFlow, crps
@@ -89,6 +90,22 @@ def test_the_student_learns_to_do_it_in_one_step(trained_flow: ResidualFlow) -> 
     with torch.no_grad():
         after = (student.draw(batch, sure, noise) - wanted).square().mean()
     assert after < 0.7 * before
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_whitened_residuals_have_one_size_at_all_wave_numbers(axes: int) -> None:
+    """And colouring gives them back."""
+    torch.manual_seed(0)
+    state = grid_batch(axes, points=16, count=40)["input_XC" if axes == 1 else "input_YXC"]
+    residual = 1e-3 * state + 1e-6 * torch.randn_like(state)
+    colour = Colour(1, 8)
+    colour.fit(residual)
+    white = colour.whitened(residual)
+    assert 0.9 < white.std() < 1.1
+    torch.testing.assert_close(colour.coloured(white), residual, rtol=1e-4, atol=1e-9)
+    drawn = colour.coloured(torch.randn_like(residual))
+    rough = [metrics.spectrum(u[:, None])[:, :, 5:].mean() for u in (drawn, residual)]
+    assert 0.7 < rough[0] / rough[1] < 1.4, "noise is as smooth as what it is to become"
 
 
 def test_the_velocity_knows_the_time() -> None:

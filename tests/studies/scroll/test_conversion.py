@@ -3,6 +3,7 @@
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -10,7 +11,7 @@ from scipy import ndimage
 from stepladder import shards
 from stepladder.params import ParameterError, check
 from stepladder.shards import Shard
-from stepladder.studies.scroll import conversion, kaggle, sheets
+from stepladder.studies.scroll import conversion, kaggle, labels, sheets
 from stepladder.studies.scroll.params import ScrollParams
 
 SHAPE = (20, 28, 24)
@@ -80,7 +81,7 @@ def test_statistics_are_exact(content, pair):
     assert said["mean"] == pytest.approx(pair[0].mean()) and said["std"] == pytest.approx(pair[0].std())
     for rank, value in said["percentiles"].items():
         assert abs(value - np.percentile(pair[0], float(rank))) <= 1
-    assert said["labels"] == {name: (pair[1] == value).sum() for name, value in conversion.LABELS.items()}
+    assert said["labels"] == {name: (pair[1] == value).sum() for name, value in labels.NAMES.items()}
 
 
 def test_provenance_says_what_a_shard_was_made_from(content):
@@ -132,6 +133,34 @@ def test_other_types_become_bytes_by_the_percentiles_of_the_volume(pair, tmp_pat
     low, high = np.percentile(pair[0], [0.5, 99.5])
     assert (image_ZYX[pair[0] <= low] == 0).all() and (image_ZYX[pair[0] >= high] == 255).all()
     assert np.corrcoef(image_ZYX.reshape(-1), pair[0].reshape(-1))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("part", ["train_images", "train_labels"])
+def test_nothing_is_learnt_from_a_slice_whose_image_or_label_is_missing(pair, tmp_path, part):
+    kaggle.write_table(tmp_path, [("1", "A")])
+    kaggle.write_volume(tmp_path, "1", *pair)
+    (tmp_path / part / "1.tif").unlink()
+    (tmp_path / part / "1").mkdir()
+    for z, slice_YX in enumerate(pair[part == "train_labels"]):
+        if z != 9:
+            tifffile.imwrite(tmp_path / part / "1" / f"{z:02d}.tif", slice_YX)
+    (asset,) = kaggle.assets([tmp_path], params())
+    content = conversion.convert(asset, params())
+    assert [issue.kind for issue in content.issues] == ["slice is missing, read as zero"]
+    expected = pair[1].copy()
+    expected[9] = labels.UNKNOWN
+    assert np.array_equal(content.arrays["label_ZYX"], expected)
+    assert not content.arrays["skeleton_ZYX"][9].any() and 9 not in content.arrays["foreground_N3"][:, 0]
+
+
+def test_a_shard_does_not_depend_on_the_model(content, pair, tmp_path):
+    """The road keeps a shard when the patch changes, so nothing in it may speak of the patch."""
+    kaggle.write_table(tmp_path, [("1", "A")])
+    kaggle.write_volume(tmp_path, "1", *pair)
+    large = ScrollParams(study="scroll", model={"patch": [64, 64, 64]})
+    (asset,) = kaggle.assets([tmp_path], large)
+    again = conversion.convert(asset, large)
+    assert again.attributes == content.attributes and again.issues == content.issues
 
 
 def test_a_window_that_falls_is_refused():

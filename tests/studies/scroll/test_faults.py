@@ -7,7 +7,7 @@ import pytest
 
 from stepladder import convert
 from stepladder.shards import Shard
-from stepladder.studies.scroll import conversion, faults, kaggle
+from stepladder.studies.scroll import conversion, faults, kaggle, labels
 from stepladder.studies.scroll.params import ScrollParams
 from stepladder.study import StudyError
 
@@ -78,7 +78,7 @@ def test_what_is_repaired_is_counted(sets, name):
 def test_unknown_labels_become_ignore_and_nothing_else_changes(sets):
     label = contents(sets["value_three"]).arrays["label_ZYX"]
     sound = contents(sets["missing_chunks"]).arrays["label_ZYX"]
-    assert (label[12, 12, 5:12] == conversion.IGNORE).all()
+    assert (label[12, 12, 5:12] == labels.UNKNOWN).all()
     rest = np.ones(label.shape, bool)
     rest[12, 12, 5:12] = False
     assert np.array_equal(label[rest], sound[rest])
@@ -89,15 +89,13 @@ def test_numbers_that_are_none_do_not_spread(sets):
     assert (image[10, 10, 10:13] == 0).all() and 30 < image.mean() < 220 and image.max() == 255
 
 
-def test_a_volume_smaller_than_the_patch_is_counted_at_conversion_and_refused_by_the_data_set(sets, tmp_path):
+def test_a_volume_smaller_than_the_patch_is_refused_by_the_data_set(sets, tmp_path):
     from stepladder import shards
     from stepladder.studies.scroll.patches import Patches
 
     large = PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update={"patch": [48, 16, 16]})})
     (asset,) = kaggle.assets([sets["value_three"]], large)
-    content = conversion.convert(asset, large)
-    assert ("volume is smaller than the patch", 1) in [(issue.kind, issue.count) for issue in content.issues]
-    shards.write(tmp_path / "000.h5", content, "recipe")
+    shards.write(tmp_path / "000.h5", conversion.convert(asset, large), "recipe")
     with pytest.raises(StudyError, match=r"000 is \(24, 32, 32\) voxels, smaller than model\.patch = \[48, 16, 16\]"):
         Patches([tmp_path / "000.h5"], large)
     assert len(Patches([tmp_path / "000.h5"], PARAMS)) > 0

@@ -58,6 +58,21 @@ def test_other_formats_keep_the_layout(tmp_path):
     assert sum("10.zarr" in str(path) for path in asset.files) >= 2
 
 
+def test_a_volume_in_two_formats_is_refused(tmp_path):
+    write(tmp_path, ("10", "A"))
+    write_zarr(tmp_path / "train_images/10.zarr", CUBE, version=3)
+    with pytest.raises(StudyError, match=r"train_images/ holds volume '10' twice, 10\.tif and 10\.zarr: keep one"):
+        kaggle.assets([tmp_path], params())
+
+
+def test_a_label_without_row_and_image_is_named(tmp_path):
+    write(tmp_path, ("10", "A"))
+    (tmp_path / "train_labels/11.tif").write_bytes((tmp_path / "train_labels/10.tif").read_bytes())
+    _, lone = kaggle.assets([tmp_path], params())
+    with pytest.raises(StudyError, match=r"train_labels/11\.tif has no row in train\.csv"):
+        kaggle.parts(lone)
+
+
 def test_scrolls_narrow_and_unknown_ones_are_named_with_the_nearest(tmp_path):
     write(tmp_path, ("10", "26010"), ("20", "34117"))
     assert [asset.id for asset in kaggle.assets([tmp_path], params(scrolls=["34117"]))] == ["20"]

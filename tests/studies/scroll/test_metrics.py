@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.measure import euler_number
 from skimage.metrics import variation_of_information
 
-from stepladder.studies.scroll import metrics, topology
+from stepladder.studies.scroll import metrics, postprocess, topology
 
 MASKS = arrays(bool, (6, 5, 7), elements=st.booleans())
 EMPTY = np.zeros((12, 10, 10), dtype=bool)
@@ -145,7 +145,29 @@ def test_betti_numbers(mask, expected):
 @settings(max_examples=25)
 @given(mask=MASKS)
 def test_euler_characteristic_equals_skimage(mask):
-    assert topology.euler(mask) == euler_number(mask, connectivity=3)
+    assert topology.euler(mask) == euler_number(mask, connectivity=1)
+
+
+def test_voxels_that_touch_along_an_edge_alone_do_not_hold_together():
+    """As in Betti matching, where voxels are the corners of the complex."""
+    stairs = np.zeros((3, 6, 6), dtype=bool)
+    stairs[1, np.arange(5), np.arange(5)] = True
+    assert topology.betti(stairs) == (5, 0, 0)
+    stairs[1, np.arange(5), np.arange(1, 6)] = True
+    assert topology.betti(stairs) == (1, 0, 0)
+
+
+@settings(max_examples=15)
+@given(mask=MASKS)
+def test_betti_numbers_do_not_depend_on_the_order_of_axes(mask):
+    assert topology.betti(mask) == topology.betti(mask.transpose(2, 0, 1)) == topology.betti(mask[:, ::-1])
+
+
+def test_plugging_is_worth_something_to_the_topology_score():
+    """A wall that leaks along edges is many pieces; the winner gained most of his points here."""
+    z, y, _ = np.indices((24, 24, 24))
+    wall, whole = z == y, postprocess.plug(z == y)
+    assert topology.euler_score(whole, wall) < 0.1 and topology.euler_score(whole, whole) == 1.0
 
 
 def test_octants_cover_the_volume_once():
@@ -156,11 +178,17 @@ def test_octants_cover_the_volume_once():
 
 
 def test_the_topology_score_counts_features_by_dimension():
-    """An octant with a plate against one with a plate that has two holes: components right, tunnels invented."""
+    """An octant with a plate against one with a plate that has two holes: tunnels invented, or not found.
+
+    The one component of an octant never dies, so it counts for nothing.
+    """
     truth = np.zeros((16, 16, 16), dtype=bool)
     truth[3, 0:8, 0:8] = True
     guess = truth.copy()
     guess[3, 2, 2] = guess[3, 5, 5] = False
+    assert topology.euler_score(truth, guess) == pytest.approx(0.5 / 2.5)
+    assert topology.euler_score(guess, truth) == 0
+    truth[6, 0:8, 0:8] = guess[6, 0:8, 0:8] = True  # a second plate, found
     assert topology.euler_score(truth, guess) == pytest.approx((0.34 * 1 + 0.33 * 0.5 / 2.5) / 0.67)
     assert topology.euler_score(guess, truth) == pytest.approx((0.34 * 1 + 0.33 * 0) / 0.67)
 

@@ -164,6 +164,13 @@ def test_whole_volumes_are_the_cases(paths):
     assert np.array_equal(sample["image_ZYX"], pickle.loads(pickle.dumps(cases)).sample(1)["image_ZYX"])
 
 
+def test_a_case_is_normalised_as_its_patches_are(paths):
+    """A network must not meet other intensities when it is scored than when it learnt."""
+    whole, patches = Volumes(paths, params()).sample(0)["image_ZYX"], Patches(paths, params())
+    z, y, x = patches.cell_C4[0, 1:]
+    assert np.array_equal(patches.sample(0)["image_ZYX"], whole[z : z + 16, y : y + 16, x : x + 16])
+
+
 def test_a_patch_too_small_for_the_levels_is_refused():
     values = {"study": "scroll", "model": {"patch": [16, 16, 4], "levels": 4}}
     with pytest.raises(ParameterError, match=r"model\.patch = \[16, 16, 4\]: 4 levels need at least 16"):

@@ -78,6 +78,42 @@ def test_closing_mends_a_slit_but_joins_no_sheets():
     assert np.array_equal(postprocess.close(two, 2.5), two)
 
 
+def rolled():
+    """A sheet folded like a U, with a second one in its fold that touches nothing."""
+    outer = np.zeros((9, 12, 14), dtype=bool)
+    outer[1], outer[7], outer[1:8, :, 0] = True, True, True
+    inner = np.zeros_like(outer)
+    inner[4, 2:10, 4:12] = True
+    return outer, inner
+
+
+def test_closing_joins_no_sheets_where_one_is_rolled_round_the_other():
+    outer, inner = rolled()
+    closed = postprocess.close(outer | inner, 3.5)
+    assert topology.components(closed).max() == 2 and (closed & (outer | inner) == (outer | inner)).all()
+    assert topology.components(postprocess.close(outer, 3.5)).max() == 1
+    assert (postprocess.close(outer, 3.5) & inner).any(), "alone it would have closed over the other one's place"
+
+
+def test_patching_joins_no_sheets():
+    torn = plate((9, 16, 16), thick=1)
+    torn[:, 3:13, 3:13] = False
+    plug = np.zeros_like(torn)
+    plug[4, 7:9, 7:9] = True  # a sheet of its own in the hole
+    patched = postprocess.patch(torn | plug)
+    assert topology.components(patched).max() == 2
+    assert np.array_equal(postprocess.patch(torn), plate((9, 16, 16), thick=1))
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), radius=st.sampled_from([1.0, 1.5, 2.0]))
+def test_growing_steps_add_only_and_join_nothing(seed, radius):
+    mask = np.random.default_rng(seed).random((8, 9, 10)) < 0.08
+    count = topology.components(mask).max()
+    for grown in (postprocess.close(mask, radius), postprocess.patch(mask)):
+        assert (grown & mask == mask).all() and topology.components(grown).max() == count
+
+
 def test_closing_treats_the_border_like_the_inside():
     assert np.array_equal(postprocess.close(plate(), 3.0), plate())
 

@@ -101,3 +101,18 @@ def test_the_overview_frames_every_volume_in_the_colour_of_its_split(tmp_path):
     frames = [axis.spines["left"].get_edgecolor()[:3] for axis in pictures["map"].axes]
     assert frames == [plt.matplotlib.colors.to_rgb(colour) for colour in scenes.SPLIT_COLOURS.values()]
     assert [panel.title for panel in pictures["city"].panels] == ["v0", "v2", "v1"]  # every scroll first
+
+
+def test_the_overview_of_many_volumes_reads_one_slice_of_some(tmp_path, monkeypatch):
+    paths, label = [], np.zeros((6, 8, 8), dtype=np.uint8)
+    label[3, 2:4], label[0] = 1, 2  # label 2 lies outside the slice that is shown
+    for number in range(5):
+        grey = np.random.default_rng(number).integers(0, 255, label.shape).astype(np.uint8)
+        content = ShardContent({"image_ZYX": grey, "label_ZYX": label}, attributes={"group": f"scroll_{number // 2}"})
+        shards.write(path := tmp_path / f"v{number}.h5", content, "recipe")
+        paths.append(path)
+    monkeypatch.setattr(scenes, "MOST_SLICES", 3)
+    figure = scenes.overview(paths, {"train": [], "validation": [], "test": []})
+    assert [axis.get_title().split()[0] for axis in figure.axes] == ["v0", "v2", "v4"]
+    assert "3 of 5 volumes" in figure.get_suptitle()
+    assert "not labelled" not in {text.get_text() for text in figure.legends[0].get_texts()}

@@ -61,6 +61,18 @@ def test_a_metric_is_the_mean_over_volumes(batch):
     assert all(record.denominator == 1 for record in scoring.score(batch, prediction, PARAMS))
 
 
+def test_the_analysis_shows_each_step_and_what_came_out(batch):
+    class Cases:
+        def sample(self, index, rng):
+            return {"image_ZYX": batch["image_ZYX"][index].numpy(), "label_ZYX": batch["label_ZYX"][index].numpy()}
+
+    torch.manual_seed(0)
+    table, figure = scoring.analysis(unet.build(PARAMS), Cases(), PARAMS).values()
+    assert table["step"].iloc[0] == "threshold" and len(table) > 3
+    titles = " ".join(axis.get_title() + axis.get_title("left") for axis in figure.axes)
+    assert "label" in titles and "prediction" in titles
+
+
 def test_the_protocol_explains_every_metric(batch):
     protocol = scoring.protocol(PARAMS)
     assert {record.metric for record in scoring.score(batch, scoring.perfect(batch), PARAMS)} <= set(protocol)

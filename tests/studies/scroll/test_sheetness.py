@@ -35,7 +35,7 @@ def test_otsu_of_nothing_and_of_a_constant():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_polarity_is_found_without_a_label(sign):
     image, label = small_sheets.volume((24, 32, 32))
-    assert sheetness.sheets_are_bright(sign * image) == (sign == 1)
+    assert sheetness.stronger(sign * image)[1] == (sign == 1)
     assert np.array_equal(sheetness.sheetness(sign * image), sheetness.sheetness(image))
     inside = sheetness.intensity_threshold(sign * image)[label == 1].mean()
     assert inside > sheetness.intensity_threshold(sign * image)[label == 0].mean() + 0.3

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepladder.studies.scroll.faults import write_zarr
-from stepladder.studies.scroll.volumes import WHOLE, VolumeError, digest, open_volume, raw_files, stem
+from stepladder.studies.scroll.readers.volume import WHOLE, VolumeError
+from stepladder.studies.scroll.volumes import digest, open_volume, raw_files, stem
 
 VOXELS = np.random.default_rng(0).integers(0, 60000, (20, 24, 28)).astype(np.uint16)
 BOX = (slice(3, 17), slice(0, 9), slice(11, None))
@@ -126,6 +127,78 @@ def test_a_slice_of_another_shape_is_named(tmp_path):
         open_volume(path).read(WHOLE)
 
 
+@pytest.mark.parametrize("name", ["{}.tif", "img_{}.tif", "scan2-{}.tiff"])
+def test_slices_go_by_the_number_at_the_end_of_their_names(tmp_path, name):
+    """Without leading zeros the order of names is not that of numbers: 1, 10, 11, 2."""
+    (tmp_path / "slices").mkdir()
+    for z, slice_YX in enumerate(VOXELS):
+        if z != 12:
+            tifffile.imwrite(tmp_path / "slices" / name.format(z + 5), slice_YX)
+    (tmp_path / "slices" / "._img_5.tif").write_bytes(b"what a Mac leaves behind")
+    volume = open_volume(tmp_path / "slices")
+    expected = VOXELS.copy()
+    expected[12] = 0
+    assert np.array_equal(volume.read(WHOLE), expected) and volume.absent_Z == (12,)
+    assert [issue.count for issue in volume.gaps(WHOLE)] == [1]
+
+
+def test_slices_named_otherwise_go_by_name(tmp_path):
+    (tmp_path / "slices").mkdir()
+    for name, slice_YX in zip("acb", VOXELS, strict=False):
+        tifffile.imwrite(tmp_path / "slices" / f"{name}7.tif", slice_YX)
+    assert np.array_equal(open_volume(tmp_path / "slices").read(WHOLE), VOXELS[[0, 2, 1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "slice_YX", "reason"),
+    [
+        ("07.tif", VOXELS[0], r"holds slice 7 twice, 007\.tif and 07\.tif: keep one"),
+        ("020.tif", VOXELS[0], r"holds slice 20, but meta\.json tells of 20, counted from 0"),
+        ("007.tif", VOXELS[0].astype(np.uint8), r"slices/007\.tif is \(24, 28\) uint8, other slices \(24, 28\) uint16"),
+        ("000.tif", np.zeros((24, 28, 3), np.uint16), r"images of shape \(24, 28, 3\), not grey slices"),
+    ],
+)
+def test_slices_that_do_not_fit_the_others_are_named(tmp_path, name, slice_YX, reason):
+    path = write(tmp_path, "slices")
+    tifffile.imwrite(path / name, slice_YX)
+    with pytest.raises(VolumeError, match=reason):
+        open_volume(path).read(WHOLE)
+
+
+@pytest.mark.parametrize("odd_YX", [VOXELS[7, 1:], VOXELS[7].astype(np.uint8)])
+def test_a_stack_with_an_odd_page_is_refused(tmp_path, odd_YX):
+    with tifffile.TiffWriter(tmp_path / "odd.tif") as file:
+        for z, slice_YX in enumerate(VOXELS):
+            file.write(odd_YX if z == 7 else slice_YX, metadata=None, contiguous=False)
+    with pytest.raises(VolumeError, match=r"odd\.tif holds pages of different shapes or types"):
+        open_volume(tmp_path / "odd.tif")
+
+
+def test_slices_appended_one_by_one_are_a_stack(tmp_path):
+    for slice_YX in VOXELS:
+        tifffile.imwrite(tmp_path / "appended.tif", slice_YX, append=True)
+    assert np.array_equal(open_volume(tmp_path / "appended.tif").read(BOX), VOXELS[BOX])
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("name", ["stack.tif", "plain.tif", "volume.nii.gz", "volume.nrrd", "v2.zarr/0/.zarray"])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000))
+def test_whatever_damaged_bytes_make_a_library_raise_names_the_volume(tmp_path, name, seed):
+    path = tmp_path / name
+    if not path.exists():
+        write(tmp_path, name.split("/")[0])
+        (tmp_path / "whole").write_bytes(path.read_bytes())
+    content, rng = bytearray((tmp_path / "whole").read_bytes()), np.random.default_rng(seed)
+    for place in rng.integers(0, min(len(content), 600), 3):
+        content[place] = rng.integers(256)
+    path.write_bytes(content)
+    try:
+        assert open_volume(tmp_path / name.split("/")[0]).read(WHOLE).ndim == 3
+    except VolumeError as error:
+        assert name.split("/")[0] in str(error)
+
+
 @pytest.mark.drill
 @pytest.mark.parametrize("name", ["stack.tif", "plain.tif", "volume.nii.gz", "volume.nii", "volume.nrrd"])
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -145,11 +218,12 @@ def test_a_cut_file_is_never_read_as_a_smaller_one(tmp_path, name, kept):
     ("name", "content", "reason"),
     [
         ("picture.tif", np.zeros((8, 9), np.uint8), "not a stack"),
-        ("colour.tif", np.zeros((4, 8, 9, 3), np.uint8), "grey"),
+        ("colour.tif", np.zeros((8, 9, 3), np.uint8), "grey"),
+        ("colours.tif", np.zeros((4, 8, 9, 3), np.uint8), "grey"),
     ],
 )
 def test_images_that_are_no_volumes_are_refused(tmp_path, name, content, reason):
-    tifffile.imwrite(tmp_path / name, content)
+    tifffile.imwrite(tmp_path / name, content, photometric="rgb" if content.shape[-1] == 3 else "minisblack")
     with pytest.raises(VolumeError, match=reason):
         open_volume(tmp_path / name)
 

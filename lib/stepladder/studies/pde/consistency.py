@@ -38,7 +38,7 @@ class ConsistencyStudent(nn.Module):
         self.grid, self.evaluations, self.average = grid, evaluations, average
         self.fast, self.slow = copy.deepcopy(teacher.backbone), copy.deepcopy(teacher.backbone)
         self.register_buffer("begun", torch.tensor(False))
-        self.register_buffer("scale_C", torch.ones_like(teacher.scale_C))
+        self.colour = copy.deepcopy(teacher.colour)
         self._followed: int | None = None
 
     def end(self, network: nn.Module, batch: Batch, forecast: Tensor, x: Tensor, tau_B: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class ConsistencyStudent(nn.Module):
         if self.training:
             self._prepare(teacher, optimizer_step)
         with torch.no_grad():
-            residual = (batch[target_key(batch)][:, 0] - forecast) / teacher.scale_C
+            residual = teacher.colour.whitened(batch[target_key(batch)][:, 0] - forecast)
             noise = torch.randn_like(residual)
             tau_B = torch.randint(self.grid, (len(noise),), device=noise.device) / self.grid
             x = between(noise, residual, tau_B)
@@ -65,7 +65,7 @@ class ConsistencyStudent(nn.Module):
         if not self.begun:
             for network in (self.fast, self.slow):
                 network.load_state_dict(teacher.backbone.state_dict())
-            self.scale_C.copy_(teacher.scale_C)
+            self.colour.load_state_dict(teacher.colour.state_dict())
             self.begun.fill_(True)
         elif optimizer_step != self._followed:
             for slow, fast in zip(self.slow.parameters(), self.fast.parameters(), strict=True):
@@ -78,4 +78,4 @@ class ConsistencyStudent(nn.Module):
         for step in range(steps):
             tau_B = torch.full((len(x),), step / steps, device=x.device)
             x = self.end(self.fast, batch, forecast, between(noise, x, tau_B) if step else noise, tau_B)
-        return forecast + self.scale_C * x
+        return forecast + self.colour.coloured(x)

@@ -7,8 +7,8 @@ ICLR 2023; Liu et al., ICLR 2023). Integrated from noise, it draws residuals.
 Decisions:
 - The target depends on tau through the noised input, and the network is told tau: a generative model, not a second
   regression.
-- Residuals are divided by their root mean square (`scale_C`, a buffer), because errors are far smaller than fields. The
-  first training batch decides it.
+- Residuals are whitened (see `colour`), because errors are far smaller than fields and far smoother than noise. The
+  first training batch decides their sizes.
 - The operator is not part of it: its forecast is handed in, so nothing of it can learn here.
 
 Shape legend: B batch, M members of an ensemble, C fields; X (in `*X`) stands for all axes of space.
@@ -17,11 +17,10 @@ Shape legend: B batch, M members of an ensemble, C fields; X (in `*X`) stands fo
 import torch
 from torch import Tensor, nn
 
+from stepladder.studies.pde.colour import Colour
 from stepladder.studies.pde.fno import FNO
 from stepladder.studies.pde.rollout import state_key, target_key
 from stepladder.study import Batch, Loss
-
-TINY = 1e-12
 
 
 class ResidualFlow(nn.Module):
@@ -38,30 +37,23 @@ class ResidualFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.evaluations = evaluations
-        self.register_buffer("scale_C", torch.ones(fields))
-        self.register_buffer("scaled", torch.tensor(False))
+        self.colour = Colour(fields, modes)
         self.backbone = FNO(axes, 3 * fields + 1, channels, modes, layers, answers=fields)
 
     def velocity(self, batch: Batch, forecast: Tensor, x: Tensor, tau_B: Tensor) -> Tensor:
-        """Velocity at the noised residuals `x` (B, *X, C) of times `tau`."""
+        """Velocity at the noised, whitened residuals `x` (B, *X, C) of times `tau`."""
         return self.backbone(told(batch, forecast, x, tau_B))
 
     def loss(self, batch: Batch, forecast: Tensor) -> Loss:
         """Mean square of the velocity's error at random times; times and noise from torch's global generator."""
         residual = batch[target_key(batch)][:, 0] - forecast
-        if self.training and not self.scaled:
-            self.fit_scale(residual)
-        residual = residual / self.scale_C
+        if self.training and not self.colour.fitted:
+            self.colour.fit(residual)
+        residual = self.colour.whitened(residual)
         noise, tau_B = torch.randn_like(residual), torch.rand(len(residual), device=residual.device)
         velocity = self.velocity(batch, forecast, between(noise, residual, tau_B), tau_B)
         total = (velocity - (residual - noise)).square().mean()
         return Loss(total, {"flow": total.detach()})
-
-    @torch.no_grad()
-    def fit_scale(self, residual: Tensor) -> None:
-        """Set the size of residuals from examples (B, *X, C)."""
-        self.scale_C.copy_(residual.flatten(0, -2).square().mean(0).sqrt().clamp_min(TINY))
-        self.scaled.fill_(True)
 
     def draw(self, batch: Batch, forecast: Tensor, noise: Tensor, evaluations: int | None = None) -> Tensor:
         """The forecast plus the residual that `noise` (B, *X, C) is carried to, by default in `self.evaluations`."""
@@ -69,7 +61,7 @@ class ResidualFlow(nn.Module):
         for step in range(steps):
             tau_B = torch.full((len(x),), step / steps, device=x.device)
             x = x + self.velocity(batch, forecast, x, tau_B) / steps
-        return forecast + self.scale_C * x
+        return forecast + self.colour.coloured(x)
 
 
 def told(batch: Batch, forecast: Tensor, x: Tensor, tau_B: Tensor) -> Batch:

@@ -7,6 +7,7 @@ import numpy as np
 
 from stepladder.shards import Shard
 from stepladder.studies.scroll.params import ScrollParams
+from stepladder.studies.scroll.patches import normalise
 from stepladder.study import Sample
 
 
@@ -40,10 +41,10 @@ class Volumes:
             index: `index`.
         """
         shard = self.shards[index]
-        mean, std = shard.attributes["mean"], shard.attributes["std"]
-        image_ZYX = (shard.array("image_ZYX") - np.float32(mean)) * np.float32(1 / std)
+        image_ZYX = np.array(shard.array("image_ZYX"), dtype=np.float32)
+        normalise(image_ZYX, shard)
         return {
-            "image_ZYX": np.asarray(image_ZYX),
+            "image_ZYX": image_ZYX,
             "label_ZYX": np.asarray(shard.array("label_ZYX"), dtype=np.int64),
             "index": int(index),
         }

@@ -6,11 +6,11 @@ Decisions:
 - Arrays are bytes, uncompressed and mapped: CT noise does not compress, and a random patch of a map costs a copy.
 - Images of other types become 8-bit by a linear window: `conversion.window`, or the 0.5th and 99.5th percentile of the
   volume. What is not a number becomes the window's lower end and is counted.
-- Label values other than 0, 1 and 2 become 2 (ignore) and are counted: neither guessed nor trained on.
+- Label values other than 0, 1 and 2 become 2 (ignore) and are counted: neither guessed nor trained on. So does the
+  label of a slice whose image or label is missing. A missing chunk is not so treated: in Zarr it means the fill value.
 - Distances are measured in the whole volume, so a patch knows of a sheet just outside it.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,12 @@ from scipy import ndimage
 
 from stepladder.studies.scroll import kaggle, volumes
 from stepladder.studies.scroll.distance import squared_distance
+from stepladder.studies.scroll.labels import NAMES, SHEET, UNKNOWN
 from stepladder.studies.scroll.params import ScrollConversion, ScrollParams
+from stepladder.studies.scroll.readers.volume import WHOLE, Volume
 from stepladder.studies.scroll.skeleton import medial_surface
-from stepladder.studies.scroll.volumes import WHOLE, Volume
 from stepladder.study import Asset, Issue, ShardContent, StudyError
 
-BACKGROUND, SURFACE, IGNORE = 0, 1, 2
-LABELS = {"background": BACKGROUND, "surface": SURFACE, "ignore": IGNORE}
 PERCENTILES = (0.5, 50.0, 99.5)
 MOST_PLACES = 200_000  # surface voxels kept for sampling
 SAMPLED = 2_000_000  # voxels that percentiles of a volume are taken from
@@ -37,10 +36,10 @@ def convert(asset: Asset, params: ScrollParams) -> ShardContent:
 
     Args:
         asset: as `kaggle.assets` finds it.
-        params: `conversion`, `seed`, `data.source` and `model.patch` (for a warning only) are read.
+        params: `conversion`, `seed` and `data.source` are read.
 
     Returns:
-        Mapped arrays, all of the volume's shape except the last: `image_ZYX` uint8; `label_ZYX` uint8 of `LABELS`;
+        Mapped arrays, all of the volume's shape except the last: `image_ZYX` uint8; `label_ZYX` uint8 as in `labels`;
         `distance_ZYX` uint8, squared voxels to the nearest surface voxel, at most `conversion.truncate` squared;
         `skeleton_ZYX` uint8, 1 on the medial surface; `foreground_N3` int32, z y x of at most `MOST_PLACES` surface
         voxels, spread evenly and shuffled, so that any first part is a fair sample.
@@ -55,8 +54,11 @@ def convert(asset: Asset, params: ScrollParams) -> ShardContent:
         raise StudyError(f"{image.name} is {image.shape} but {label.name} is {label.shape}: fetch both again")
     image_ZYX = _image(image, conversion, issues)
     label_ZYX = _label(label, issues)
-    sheet_ZYX = label_ZYX == SURFACE
-    issues += [*image.gaps(WHOLE), *label.gaps(WHOLE), *_warnings(asset, image.shape, sheet_ZYX, params)]
+    label_ZYX[[*image.absent_Z, *label.absent_Z]] = UNKNOWN
+    sheet_ZYX = label_ZYX == SHEET
+    issues += [*image.gaps(WHOLE), *label.gaps(WHOLE)]
+    if not sheet_ZYX.any():
+        issues.append(Issue("no surface is labelled", 1, asset.id))
     return ShardContent(
         arrays={
             "image_ZYX": image_ZYX,
@@ -69,7 +71,7 @@ def convert(asset: Asset, params: ScrollParams) -> ShardContent:
             "group": asset.group,
             "scroll": asset.meta["scroll"],
             **_statistics(image_ZYX, image.name),
-            "labels": {name: int(np.count_nonzero(label_ZYX == value)) for name, value in LABELS.items()},
+            "labels": {name: int(np.count_nonzero(label_ZYX == value)) for name, value in NAMES.items()},
             "spacing": image.spacing,
             "units": "voxels; spacing in micrometres along z, y, x where the file says it",
             "truncate": conversion.truncate,
@@ -79,11 +81,6 @@ def convert(asset: Asset, params: ScrollParams) -> ShardContent:
         },
         issues=issues,
     )
-
-
-def too_small(shape: Sequence[int], patch: Sequence[int]) -> bool:
-    """Whether a patch does not fit into a volume."""
-    return any(length < side for length, side in zip(shape, patch, strict=True))
 
 
 def _image(volume: Volume, conversion: ScrollConversion, issues: list[Issue]) -> np.ndarray:
@@ -116,11 +113,11 @@ def _bulk(values_V: np.ndarray, name: str) -> tuple[float, float]:
 def _label(volume: Volume, issues: list[Issue]) -> np.ndarray:
     """The label as bytes 0, 1, 2."""
     label_ZYX = volume.read(WHOLE)
-    known_ZYX = np.isin(label_ZYX, tuple(LABELS.values()))
+    known_ZYX = np.isin(label_ZYX, tuple(NAMES.values()))
     if count := int(np.count_nonzero(~known_ZYX)):
         example = f"{volume.name}: {label_ZYX[~known_ZYX][0]}"
         issues.append(Issue("label value is not 0, 1 or 2, read as ignore", count, example))
-    return np.where(known_ZYX, label_ZYX, IGNORE).astype(np.uint8)
+    return np.where(known_ZYX, label_ZYX, UNKNOWN).astype(np.uint8)
 
 
 def _places(sheet_ZYX: np.ndarray, seed: int) -> np.ndarray:
@@ -143,14 +140,3 @@ def _statistics(image_ZYX: np.ndarray, name: str) -> dict[str, Any]:
     ranks = np.array(PERCENTILES) / 100 * (voxels - 1)
     found = np.searchsorted(np.cumsum(count_256), ranks, side="right")
     return {"mean": mean, "std": std, "percentiles": dict(zip(map(str, PERCENTILES), found.tolist(), strict=True))}
-
-
-def _warnings(asset: Asset, shape: Sequence[int], sheet_ZYX: np.ndarray, params: ScrollParams) -> list[Issue]:
-    """What makes a volume of little or no use for training."""
-    found = []
-    if too_small(shape, params.model.patch):
-        size = f"{asset.id} is {tuple(shape)}, model.patch {tuple(params.model.patch)}"
-        found.append(Issue("volume is smaller than the patch", 1, size))
-    if not sheet_ZYX.any():
-        found.append(Issue("no surface is labelled", 1, asset.id))
-    return found

@@ -4,7 +4,7 @@ Decisions:
 - Every study volume comes in this layout, whatever its format: `<id>` may also be a NIfTI or NRRD file, an OME-Zarr
   folder or a folder of tif slices. One layout, one reader, one way to say which scroll a volume is from.
 - A row of train.csv is an asset. Where its image or label is missing (20 of the 806 rows of the real set) conversion
-  names it in a failed row; an image without a row is named too, because nobody knows which scroll it is from.
+  names it in a failed row; one without a row is named too, because nobody knows which scroll it is from.
 - The column `scroll_id` is what splits go by. Without it nothing starts: a guess would train on the test scroll.
 """
 
@@ -20,6 +20,7 @@ from stepladder import files
 from stepladder.params import nearest
 from stepladder.studies.scroll import volumes
 from stepladder.studies.scroll.params import ScrollParams
+from stepladder.studies.scroll.readers.volume import shown
 from stepladder.study import Asset, Source, StudyError
 
 TABLE, IMAGES, LABELS = "train.csv", "train_images", "train_labels"
@@ -66,29 +67,29 @@ def sets(raw: Sequence[Path]) -> list[Path]:
         table for folder in raw for table in (*Path(folder).glob(TABLE), *sorted(Path(folder).glob(f"*/{TABLE}")))
     ]
     if not tables:
-        shown = ", ".join(Path(folder).name for folder in raw)
-        raise StudyError(f"no {TABLE} in {shown}: without it nobody knows which scroll a volume is from")
+        searched = ", ".join(Path(folder).name for folder in raw)
+        raise StudyError(f"no {TABLE} in {searched}: without it nobody knows which scroll a volume is from")
     return [table.parent for table in tables]
 
 
 def entries(folder: Path) -> list[Entry]:
-    """Every volume of one set: the rows of train.csv, then images without a row."""
+    """Every volume of one set: the rows of train.csv, then images and labels without a row."""
     table = _table(folder / TABLE)
     images, labels = _found(folder / IMAGES), _found(folder / LABELS)
     scroll_of = dict(zip(table["id"], table["scroll_id"], strict=True))
     if len(scroll_of) < len(table):
         raise StudyError(f"{TABLE} names {table['id'][table['id'].duplicated()].iloc[0]!r} twice: keep one row")
-    ids = [*scroll_of, *(id for id in images if id not in scroll_of)]
+    ids = dict.fromkeys([*scroll_of, *images, *labels])
     return [Entry(id, scroll_of.get(id, NO_SCROLL), folder / TABLE, images.get(id), labels.get(id)) for id in ids]
 
 
 def parts(asset: Asset) -> tuple[Path, Path]:
     """Image and label of an asset. `StudyError` naming what is missing, and the way out."""
     image, label = (_part(asset, folder) for folder in (IMAGES, LABELS))
+    if asset.meta["scroll"] == NO_SCROLL:
+        raise StudyError(f"{shown(image or label)} has no row in {TABLE}: add one that says which scroll it is from")
     if image is None:
         raise StudyError(f"{asset.id} stands in {TABLE} but {IMAGES}/ holds no such volume: fetch it, or drop the row")
-    if asset.meta["scroll"] == NO_SCROLL:
-        raise StudyError(f"{IMAGES}/{image.name} has no row in {TABLE}: add one that says which scroll it is from")
     if label is None:
         raise StudyError(f"{IMAGES}/{image.name} has no label in {LABELS}/: fetch it, or drop its row from {TABLE}")
     return image, label
@@ -112,24 +113,28 @@ def _table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise StudyError(f"{volumes.shown(path)} is not a table ({error}); fetch it again") from None
+        raise StudyError(f"{shown(path)} is not a table ({error}); fetch it again") from None
     for column in COLUMNS:
         if column not in table:
             raise StudyError(
-                f"{volumes.shown(path)} has no column {column!r} (it has {', '.join(table.columns)}): "
+                f"{shown(path)} has no column {column!r} (it has {', '.join(table.columns)}): "
                 "splits go by scroll, so nothing can start without it"
             )
     if (table[list(COLUMNS)] == "").any(axis=None):
         row = int((table[list(COLUMNS)] == "").any(axis=1).to_numpy().argmax()) + 2
-        raise StudyError(f"{volumes.shown(path)}, line {row}: id and scroll_id must not be empty")
+        raise StudyError(f"{shown(path)}, line {row}: id and scroll_id must not be empty")
     return table
 
 
 def _found(folder: Path) -> dict[str, Path]:
-    """Volumes that lie directly in a folder, by id."""
-    if not folder.is_dir():
-        return {}
-    return {volumes.stem(path): path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+    """Volumes that lie directly in a folder, by id; `StudyError` where one is there in two formats."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("[!.]*")):
+        id = volumes.stem(path)
+        if id in found:
+            raise StudyError(f"{folder.name}/ holds volume {id!r} twice, {found[id].name} and {path.name}: keep one")
+        found[id] = path
+    return found
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

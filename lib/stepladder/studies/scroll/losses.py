@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.studies.scroll.distance import squared_distance
-from stepladder.studies.scroll.metrics import SHEET, UNKNOWN
+from stepladder.studies.scroll.labels import SHEET, UNKNOWN
 from stepladder.study import Batch, Loss, TrainingStage
 
 

@@ -20,8 +20,8 @@ import itertools
 import numpy as np
 
 from stepladder.studies.scroll import topology
+from stepladder.studies.scroll.labels import SHEET, UNKNOWN
 
-SHEET, UNKNOWN = 1, 2  # labels; 0 is background
 TOLERANCE, ALPHA = 2.0, 0.3
 CORNERS = tuple(itertools.product((0, 1), repeat=3))  # of a 2 x 2 x 2 neighbourhood, the first the highest bit
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from stepladder.shards import Shard
-from stepladder.studies.scroll.conversion import too_small
 from stepladder.studies.scroll.params import ScrollParams
 from stepladder.study import Sample, StudyError
 
@@ -83,7 +82,8 @@ class Patches:
             axes, flips = symmetry(self.patch, rng)
             cut = {name: turned(array_ZYX, axes, flips) for name, array_ZYX in cut.items()}
         sample: Sample = {name: np.ascontiguousarray(cut[name]).astype(kind) for name, kind in ARRAYS.items()}
-        _normalise(sample["image_ZYX"], shard, rng if augment else None)
+        gain, shift = rng.uniform((-GAIN, -SHIFT), (GAIN, SHIFT)) if augment else (0.0, 0.0)
+        normalise(sample["image_ZYX"], shard, gain, shift)
         return {**sample, "index": int(index)}
 
     def _place(self, shard: Shard, rng: np.random.Generator) -> list[int]:
@@ -99,10 +99,10 @@ class Patches:
 def cells(shard: Shard, patch_3: np.ndarray) -> np.ndarray:
     """(K, 3) corners of the tiling's cells that hold a fair share of surface; the first one where there is none."""
     shape = shard.array("label_ZYX").shape
-    if too_small(shape, patch_3.tolist()):
+    if (shape < patch_3).any():
         raise StudyError(
             f"{shard.path.stem} is {tuple(shape)} voxels, smaller than model.patch = {patch_3.tolist()}: "
-            "use a smaller patch, or leave the volume out (data.scrolls, splits)"
+            "use a smaller patch, or drop the volume's row from train.csv"
         )
     corner_K3 = np.array(list(product(*(_starts(n, side) for n, side in zip(shape, patch_3.tolist(), strict=True)))))
     place_N3 = np.asarray(shard.array("foreground_N3")[:COUNTED])
@@ -125,15 +125,13 @@ def turned(array_ZYX: np.ndarray, axes: tuple[int, ...], flips: tuple[int, ...])
     return np.flip(array_ZYX.transpose(axes), flips)
 
 
+def normalise(image_ZYX: np.ndarray, shard: Shard, gain: float = 0.0, shift: float = 0.0) -> None:
+    """To mean 0 and deviation 1 of the whole volume, in place; then times 1 + `gain`, plus `shift` deviations."""
+    image_ZYX -= np.float32(shard.attributes["mean"])
+    image_ZYX *= np.float32((1 + gain) / shard.attributes["std"])
+    image_ZYX += np.float32(shift)
+
+
 def _starts(length: int, side: int) -> list[int]:
     """Corners of a tiling of one axis; the last cell is moved back to end at the edge."""
     return [*range(0, length - side, side), length - side]
-
-
-def _normalise(image_ZYX: np.ndarray, shard: Shard, rng: np.random.Generator | None) -> None:
-    """To mean 0 and deviation 1 of the volume, in place; contrast and brightness changed a little with `rng`."""
-    mean, std = shard.attributes["mean"], shard.attributes["std"]
-    gain, shift = (0.0, 0.0) if rng is None else rng.uniform((-GAIN, -SHIFT), (GAIN, SHIFT))
-    image_ZYX -= np.float32(mean)
-    image_ZYX *= np.float32((1 + gain) / std)
-    image_ZYX += np.float32(shift)

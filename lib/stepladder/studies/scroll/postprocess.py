@@ -3,18 +3,20 @@
 Decisions:
 - The chain is a list of named steps, each a pure function `mask -> mask`; `ablation` adds one at a time. Steps and
   order follow the winner's account of their gains: threshold, drop small components, plug small holes, patch large
-  ones, close, fill. Closing and patching look at one component at a time, so that they never join two sheets.
+  ones, close, fill. Closing and patching look at one component at a time and add nothing that touches another one, so
+  they never join two sheets, not even where one is rolled round the other.
 - Plugging makes every 2 x 2 x 2 neighbourhood 6-connected with the fewest additional voxels, by a table of 256 entries:
   where sheet voxels touch only along an edge or a corner, the background leaks through. The winner built his table
   with paper and tape and did not print it; ours follows from that sentence.
 - Patching is undone where it does not lower the number of tunnels: a height map says nothing about a folded sheet.
+  A patch is plugged before it is judged, for a steep one leaks as any other sheet does.
 - Filling is bounded in size. The winner's was not, but a closed surface (a cell in the stand-in data, a sealed fold) is
   not a hole in a sheet.
 """
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,8 @@ from scipy import ndimage
 
 from stepladder.params import Section
 from stepladder.studies.scroll import metrics, topology
+
+NEIGHBOURS = 1.8  # radius of the ball that holds the 26 neighbours of a voxel and no more
 
 
 class PostParams(Section):
@@ -98,13 +102,29 @@ def plugs() -> np.ndarray:
 
 def patch(mask_ZYX: np.ndarray) -> np.ndarray:
     """With the gaps of every sheet filled where it is a height map over the plane that shows it largest."""
-    result, number_ZYX = mask_ZYX.copy(), topology.components(mask_ZYX)
+
+    def bridged(sheet_ZYX: np.ndarray, others_ZYX: np.ndarray) -> np.ndarray:
+        patched = patch_sheet(sheet_ZYX)
+        if patched is None:
+            return sheet_ZYX
+        patched = plug(patched) & ~metrics.dilate(others_ZYX, NEIGHBOURS)
+        return patched if topology.betti(patched)[1] < topology.betti(sheet_ZYX)[1] else sheet_ZYX
+
+    return grown(mask_ZYX, bridged)
+
+
+def grown(mask_ZYX: np.ndarray, grow: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """The mask after every component has grown in its bounding box, one after the other.
+
+    `grow(sheet, others)` gives what becomes of a component, beside what others hold of its bounding box and one more
+    voxel round it; what earlier components gained is among them.
+    """
+    number_ZYX = topology.components(mask_ZYX)
     for number, box in enumerate(ndimage.find_objects(number_ZYX), 1):
-        sheet = number_ZYX[box] == number
-        patched = patch_sheet(sheet)
-        if patched is not None and topology.betti(patched)[1] < topology.betti(sheet)[1]:
-            result[box] |= patched
-    return result
+        around = number_ZYX[tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)]
+        sheet = around == number
+        around[grow(sheet, (around != 0) & ~sheet)] = number
+    return number_ZYX != 0
 
 
 def patch_sheet(sheet_ZYX: np.ndarray) -> np.ndarray | None:
@@ -131,14 +151,15 @@ def patch_sheet(sheet_ZYX: np.ndarray) -> np.ndarray | None:
 
 def close(mask_ZYX: np.ndarray, radius: float) -> np.ndarray:
     """With every component closed by a ball: narrow gaps and dents of a sheet vanish, sheets stay apart."""
-    result, number_ZYX = mask_ZYX.copy(), topology.components(mask_ZYX)
     margin = 2 * int(radius)
-    for number, box in enumerate(ndimage.find_objects(number_ZYX), 1):
-        sheet = np.pad(number_ZYX[box] == number, margin)
-        closed = ~metrics.dilate(~metrics.dilate(sheet, radius), radius)
-        inner = tuple(slice(margin, n - margin) for n in closed.shape)  # closing stays inside the bounding box
-        result[box] |= closed[inner]
-    return result
+
+    def closed(sheet_ZYX: np.ndarray, others_ZYX: np.ndarray) -> np.ndarray:
+        padded = np.pad(sheet_ZYX, margin)
+        whole = ~metrics.dilate(~metrics.dilate(padded, radius), radius)
+        inner = tuple(slice(margin, n - margin) for n in whole.shape)  # closing stays inside the bounding box
+        return sheet_ZYX | whole[inner] & ~metrics.dilate(others_ZYX, NEIGHBOURS)
+
+    return grown(mask_ZYX, closed)
 
 
 def fill(mask_ZYX: np.ndarray, largest: int) -> np.ndarray:

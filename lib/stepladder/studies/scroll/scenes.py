@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from stepladder.shards import Shard
 from stepladder.studies.scroll import metrics
+from stepladder.studies.scroll.labels import SHEET, UNKNOWN
 from stepladder.study import Prediction, Sample
 from stepladder.view import Mesh, Panel, Scene
 
@@ -35,7 +36,7 @@ SMOOTH, LEVEL = 1.0, 0.3  # voxels of the Gaussian, and the value of the smoothe
 OUTSIDE = 1.0  # voxels the drawn surface may lie outside its mask
 MOST_TRIANGLES = 200_000  # of one mesh
 MOST_PANELS = 4  # of the overview scene
-COLUMNS = 4  # of the overview figure
+COLUMNS, MOST_SLICES = 4, 24  # of the overview figure
 
 
 def preview(sample: Sample) -> Figure:
@@ -85,7 +86,7 @@ def draw_slice(
     axis.imshow(_slice(image_ZYX, axis_name), cmap="gray", vmin=limits[0], vmax=limits[1])
     if layer_ZYX is not None:
         layer = _slice(layer_ZYX, axis_name)
-        for value, colour, alpha in ((metrics.SHEET, SHEET_COLOUR, 0.75), (metrics.UNKNOWN, UNKNOWN_COLOUR, 0.35)):
+        for value, colour, alpha in ((SHEET, SHEET_COLOUR, 0.75), (UNKNOWN, UNKNOWN_COLOUR, 0.35)):
             rgba = np.zeros((*layer.shape, 4))
             rgba[layer == value] = (*plt.matplotlib.colors.to_rgb(colour), alpha)
             axis.imshow(rgba)
@@ -95,11 +96,11 @@ def draw_slice(
 def scenes(sample: Sample, prediction: Prediction | None) -> dict[str, Scene]:
     """`surfaces`: the true sheets and the predicted ones; `errors`, with a prediction: what is false and missed."""
     label_ZYX = np.asarray(sample["label_ZYX"])
-    truth_ZYX = label_ZYX == metrics.SHEET
+    truth_ZYX = label_ZYX == SHEET
     panels = [Panel("truth", (surface(truth_ZYX),))]
     if prediction is None:
         return {"surfaces": _scene("Sheets", panels)}
-    guess_ZYX = (prediction["mask_BZYX"][0].cpu().numpy() != 0) & (label_ZYX != metrics.UNKNOWN)
+    guess_ZYX = (prediction["mask_BZYX"][0].cpu().numpy() != 0) & (label_ZYX != UNKNOWN)
     panels.append(Panel("prediction", (surface(guess_ZYX),)))
     wrong = Panel("prediction against truth", (errors(truth_ZYX, guess_ZYX),))
     return {"surfaces": _scene("Sheets", panels), "errors": _scene("What is false and what is missed", [wrong])}
@@ -150,39 +151,47 @@ def figures(shards: Sequence[Path], splits: Mapping[str, Any]) -> dict[str, Any]
 
 
 def overview(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
-    """The middle slice across z of every volume with its label; title: volume and scroll; frame: split."""
-    volumes = [Shard(path) for path in shards]
+    """The middle slice across z of up to `MOST_SLICES` volumes with its label; title: volume and scroll; frame: split.
+
+    Only those slices are read, however many volumes there are.
+    """
+    volumes = [Shard(shards[place]) for place in sorted(_one_of_each_first(shards, MOST_SLICES))]
     columns = min(COLUMNS, len(volumes))
     rows = -(-len(volumes) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(2.5 * columns + 0.6, 2.8 * rows + 0.5), squeeze=False)
     for axis in axes.flat[len(volumes) :]:
         axis.axis("off")
+    labels = []
     for axis, volume in zip(axes.flat, volumes, strict=False):
-        image_ZYX, label_ZYX = volume.array("image_ZYX"), volume.array("label_ZYX")
-        draw_slice(axis, image_ZYX, label_ZYX, "z", np.percentile(image_ZYX[len(image_ZYX) // 2], [0.5, 99.5]))
+        image_1YX, label_1YX = (_middle(volume.array(name)) for name in ("image_ZYX", "label_ZYX"))
+        draw_slice(axis, image_1YX, label_1YX, "z", np.percentile(image_1YX, [0.5, 99.5]))
+        labels.append(np.unique(label_1YX))
         name = volume.path.stem
         colour = next((SPLIT_COLOURS[split] for split in SPLIT_COLOURS if name in splits[split]), "#9ca3af")
         for spine in axis.spines.values():
             spine.set(visible=True, color=colour, linewidth=2.5)
         axis.set_title(f"{name}\n{volume.attributes['group']}", fontsize=8)
         axis.set(xlabel="x (voxels)", ylabel="y (voxels)")
+    if len(volumes) < len(shards):
+        figure.suptitle(f"{len(volumes)} of {len(shards)} volumes, every scroll first")
     frame = {"facecolor": "none", "linewidth": 2.5}
     handles = [Patch(edgecolor=colour, label=f"{name} (frame)", **frame) for name, colour in SPLIT_COLOURS.items()]
-    labels = np.concatenate([np.unique(volume.array("label_ZYX")) for volume in volumes])
-    figure.legend(handles=[*handles, *_legend(labels)], loc="outside lower left", ncols=5)
+    figure.legend(handles=[*handles, *_legend(np.concatenate(labels))], loc="outside lower left", ncols=5)
     return figure
 
 
 def sheets_scene(shards: Sequence[Path]) -> Scene:
-    """The labelled sheets of up to four volumes, the first of every scroll first."""
-    volumes = [Shard(path) for path in shards]
-    groups = [volume.attributes["group"] for volume in volumes]
+    """The labelled sheets of up to `MOST_PANELS` volumes, the first of every scroll first."""
+    shown = [Shard(shards[place]) for place in _one_of_each_first(shards, MOST_PANELS)]
+    panels = [Panel(volume.path.stem, (surface(np.asarray(volume.array("label_ZYX")) == SHEET),)) for volume in shown]
+    return _scene(f"Labelled sheets, {len(shown)} of {len(shards)} volumes", panels)
+
+
+def _one_of_each_first(shards: Sequence[Path], most: int) -> list[int]:
+    """Places of up to `most` shards: the first of every scroll, then the second of every scroll, and so on."""
+    groups = [Shard(path).attributes["group"] for path in shards]
     nth = [groups[:place].count(group) for place, group in enumerate(groups)]
-    shown = [volumes[place] for place in np.argsort(nth, kind="stable")[:MOST_PANELS]]
-    panels = [
-        Panel(volume.path.stem, (surface(np.asarray(volume.array("label_ZYX")) == metrics.SHEET),)) for volume in shown
-    ]
-    return _scene(f"Labelled sheets, {len(shown)} of {len(volumes)} volumes", panels)
+    return np.argsort(nth, kind="stable")[:most].tolist()
 
 
 def _scene(title: str, panels: Sequence[Panel]) -> Scene:
@@ -206,6 +215,11 @@ def _thinned(mesh: Any) -> Any:
     return mesh
 
 
+def _middle(volume_ZYX: np.ndarray) -> np.ndarray:
+    """The middle slice across z as a volume of its own, in memory."""
+    return np.asarray(volume_ZYX[len(volume_ZYX) // 2][None])
+
+
 def _slice(volume_ZYX: np.ndarray, axis_name: str) -> np.ndarray:
     """The middle slice across an axis."""
     axis = "zyx".index(axis_name)
@@ -221,5 +235,5 @@ def _name_axes(axis: plt.Axes, axis_name: str, shape: Sequence[int], prefix: str
 
 def _legend(label: np.ndarray) -> list[Patch]:
     """Handles for what occurs in `label`."""
-    entries = {metrics.SHEET: ("sheet", SHEET_COLOUR), metrics.UNKNOWN: ("not labelled", UNKNOWN_COLOUR)}
+    entries = {SHEET: ("sheet", SHEET_COLOUR), UNKNOWN: ("not labelled", UNKNOWN_COLOUR)}
     return [Patch(color=colour, label=name) for value, (name, colour) in entries.items() if (label == value).any()]

@@ -15,10 +15,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.studies.scroll import inference, metrics, postprocess, sheetness, topology
+from stepladder.studies.scroll import inference, metrics, postprocess, scenes, sheetness, topology
+from stepladder.studies.scroll.labels import SHEET
 from stepladder.studies.scroll.params import ScrollParams
 from stepladder.study import Baseline, Batch, Dataset, Prediction, Record
 
@@ -44,7 +46,7 @@ def baselines(params: ScrollParams) -> dict[str, Baseline]:
 
 def perfect(batch: Batch) -> Prediction:
     """The truth in the form of a prediction."""
-    mask_BZYX = (batch["label_ZYX"] == metrics.SHEET).to(torch.uint8)
+    mask_BZYX = (batch["label_ZYX"] == SHEET).to(torch.uint8)
     return {"mask_BZYX": mask_BZYX, "probability_BZYX": mask_BZYX.float()}
 
 
@@ -80,11 +82,17 @@ def protocol(params: ScrollParams) -> dict[str, str]:
 
 
 @torch.inference_mode()
-def ablation(model: nn.Module, cases: Dataset, params: ScrollParams) -> pd.DataFrame:
-    """What each step of post-processing adds, on the first test volume (see `postprocess.ablation`)."""
+def analysis(model: nn.Module, cases: Dataset, params: ScrollParams) -> dict[str, pd.DataFrame | Figure]:
+    """Of the first test volume: what each step of post-processing adds, and slices of what came out."""
     sample = cases.sample(0, None)
-    probability_ZYX = inference.predict(model.eval(), default_collate([sample]))["probability_BZYX"][0].cpu().numpy()
-    return postprocess.ablation(probability_ZYX, sample["label_ZYX"], params.evaluation.post)
+    prediction = inference.predict(model.eval(), default_collate([sample]))
+    probability_ZYX, mask_ZYX = (prediction[name][0].cpu().numpy() for name in ("probability_BZYX", "mask_BZYX"))
+    return {
+        "Post-processing, step by step": postprocess.ablation(
+            probability_ZYX, sample["label_ZYX"], params.evaluation.post
+        ),
+        "Prediction beside truth": scenes.volume_figure(sample["image_ZYX"], sample["label_ZYX"], mask_ZYX),
+    }
 
 
 def _by_volume(method: Callable[[np.ndarray], np.ndarray]) -> Baseline:

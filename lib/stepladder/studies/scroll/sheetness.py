@@ -25,21 +25,21 @@ def all_empty(image_ZYX: np.ndarray) -> np.ndarray:
 
 def intensity_threshold(image_ZYX: np.ndarray) -> np.ndarray:
     """What is brighter than Otsu's threshold, or darker where sheets are dark."""
-    return (image_ZYX > otsu(image_ZYX)) == sheets_are_bright(image_ZYX)
+    _, bright = stronger(image_ZYX)
+    return (image_ZYX > otsu(image_ZYX)) == bright
 
 
 def sheetness(image_ZYX: np.ndarray) -> np.ndarray:
     """Where the ridge filter answers strongly."""
-    bright_ZYX, dark_ZYX = ridges(image_ZYX)
-    brighter = np.percentile(bright_ZYX, STRONG) >= np.percentile(dark_ZYX, STRONG)
-    response_ZYX = bright_ZYX if brighter else dark_ZYX
+    response_ZYX, _ = stronger(image_ZYX)
     return response_ZYX > otsu(response_ZYX[response_ZYX > 0])
 
 
-def sheets_are_bright(image_ZYX: np.ndarray) -> bool:
-    """Whether the ridge filter answers more strongly to bright sheets than to dark ones; no label is looked at."""
-    bright, dark = (np.percentile(response, STRONG) for response in ridges(image_ZYX))
-    return bool(bright >= dark)
+def stronger(image_ZYX: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The ridge filter's response to sheets of the polarity it answers more strongly, and whether that is bright."""
+    bright_ZYX, dark_ZYX = ridges(image_ZYX)
+    bright = bool(np.percentile(bright_ZYX, STRONG) >= np.percentile(dark_ZYX, STRONG))
+    return (bright_ZYX if bright else dark_ZYX), bright
 
 
 def ridges(image_ZYX: np.ndarray, sigma: float = SIGMA) -> tuple[np.ndarray, np.ndarray]:

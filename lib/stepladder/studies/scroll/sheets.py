@@ -18,6 +18,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 from stepladder.studies.scroll import kaggle
+from stepladder.studies.scroll.labels import UNKNOWN
 from stepladder.study import Source
 
 SHAPE = (64, 96, 96)  # voxels along z, y, x
@@ -127,9 +128,9 @@ def label(rng: np.random.Generator, winding: Winding, style: Style) -> np.ndarra
     fused_ZYX = winding.gap_ZYX < 0.9 * style.thickness
     unsure_ZYX = smooth(rng, shape, 12) > 0.7
     label_ZYX = winding.face(style.thickness).astype(np.uint8)
-    label_ZYX[fused_ZYX | unsure_ZYX] = 2
+    label_ZYX[fused_ZYX | unsure_ZYX] = UNKNOWN
     inner = tuple(slice(RIM, -RIM) for _ in shape)
-    framed_ZYX = np.full_like(label_ZYX, 2)
+    framed_ZYX = np.full_like(label_ZYX, UNKNOWN)
     framed_ZYX[inner] = label_ZYX[inner]
     return framed_ZYX
 

@@ -1,9 +1,9 @@
 """The scroll study: papyrus surfaces in CT volumes, scored as the Vesuvius surface-detection challenge does.
 
-This file only joins the parts; each part is a file of this folder: raw files (`kaggle`, `volumes`, `catalogue`,
-`sheets`), shards and samples (`conversion`, `distance`, `skeleton`, `patches`, `cases`), the model (`unet`, `losses`,
-`inference`), what comes after it (`postprocess`), scores (`metrics`, `topology`, `sheetness`, `scoring`) and pictures
-(`scenes`).
+This file only joins the parts; each part is a file of this folder: raw files (`kaggle`, `volumes`, `readers`,
+`catalogue`, `sheets`), shards and samples (`labels`, `conversion`, `distance`, `skeleton`, `patches`, `cases`), the
+model (`unet`, `losses`, `inference`), what comes after it (`postprocess`), scores (`metrics`, `topology`, `sheetness`,
+`scoring`) and pictures (`scenes`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,69 +43,104 @@ class Scroll:
     card = catalogue.CARD
     Params = ScrollParams
     better = "higher"
-    conversion_code = ("conversion.py", "distance.py", "kaggle.py", "skeleton.py", "volumes.py")
+    conversion_code = (
+        "conversion.py",
+        "distance.py",
+        "kaggle.py",
+        "labels.py",
+        "readers/medical.py",
+        "readers/omezarr.py",
+        "readers/tif.py",
+        "readers/volume.py",
+        "skeleton.py",
+        "volumes.py",
+    )
 
     sizes = catalogue.SIZES
     planned = catalogue.PLANNED
 
     def catalogue(self, params: ScrollParams) -> pd.DataFrame:
+        """The competition's set, labelled cubes and whole scans, one row per scroll and publication."""
         return catalogue.read(params)
 
     def synthesize(self, folder: Path, count: int, seed: int, params: ScrollParams) -> list[Source]:
+        """Rolled, torn, touching sheets in the competition's layout."""
         return sheets.synthesize(folder, count, seed)
 
     def sources(self, params: ScrollParams) -> list[Source]:
+        """A mirror; what else there is needs a token or accepted terms, and is told how to get."""
         return catalogue.sources(params)
 
     def assets(self, raw: Sequence[Path], params: ScrollParams) -> list[Asset]:
+        """Rows of train.csv and volumes without one; the group is the scroll."""
         return kaggle.assets(raw, params)
 
     def convert(self, asset: Asset, params: ScrollParams, cache: Path) -> ShardContent:
+        """Image, label, distance map, medial surface and surface voxels of one volume."""
         return conversion.convert(asset, params)
 
     def dataset(self, shards: Sequence[Path], params: ScrollParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """Patches of the volumes, around surfaces more often than not."""
         return Patches(shards, params)
 
     def cases(self, shards: Sequence[Path], params: ScrollParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """Whole volumes."""
         return Volumes(shards, params)
 
     def model(self, params: ScrollParams) -> nn.Module:
+        """A residual-encoder U-Net."""
         return unet.build(params)
 
     def stages(self, params: ScrollParams) -> list[TrainingStage]:
+        """One stage."""
         return unet.stages(params)
 
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        """Always."""
         return unet.admit(stage, model, batch)
 
+    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: ScrollParams) -> Check:
+        """Never asked: its one stage is not judged."""
+        return Check("kept", True, "no stage of this study is judged")
+
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+        """Cross entropy, Dice, skeleton recall and boundary loss of what is labelled."""
         return losses.loss(model, batch, stage)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        """Sliding windows, then post-processing."""
         return inference.predict(model, batch)
 
     def baselines(self, params: ScrollParams, train: Sequence[Path]) -> dict[str, Baseline]:
+        """Nothing, a threshold, a ridge filter, and that after post-processing."""
         return scoring.baselines(params)
 
     def perfect(self, batch: Batch, params: ScrollParams) -> Prediction:
+        """The label's surface."""
         return scoring.perfect(batch)
 
     def protocol(self, params: ScrollParams) -> dict[str, str]:
+        """The challenge's metrics, and how volumes are predicted and averaged."""
         return scoring.protocol(params)
 
     def score(self, batch: Batch, prediction: Prediction, params: ScrollParams) -> list[Record]:
+        """The challenge's metrics of every volume."""
         return scoring.score(batch, prediction, params)
 
     def analysis(self, model: nn.Module, cases: Dataset, params: ScrollParams) -> dict[str, pd.DataFrame | Figure]:
-        return {"Post-processing, step by step": scoring.ablation(model, cases, params)}
+        """Post-processing step by step, and slices of the first test volume."""
+        return scoring.analysis(model, cases, params)
 
     def preview(self, sample: Sample, params: ScrollParams) -> Figure:
+        """Three planes of image, label and distance map."""
         return scenes.preview(sample)
 
     def scenes(self, sample: Sample, prediction: Prediction | None, params: ScrollParams) -> dict[str, Any]:
+        """Sheets as surfaces, and where they are false or missed."""
         return scenes.scenes(sample, prediction)
 
     def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: ScrollParams) -> dict[str, Any]:
+        """A slice of every volume in the colour of its split, and labelled sheets in 3-D."""
         return scenes.figures(shards, splits)
 
 

@@ -72,7 +72,7 @@ class UNet(nn.Module):
 
 
 class Block(nn.Module):
-    """act(x + norm(conv(dropout(act(norm(conv(x)))))))."""
+    """Two convolutions beside a straight way: act(x + norm(conv(dropout(act(norm(conv(x)))))))."""
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
@@ -81,18 +81,20 @@ class Block(nn.Module):
         self.dropout = nn.Dropout3d(dropout)
 
     def forward(self, x_BCZYX: Tensor) -> Tensor:
+        """(B, C, Z, Y, X) of the same shape."""
         y_BCZYX = self.dropout(_active(self.norm1(self.conv1(x_BCZYX))))
         return _active(x_BCZYX + self.norm2(self.conv2(y_BCZYX)))
 
 
 class Merge(nn.Module):
-    """act(norm(conv([below, skip])))."""
+    """What comes up from below, joined with the encoder's of the same level: act(norm(conv([below, skip])))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv, self.norm = _convolution(2 * channels, channels), nn.InstanceNorm3d(channels, affine=True)
 
     def forward(self, below_BCZYX: Tensor, skip_BCZYX: Tensor) -> Tensor:
+        """(B, C, Z, Y, X) of the shape of both."""
         return _active(self.norm(self.conv(torch.cat([below_BCZYX, skip_BCZYX], dim=1))))
 
 

@@ -1,0 +1,1 @@
+"""Readers of the formats volumes come in: each module opens one family of files as a `Volume`."""
