@@ -18,7 +18,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from stepladder.studies.pde.flow import ResidualFlow, along, between, told
+from stepladder.studies.pde.flow import ResidualFlow, activity, along, between, told
 from stepladder.studies.pde.rollout import target_key
 from stepladder.study import Batch, Loss
 
@@ -50,7 +50,8 @@ class ConsistencyStudent(nn.Module):
         if self.training:
             self._prepare(teacher, optimizer_step)
         with torch.no_grad():
-            residual = teacher.colour.whitened(batch[target_key(batch)][:, 0] - forecast)
+            residual = (batch[target_key(batch)][:, 0] - forecast) / activity(batch, forecast)
+            residual = teacher.colour.whitened(residual)
             noise = torch.randn_like(residual)
             tau_B = torch.randint(self.grid, (len(noise),), device=noise.device) / self.grid
             x = between(noise, residual, tau_B)
@@ -78,4 +79,4 @@ class ConsistencyStudent(nn.Module):
         for step in range(steps):
             tau_B = torch.full((len(x),), step / steps, device=x.device)
             x = self.end(self.fast, batch, forecast, between(noise, x, tau_B) if step else noise, tau_B)
-        return forecast + self.colour.coloured(x)
+        return forecast + activity(batch, forecast) * self.colour.coloured(x)

@@ -7,8 +7,8 @@ ICLR 2023; Liu et al., ICLR 2023). Integrated from noise, it draws residuals.
 Decisions:
 - The target depends on tau through the noised input, and the network is told tau: a generative model, not a second
   regression.
-- Residuals are whitened (see `colour`), because errors are far smaller than fields and far smoother than noise. The
-  first training batch decides their sizes.
+- Residuals are measured by the size of the forecast's own increment (a quiet flow is forecast more exactly), and
+  whitened (see `colour`): they are far smoother than noise. The first training batch decides the spectrum.
 - The operator is not part of it: its forecast is handed in, so nothing of it can learn here.
 
 Shape legend: B batch, M members of an ensemble, C fields; X (in `*X`) stands for all axes of space.
@@ -21,6 +21,9 @@ from stepladder.studies.pde.colour import Colour
 from stepladder.studies.pde.fno import FNO
 from stepladder.studies.pde.rollout import state_key, target_key
 from stepladder.study import Batch, Loss
+
+TINY = 1e-8
+STILL = 0.01
 
 
 class ResidualFlow(nn.Module):
@@ -46,7 +49,7 @@ class ResidualFlow(nn.Module):
 
     def loss(self, batch: Batch, forecast: Tensor) -> Loss:
         """Mean square of the velocity's error at random times; times and noise from torch's global generator."""
-        residual = batch[target_key(batch)][:, 0] - forecast
+        residual = (batch[target_key(batch)][:, 0] - forecast) / activity(batch, forecast)
         if self.training and not self.colour.fitted:
             self.colour.fit(residual)
         residual = self.colour.whitened(residual)
@@ -61,7 +64,17 @@ class ResidualFlow(nn.Module):
         for step in range(steps):
             tau_B = torch.full((len(x),), step / steps, device=x.device)
             x = x + self.velocity(batch, forecast, x, tau_B) / steps
-        return forecast + self.colour.coloured(x)
+        return forecast + activity(batch, forecast) * self.colour.coloured(x)
+
+
+def activity(batch: Batch, forecast: Tensor) -> Tensor:
+    """Root mean square of the forecast's increment of every sample and field, to multiply (B, *X, C).
+
+    At least `STILL` of the state's own, so that a forecast of no change has a size too.
+    """
+    axes, state = tuple(range(1, forecast.ndim - 1)), batch[state_key(batch)]
+    moved, size = ((forecast - state).square().mean(axes, True), state.square().mean(axes, True))
+    return torch.maximum(moved, STILL**2 * size).sqrt().clamp_min(TINY)
 
 
 def told(batch: Batch, forecast: Tensor, x: Tensor, tau_B: Tensor) -> Batch:

@@ -1,0 +1,149 @@
+"""Archives unpacked safely: tar (plain or compressed) and zip, into a fresh folder that appears only when it is whole.
+
+Decisions:
+- Only plain files and folders are taken. A link, a device, an absolute path, `..` or a name that stands twice refuses
+  the whole archive by the member's name, before anything is written.
+- Times, owners and modes of members are not restored: bytes are what an artifact promises.
+"""
+
+import gzip
+import hashlib
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from stepladder.registry.store import RegistryError
+
+ENDINGS = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
+BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, UnicodeDecodeError),
+)
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of an archive; `flaw` says why it is refused, empty when it is sound."""
+
+    path: str
+    size: int
+    folder: bool
+    flaw: str
+    open: Callable[[], IO[bytes]]
+
+
+def path_flaw(path: str) -> str:
+    """Why a relative path must not be written below a folder; empty when it is sound."""
+    parts = PurePosixPath(path).parts
+    if not parts or "\0" in path or "\\" in path or path != path.strip():
+        return "unusable name"
+    if path.startswith("/") or path[1:2] == ":":
+        return "absolute path"
+    return "leaves the folder" if ".." in parts else ""
+
+
+def unpacked_path(path: str) -> str:
+    """Where an archive is unpacked: its path without the ending; empty where it has no known ending."""
+    ending = next((ending for ending in ENDINGS if path.endswith(ending)), None)
+    return path.removesuffix(ending) if ending else ""
+
+
+def unpack(archive: Path, folder: Path, shown: str) -> list[dict[str, Any]]:
+    """Unpack `archive` to `folder`, which must not be there.
+
+    Args:
+        archive: a tar or zip file.
+        folder: appears by renaming once everything is written.
+        shown: the archive's name in errors.
+
+    Returns:
+        `path`, `bytes` and `sha256` of every file.
+
+    Raises:
+        RegistryError: a member is refused, the archive is broken, or the disk is too small.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        with _members(archive, shown) as members:
+            _check(members, shown)
+            _check_disk(members, part, shown)
+            rows = [_write(member, part, shown) for member in members if not member.folder]
+        for member in members:
+            if member.folder:
+                (part / member.path).mkdir(parents=True, exist_ok=True)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return rows
+
+
+@contextmanager
+def _members(archive: Path, shown: str) -> Iterator[list[Member]]:
+    """The open archive's entries, in order."""
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                yield [_of_zip(opened, info) for info in opened.infolist()]
+        else:
+            with tarfile.open(archive) as opened:
+                members = [_of_tar(opened, info) for info in opened.getmembers()]
+                while opened.fileobj.read(BLOCK):  # a compressed archive tells only at its end that it is whole
+                    pass
+                yield members
+    except BROKEN as error:
+        raise RegistryError(f"{shown}: not a usable tar or zip archive ({error}); publish it again") from None
+
+
+def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+    linked = stat.S_ISLNK(info.external_attr >> 16)
+    flaw = path_flaw(info.orig_filename) or ("a link" if linked else "encrypted" if info.flag_bits & 1 else "")
+    return Member(info.orig_filename, info.file_size, info.is_dir(), flaw, lambda: archive.open(info))
+
+
+def _of_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+    plain = info.isreg() or info.isdir()
+    flaw = path_flaw(info.name) or ("" if plain else "a link" if info.issym() or info.islnk() else "no plain file")
+    return Member(info.name, info.size, info.isdir(), flaw, lambda: archive.extractfile(info))
+
+
+def _check(members: Sequence[Member], shown: str) -> None:
+    """Refuse an archive with a member that must not be written."""
+    seen, bad = set(), []
+    for member in members:
+        flaw = member.flaw or ("stands twice" if member.path in seen and not member.folder else "")
+        seen.add(member.path)
+        bad += [f"{member.path!r} ({flaw})"] if flaw else []
+    if bad:
+        more = " ..." if len(bad) > 5 else ""
+        raise RegistryError(f"{shown}: refused {', '.join(bad[:5])}{more}; publish it without these members")
+
+
+def _check_disk(members: Sequence[Member], place: Path, shown: str) -> None:
+    need, free = sum(member.size for member in members), shutil.disk_usage(place).free
+    if need > free:
+        raise RegistryError(f"{shown}: {need / 1e6:,.1f} MB to unpack, {free / 1e6:,.1f} MB free; make room")
+
+
+def _write(member: Member, folder: Path, shown: str) -> dict[str, Any]:
+    """Write one file and tell its size and hash."""
+    target, digest, size = folder / member.path, hashlib.sha256(), 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with member.open() as source, target.open("xb") as out:
+        while block := source.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+            out.write(block)
+    if size != member.size:
+        raise RegistryError(f"{shown}: {member.path!r} holds {size} bytes, {member.size} were promised; publish again")
+    return {"path": member.path, "bytes": size, "sha256": digest.hexdigest()}

@@ -1,0 +1,72 @@
+"""What the registry's tests share: stores of three kinds, small files, and a finished run of the template study."""
+
+import uuid
+
+import pytest
+
+from stepladder import convert, fetch, splits, study
+from stepladder.registry import Registry
+from stepladder.run import Run
+from stepladder.testing.template.study import DiscParams
+from stepladder.testing.template.study import study as template
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    """A bucket `shelf` on moto's S3 server, found as an SDK finds it: by environment variables."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        import s3fs
+
+        s3fs.S3FileSystem().mkdir("shelf")
+        yield
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def url(request, tmp_path) -> str:
+    """A store of its own for the test."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4().hex}"
+    request.getfixturevalue("s3_endpoint")
+    return f"s3://shelf/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def registry(tmp_path) -> Registry:
+    """A registry in a folder."""
+    return Registry(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def params() -> DiscParams:
+    """Parameters of the finished run."""
+    return DiscParams(study="template", profile="quick", run="walk", splits={"by": "asset"})
+
+
+@pytest.fixture
+def run(outputs, params, monkeypatch) -> Run:
+    """A run of the template study with 01_inventory and 02_conversion done, without their notebooks."""
+    monkeypatch.setattr(study, "find", lambda name: template)
+    made = Run.open(outputs.parent, params)
+    sources = template.synthesize(made.data / "synthetic", 4, 0, params)
+    plans = [fetch.plan(source, made.data / "raw") for source in sources]
+    assets = template.assets([plan.root for plan in plans], params)
+    folder = made.data / "shards" / params.profile
+    report = convert.convert(assets, params, folder, convert.Inline())
+    paths = {name: path.relative_to(outputs / "template") for name, path in convert.converted(report, folder)}
+    divided = splits.split(assets, params.splits, params.seed)
+    splits.save(made.stage_folder("02_conversion") / "splits.json", divided)
+    made.finish_stage("01_inventory", params, [])
+    made.finish_stage("02_conversion", params, [], shards=paths, splits=divided, samples=1, failed={})
+    return made
