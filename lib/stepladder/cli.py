@@ -10,12 +10,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from stepladder import params, study
 from stepladder.params import ParameterError
+from stepladder.registry.commands import app as artifacts
 from stepladder.run import STAGES, Run, project_root, runs
 from stepladder.run import stage as find_stage
+from stepladder.scaling.command import sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +31,8 @@ app = typer.Typer(
 
     Exit codes: 0 done, 1 failed, 75 preempted (run the same command again), 124 timed out, 137 out of memory.""",
 )
+app.add_typer(artifacts, name="artifact")
+app.command()(sweep)
 WIDTH = 160  # of tables that go to a file or a pipe, where there is no terminal to fit
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 COLOURS = {"done": "green", "running": "blue", "failed": "red", "oom": "red", "missing": "dim"}
@@ -192,7 +197,7 @@ def main() -> None:
     try:
         app()
     except (ParameterError, OSError) as error:
-        console.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, markup=True)
         sys.exit(1)
 
 

@@ -94,6 +94,30 @@ class RungParams(Section):
     batch: int = Field(1, ge=1, description="samples of one forward pass")
 
 
+class ScalingParams(Section):
+    """The scaling law of 04_scaling: which runs it is fitted to, and the one run outside that tests it."""
+
+    sizes: dict[str, dict[str, Any]] = Field(
+        min_length=4, description="name -> overrides of `model`: the sizes of the grid, the smallest first"
+    )
+    units: list[int] = Field(
+        min_length=3,
+        description="data sizes of the grid: independent units (trajectories, clips) to train on",
+    )
+    budgets: list[int] = Field(min_length=3, description="optimizer steps at which a run is cooled down and scored")
+    metrics: list[str] = Field(min_length=1, description="metrics that get a law each, on validation cases")
+    beyond_model: dict[str, Any] = Field(description="overrides of `model` of the run outside the grid")
+    beyond_units: int = Field(ge=1, description="units of training data of the run outside the grid")
+    cooldown: float = Field(0.2, gt=0, lt=1, description="share of a budget over which the rate falls to zero")
+    samples: int = Field(16, ge=1, description="validation cases every branch is scored on, spread evenly")
+    processes: int = Field(2, ge=1, description="runs side by side, each a process of its own")
+    seconds: float = Field(300.0, gt=0, description="a run that takes longer is cut: its longer budgets are missing")
+    flops: list[float] = Field(
+        [], description="budgets to recommend a size for; empty: the dearest run's, a tenth, ten times"
+    )
+    bootstrap: int = Field(200, ge=20, description="bootstrap replicates of each law")
+
+
 class LadderParams(Section):
     """What 04_scaling may try, how it searches, and the gates it judges by."""
 
@@ -113,7 +137,12 @@ class LadderParams(Section):
     hold_batch: bool = Field(
         True, description="keep training.batch samples per optimizer step: smaller forward passes are accumulated"
     )
-    steps: int = Field(12, ge=4, description="timed forward passes of one trial at most, after warm-up")
+    steps: int = Field(
+        12,
+        ge=4,
+        description="timed forward passes of one trial, after warm-up; more where 48 samples or 12 rounds of all "
+        "workers take more; fewer as soon as the rate is sure",
+    )
     soak: int = Field(40, ge=0, description="forward passes of the last trial, which looks for leaks; 0: none")
     seconds: float = Field(60.0, gt=0, description="a trial that takes longer is stopped")
     memory_fraction: float = Field(0.85, gt=0, le=1, description="share of the memory limit a trial may use")
@@ -122,6 +151,7 @@ class LadderParams(Section):
         0.02, ge=0, description="settings forecast within this share of the best are ties: take the cheapest"
     )
     busy: float = Field(0.9, gt=0, le=1, description="target share of time in the step rather than waiting for data")
+    scaling: ScalingParams | None = Field(None, description="the scaling law; null: not asked for")
 
 
 class EvaluationParams(Section):

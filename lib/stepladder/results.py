@@ -70,6 +70,8 @@ ROWS: dict[str, tuple[tuple[str, str, str, Say], ...]] = {
     "PDE": (
         ("burgers", "Burgers eps 0.01, 20 steps, 150 CPU-s: nRMSE", "≤ 0.02, below our FNO", lambda r: _burgers(r)),
         ("burgers", "... mass drift (cRMSE)", "< 0.001", lambda r: f"{_rows(r, 'operator', 'crmse'):.1e}"),
+        ("scaling_law", "scaling law: a run outside its grid, 4 x in both", "in its forecast band", lambda r: _law(r)),
+        ("stages", "flow over the operator's error, its student: kept?", "only what wins", lambda r: _stages(r)),
         ("solvers", "Burgers, 1024 cells, 200 trajectories", "≤ 60 s", lambda r: _solvers(r)),
     ),
 }
@@ -183,6 +185,20 @@ def _emulated(record: dict[str, Any], key: str) -> str:
 
 def _real(record: dict[str, Any]) -> str:
     return "; ".join(f"{job['job']} {job['share_of_best']:.0%} for {job['cost']:.0%}" for job in record["jobs"])
+
+
+def _law(record: dict[str, Any]) -> str:
+    laws = record["laws"]
+    told = (f"{w['metric']} {w['verdict']}: {w['measured']:.3f}, {_band(w['forecast'])} foretold" for w in laws)
+    return "; ".join(told)
+
+
+def _band(band: dict[str, float]) -> str:
+    return f"{band['value']:.3f} [{band['low']:.3f}, {band['high']:.3f}]"
+
+
+def _stages(record: dict[str, Any]) -> str:
+    return "; ".join(f"{stage}: {'yes' if ok else 'no'}, {reason}" for stage, (ok, reason) in record["gates"].items())
 
 
 def _by_tool(record: dict[str, Any], say: Say) -> str:

@@ -49,7 +49,7 @@ STAGES = (
     Stage("01_inventory", ("data",), ("inventory.py", "fetch", "{conversion}")),
     Stage("02_conversion", ("data", "conversion", "splits"), ("convert.py", "shards.py", "splits.py")),
     Stage("03_smoke_test", ("model", "training"), ("{study}", "sampling.py", "training/step.py")),
-    Stage("04_scaling", ("model", "training", "ladder"), ("ladder",)),
+    Stage("04_scaling", ("model", "training", "ladder", "evaluation"), ("ladder", "scaling")),
     Stage("05_training", ("model", "training", "tracking"), ("training",)),
     Stage("06_evaluation", ("evaluation",), ("evaluation.py",)),
     Stage("07_visualization", ("view",), ("view.py",)),

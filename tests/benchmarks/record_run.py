@@ -11,12 +11,13 @@ from stepladder.run import Run, outputs_root, project_root
 
 
 def main(study: str, profile: str, run: str | None = None) -> None:
-    """Write records/PROFILE.json: every value with its interval, the gains over baselines, the seconds."""
+    """Write records/PROFILE.json: values with their intervals, gains over baselines, verdicts on stages, seconds."""
     opened = Run(outputs_root(project_root()) / study / (run or profile))
     opened.require("06_evaluation")
     measured = files.read_json(opened.folder / "06_evaluation" / "metrics.json")
     seconds = {event["stage"]: event["seconds"] for event in opened.events("stage_end") if event["state"] == "done"}
-    record = {"study": study, "profile": profile, "seconds": seconds, **measured}
+    gates = {event["stage"]: [event["ok"], event["reason"]] for event in opened.events("gate")}  # the last word on each
+    record = {"study": study, "profile": profile, "seconds": seconds, "gates": gates, **measured}
     files.write_json(Path(__file__).with_name("records") / f"{profile}.json", record)
     print(f"{profile}: {sum(seconds.values()) / 60:.0f} minutes in {len(seconds)} stages")
 

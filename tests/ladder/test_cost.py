@@ -304,7 +304,7 @@ def measured_rate(climb):
 
 
 def test_fake_bytes_say_what_fits_where_the_ladder_had_no_gpu():
-    frame, note = project(climbs.data_bound(), fake_bytes=33 * 10**9)
+    frame, note = project(dataclasses.replace(climbs.data_bound(), fake_bytes=33 * 10**9))
     assert "by fake tensors: 33.00 GB" in note
     assert frame.loc["RTX 5090", "limit"] == "memory" and frame.loc["A100 80 GB", "limit"] != "memory"
 

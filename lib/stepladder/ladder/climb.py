@@ -9,7 +9,7 @@ Decisions:
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from stepladder import files
@@ -46,6 +46,12 @@ def climb(
 
     try:
         found = search.climb(bench, ladder, params.training, limits.cpus(), told)
+        device = bench.device_limit()
+        found = replace(
+            found,
+            fake_bytes=bench.fake_bytes(found.chosen) if found.chosen else None,
+            device_limit=None if device is None else ladder.memory_fraction * device,
+        )
     finally:
         bench.close()
     said = diagnose(found, ladder, limits.cpus())

@@ -73,7 +73,6 @@ def project(
     climb: Climb,
     batch: Batch,
     run: Run | None = None,
-    fake_bytes: int | None = None,
     device: str | None = None,
 ) -> tuple[pd.DataFrame, str]:
     """The cost table of the full run of `params`, and the note that says what it rests on.
@@ -85,7 +84,6 @@ def project(
         climb: what the ladder measured.
         batch: a small collated batch, to count operations on.
         run: whose checkpoints, if it has trained before, tell how long saving takes.
-        fake_bytes: device memory at the chosen setting by fake tensors, for a ladder that ran without a GPU.
         device: name of the device the ladder ran on; by default what torch finds.
     """
     full = measured(climb)
@@ -96,7 +94,7 @@ def project(
     first, mean = training_flops(study, params, batch)
     load, load_words = loading(climb, full)
     share, share_words = utilisation(prices, climb, full, first, device)
-    held, held_words = device_bytes(climb, full, fake_bytes)
+    held, held_words = device_bytes(climb, full)
     save, save_words = _save_seconds(prices, run)
     need = Need(training_samples(study, params, climb.chosen), mean, climb.chosen, load, share, held)
     frame = pd.DataFrame([_here(need, full, device), *table(prices, need, save, params.ladder.memory_fraction)])
@@ -199,13 +197,13 @@ def utilisation(prices: Prices, climb: Climb, full: FullProbe, flops: float, dev
     return Span.around(share, math.hypot(spread, prices.transfer)), words
 
 
-def device_bytes(climb: Climb, full: FullProbe, fake_bytes: int | None) -> tuple[int | None, str]:
+def device_bytes(climb: Climb, full: FullProbe) -> tuple[int | None, str]:
     """Device memory of one GPU at the chosen setting, and where the number is from; None where nothing tells."""
     forecast = max([cell.device_bytes for cell in climb.cells if cell.setting == climb.chosen], default=0)
     probe = _step_probe(climb)
     known = [
         (max(forecast, full.device_bytes), "Memory as the ladder found it on a GPU"),
-        (fake_bytes or 0, "Memory by fake tensors"),
+        (climb.fake_bytes or 0, "Memory by fake tensors"),
         (probe.process_bytes if probe else 0, "Memory as the process of the step needs it on the CPU"),
     ]
     for count, words in known:

@@ -203,13 +203,12 @@ def throughput_map(climb: Climb) -> Figure:
     return figure
 
 
-def memory_line(climb: Climb, limit: float | None = None, device_limit: float | None = None) -> Figure:
+def memory_line(climb: Climb, limit: float | None = None) -> Figure:
     """Memory against the batch, a line per number of workers: forecast, measured, and what may be used.
 
     Args:
         climb: the climb.
         limit: bytes that the process tree may use; drawn where the memory is that of the process tree.
-        device_limit: bytes of the device that may be used; drawn where the forecast is of device memory.
     """
     cells = plane(climb)
     on_device = any(cell.device_bytes for cell in cells)
@@ -235,7 +234,7 @@ def memory_line(climb: Climb, limit: float | None = None, device_limit: float | 
         if not on_device:
             place = (rung.setting.batch, held / 1e9)
             axis.annotate(f"{rung.setting.workers} w", place, (8, -3), textcoords="offset points", fontsize=7.5)
-    room = device_limit if on_device else limit
+    room = climb.device_limit if on_device else limit
     if room:
         axis.axhline(room / 1e9, color=VERDICT_COLOURS["refused"], linestyle="--", label="may be used")
     handles = axis.get_legend_handles_labels()[0] + [

@@ -201,6 +201,8 @@ class Climb:
     steps: tuple[Trial[StepProbe], ...] = ()
     cells: tuple[Cell, ...] = ()
     soak: Rung | None = None
+    fake_bytes: int | None = None  # of the chosen setting's step by fake tensors, for accelerators that are not here
+    device_limit: float | None = None  # bytes of the accelerator that might be used; None without one
 
     @property
     def seconds(self) -> float:

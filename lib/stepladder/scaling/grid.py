@@ -1,0 +1,220 @@
+"""The runs behind a scaling law: every size with every data size, each a JSON file beside the others.
+
+Decisions:
+- The profile says what is run (`ladder.scaling`); sizes and data sizes are refused by name before anything trains.
+- A run is a process of its own, `processes` of them side by side, so that a crash or a lack of memory costs one run.
+- A run's file is written when the run is over, and carries the hash of what decides it (parameters, data, code). Kill
+  the grid and run it again: what is there with the same hash is kept, what is missing or different runs.
+- A run that fails has no file. It is told with its last words, the others go on, and it is tried again next time.
+- The largest runs go first: at the end no core waits for a long one.
+"""
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stepladder import files, signals, studies
+from stepladder.ladder import limits
+from stepladder.params import ParameterError, Parameters, ScalingParams, check, nearest
+from stepladder.run import Run, Stage, code_hash
+from stepladder.scaling import flops
+from stepladder.scaling.trial import Course, Subset, metric_names, train
+from stepladder.smoke import batch as plain_batch
+from stepladder.study import Dataset, Study, find
+from stepladder.training import course as trajectory
+from stepladder.training.worker import read_parameters, split_shards
+
+BEYOND = "beyond"  # name of the size outside the grid
+SHAPING = ("batch", "learning_rate", "weight_decay", "warmup", "clip_norm", "precision")  # of training, in a run here
+CODE = Stage("scaling", (), ("training", "sampling.py", "scaling/trial.py", "{study}"))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a size, a number of units of data, its budgets, and the file its losses go to."""
+
+    run: Path
+    size: str
+    model: dict[str, Any]
+    units: int
+    budgets: tuple[int, ...]
+    path: Path
+    key: str
+
+    @property
+    def name(self) -> str:
+        """As in tables and file names."""
+        return f"{self.size} x {self.units}"
+
+    def record(self) -> dict[str, Any] | None:
+        """What the run left; None where it has to run."""
+        found = files.read_json(self.path)
+        return found if found and found["key"] == self.key else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a scaling law asks for.
+
+    Attributes:
+        study: whose runs they are.
+        wanted: the profile's section.
+        sizes: name -> parameters that learn, in the order of the profile.
+        jobs: the grid.
+        beyond: the run outside it, of the longest budget alone.
+        beyond_parameters: parameters of that run that learn.
+    """
+
+    study: Study
+    wanted: ScalingParams
+    sizes: dict[str, int]
+    jobs: tuple[Job, ...]
+    beyond: Job
+    beyond_parameters: int
+
+
+def plan(run: Run, params: Parameters, folder: Path) -> Plan:
+    """The runs that `params.ladder.scaling` asks for.
+
+    Raises:
+        ParameterError: a size the model refuses, more data than there is, or an unknown metric.
+    """
+    study, wanted = find(params.study), params.ladder.scaling
+    data, cases = datasets(run, study, params)
+    sizes = {name: resized(study, params, model, name) for name, model in wanted.sizes.items()}
+    outside = resized(study, params, wanted.beyond_model, BEYOND)
+    for units in (*wanted.units, wanted.beyond_units):
+        Subset(data, units, params.seed)
+    known = metric_names(study, params, cases)
+    for metric in wanted.metrics:
+        if metric not in known:
+            raise ParameterError(f"ladder.scaling.metrics: no metric {metric!r}{nearest(metric, known)}")
+
+    decides = [params.seed, trajectory.data(run), code_hash(CODE, study.name)]
+    decides += [wanted.cooldown, wanted.seconds, wanted.samples]
+    decides += [getattr(params.training, name) for name in SHAPING]
+
+    def job(size: str, changed: Parameters, units: int, budgets: Sequence[int]) -> Job:
+        model = changed.model.model_dump()
+        key = files.fingerprint([model, units, budgets, decides])
+        return Job(run.folder, size, model, units, tuple(budgets), folder / f"{size}_{units}.json", key)
+
+    counts = {name: learning(study, changed) for name, changed in sizes.items()}
+    order = sorted(sizes, key=lambda name: -counts[name])
+    jobs = [job(name, sizes[name], units, wanted.budgets) for name in order for units in sorted(wanted.units)[::-1]]
+    last = job(BEYOND, outside, wanted.beyond_units, [max(wanted.budgets)])
+    return Plan(study, wanted, counts, tuple(jobs), last, learning(study, outside))
+
+
+def resized(study: Study, params: Parameters, model: dict[str, Any], size: str) -> Parameters:
+    """`params` with the overrides of a size; an error names the size and the parameter."""
+    values = params.model_dump()
+    values["model"] = values["model"] | model
+    try:
+        return check(study.Params, values)
+    except ParameterError as error:
+        raise ParameterError(f"size {size!r} of ladder.scaling: {error}") from None
+
+
+def learning(study: Study, params: Parameters) -> int:
+    """Parameters that learn in the first stage of training."""
+    prefixes = tuple(study.stages(params)[0].trainable)
+    return sum(p.numel() for name, p in study.model(params).named_parameters() if name.startswith(prefixes))
+
+
+def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Dataset]:
+    """Training samples, and the validation cases that runs are scored on."""
+    conversion, home = run.require("02_conversion"), run.folder.parent
+    shards, regions = split_shards(home, conversion, "train")
+    held, others = split_shards(home, conversion, "validation")
+    return study.dataset(shards, params, regions), study.cases(held, params, others)
+
+
+def runs(jobs: Sequence[Job], processes: int) -> Iterator[dict[str, Any]]:
+    """Run what is missing, each in a process of its own; records as they come, `{"name", "failed"}` of those without.
+
+    When the caller stops early, so do the processes.
+    """
+    missing = [job for job in jobs if job.record() is None]
+    yield from (job.record() for job in jobs if job not in missing)
+    context = multiprocessing.get_context("forkserver")
+    threads = max(1, int(limits.cpus() // processes))
+    if missing:  # imports are paid once, not by every run
+        context.set_forkserver_preload([__name__, f"{studies.__name__}.{missing[0].run.parent.name}.study"])
+    running: dict[BaseProcess, Job] = {}
+    try:
+        while missing or running:
+            while missing and len(running) < processes:
+                job = missing.pop(0)
+                child = context.Process(target=_work, args=(job, threads))
+                child.start()
+                running[child] = job
+            wait([child.sentinel for child in running])
+            for child in [child for child in running if child.exitcode is not None]:
+                yield _ended(running.pop(child), child)
+    finally:
+        for child in running:
+            child.kill()
+            child.join()
+
+
+def measure(job: Job) -> None:
+    """Train one job in this process and write its record."""
+    run = Run(job.run)
+    study, params = read_parameters(run)
+    params = resized(study, params, job.model, job.size)
+    wanted = params.ladder.scaling
+    data, cases = datasets(run, study, params)
+    data = Subset(data, job.units, params.seed)
+    each = flops.per_sample(study, params, plain_batch(data, 2))
+    cut = Course(job.budgets, wanted.cooldown, wanted.seconds, wanted.samples)
+    points = [{**point, "flops": point["samples"] * each} for point in train(study, params, data, cases, cut)]
+    record = {
+        "key": job.key,
+        "name": job.name,
+        "size": job.size,
+        "units": job.units,
+        "parameters": learning(study, params),
+        "training_samples": len(data),
+        "flops_per_sample": each,
+        "points": points,
+    }
+    files.write_json(job.path, record)
+
+
+def _work(job: Job, threads: int) -> None:
+    """The body of a run's process: Ctrl-C is for the parent, which ends us."""
+    signals.die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    _log(job).unlink(missing_ok=True)
+    try:
+        measure(job)
+    except Exception:
+        files.write_text(_log(job), traceback.format_exc())
+        raise SystemExit(1) from None
+
+
+def _ended(job: Job, child: BaseProcess) -> dict[str, Any]:
+    """The record of a process that ended, or why there is none."""
+    child.join()
+    found = job.record()
+    if found is not None:
+        return found
+    if child.exitcode < 0:
+        words = f"killed ({signal.Signals(-child.exitcode).name}), perhaps for lack of memory"
+    else:
+        words = _log(job).read_text(encoding="utf-8").strip().splitlines()[-1][:300]
+    return {"name": job.name, "failed": words}
+
+
+def _log(job: Job) -> Path:
+    return job.path.with_suffix(".error")

@@ -1,0 +1,178 @@
+"""One training at a constant rate with cooldown branches: the losses of several budgets for little more than one.
+
+Decisions:
+- The trunk runs at the peak rate after its warm-up. For every budget a branch leaves it, decays the rate linearly to
+  zero over the last `cooldown` of that budget, is scored, and is thrown away; the trunk goes on from where it was left
+  (Hägele et al., 2024). Every branch is what a run of that budget alone would have been.
+- The step is the training's own (`training.step`), in the first stage of the study's training, in this process, without
+  accumulation and without averaged weights: the decay does what averaging would.
+- Scores are the study's own, on whole cases of the validation split: the test split stays unseen.
+- Data sizes count independent units (trajectories, clips). They are taken in one order of the seed, so the units of a
+  small size are among those of every larger one.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import default_collate
+
+from stepladder import evaluation
+from stepladder.params import ParameterError, Parameters
+from stepladder.sampling import Drawn, Order, StepBatches
+from stepladder.study import Dataset, Sample, Study
+from stepladder.training.parallel import Ranks
+from stepladder.training.step import Learner, lone_learner, set_modes, to_device, train_step
+
+LAST = 20  # steps whose mean loss stands for the training loss at the end
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a training is cut.
+
+    Attributes:
+        budgets: optimizer steps of every branch, decay included.
+        cooldown: share of a budget over which the rate decays.
+        seconds: after which no further branch is begun or finished.
+        samples: cases that every branch is scored on, spread evenly.
+    """
+
+    budgets: tuple[int, ...]
+    cooldown: float = 0.2
+    seconds: float = math.inf
+    samples: int = 16
+
+    def leaves(self, budget: int) -> int:
+        """The step at which the branch of `budget` leaves the trunk."""
+        return budget - math.ceil(self.cooldown * budget)
+
+
+class Subset:
+    """The samples of the first `units` independent units of a data set, in the order of the seed.
+
+    Raises:
+        ParameterError: there are fewer units.
+    """
+
+    def __init__(self, whole: Dataset, units: int, seed: int):
+        names = np.unique(whole.units)
+        if units > len(names):
+            raise ParameterError(
+                f"ladder.scaling asks for {units} units of training data, the split holds {len(names)}: "
+                "ask for fewer, or convert more data"
+            )
+        order = np.random.Generator(np.random.Philox(key=seed)).permutation(names)
+        self._whole, self._index = whole, np.flatnonzero(np.isin(whole.units, order[:units]))
+        self.groups, self.units = np.asarray(whole.groups)[self._index], np.asarray(whole.units)[self._index]
+        self.weights = whole.weights
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Sample `index` of those kept."""
+        return self._whole.sample(int(self._index[index]), rng)
+
+
+def train(study: Study, params: Parameters, data: Dataset, cases: Dataset, course: Course) -> Iterator[dict[str, Any]]:
+    """Train on `data` and score on `cases` at every budget, the smallest first.
+
+    Yields:
+        `steps, samples, loss` (mean training loss of the last steps), `scores` (metric -> value) and `cpu_s` so far.
+        Budgets that `course.seconds` cuts off are missing.
+    """
+    begin, cpu = time.monotonic(), time.process_time()
+    torch.manual_seed(params.seed)
+    ranks = Ranks(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    model, stage = study.model(params).to(ranks.device), study.stages(params)[0]
+    training = params.training.model_copy(update={"accumulate": 1, "ema": 0.0})
+    learner = lone_learner(study, model, stage, training, params.seed, ranks)
+    walk = _Walk(learner, data, stage.learning_rate or training.learning_rate, begin + course.seconds)
+    for budget in sorted(course.budgets):
+        leaves = course.leaves(budget)
+        if not walk.to(leaves, lambda step: 1.0):
+            return
+        trunk = walk.state()
+        if not walk.to(budget, lambda step: (budget - step) / (budget - leaves + 1)):  # noqa: B023
+            return
+        samples = budget * training.batch
+        told = {"steps": budget, "samples": samples, "loss": walk.loss()}
+        scores = score(study, params, model, cases, course.samples)
+        yield {**told, "scores": scores, "cpu_s": time.process_time() - cpu}
+        walk.back_to(trunk)
+
+
+class _Walk:
+    """A learner on its way: steps, and back to where it was."""
+
+    def __init__(self, learner: Learner, data: Dataset, rate: float, deadline: float):
+        self.learner, self.rate, self.deadline, self.step = learner, rate, deadline, 0
+        self._losses: list[torch.Tensor] = []
+        self._drawn = Drawn(data, learner.seed)
+        order = Order(data.groups, data.weights, learner.seed)
+        self._batches = StepBatches(order, learner.training.batch, 0, 0)
+
+    def to(self, end: int, factor: Callable[[int], float]) -> bool:
+        """Steps up to `end` at the peak rate times `factor(step)`; False when time ran out on the way."""
+        while self.step < end:
+            if time.monotonic() > self.deadline:
+                return False
+            warm = min(1.0, (self.step + 1) / max(1, self.learner.training.warmup))
+            for group in self.learner.optimizer.param_groups:
+                group["lr"] = self.rate * warm * factor(self.step)
+            (keys,) = self._batches.step(self.step)
+            batch = default_collate([self._drawn[key] for key in keys])
+            self._losses.append(train_step(self.learner, self.step, [batch]).loss)
+            self.step += 1
+        return True
+
+    def loss(self) -> float:
+        """Mean training loss of the last steps."""
+        return float(torch.stack(self._losses[-LAST:]).mean())
+
+    def state(self) -> tuple[int, dict, dict]:
+        """Everything a step changes."""
+        return self.step, *(copy.deepcopy(part.state_dict()) for part in (self.learner.model, self.learner.optimizer))
+
+    def back_to(self, state: tuple[int, dict, dict]) -> None:
+        """Restore a state; the model learns again."""
+        self.step, weights, moments = state
+        del self._losses[self.step :]
+        self.learner.model.load_state_dict(weights)
+        self.learner.optimizer.load_state_dict(moments)
+        set_modes(self.learner.model)
+
+
+@torch.inference_mode()
+def score(study: Study, params: Parameters, model: nn.Module, cases: Dataset, count: int) -> dict[str, float]:
+    """Every metric of the study over `count` cases spread evenly."""
+    model.eval()
+    device = next(model.parameters()).device
+    rows = []
+    chosen = evaluation.choose(cases, count)
+    for indices, batch in evaluation.batches(cases, chosen, params.evaluation.batch):
+        prediction = study.predict(model, to_device(batch, device))
+        prediction = {name: value.cpu() for name, value in prediction.items()}
+        for record in study.score(batch, prediction, params):
+            rows.append(vars(record) | {"unit": str(indices[record.item])})
+    return values(pd.DataFrame(rows))
+
+
+def values(records: pd.DataFrame) -> dict[str, float]:
+    """Metric -> value of records with a `unit`."""
+    units, groups = sorted(records["unit"].unique()), records.groupby("metric", sort=False)
+    return {str(metric): evaluation.metric_value(table, units) for metric, table in groups}
+
+
+def metric_names(study: Study, params: Parameters, cases: Dataset) -> list[str]:
+    """Names of the metrics the study scores a case by."""
+    batch = default_collate([cases.sample(0, None)])
+    return list(dict.fromkeys(record.metric for record in study.score(batch, study.perfect(batch, params), params)))
