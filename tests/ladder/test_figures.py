@@ -108,7 +108,7 @@ def test_the_map_and_the_memory_line_stay_in_the_plane_of_the_chosen_setting():
 
 def test_the_memory_line_is_of_the_device_where_there_is_one():
     climb = climbs.on_a_gpu()
-    axis = figures.memory_line(climb, 9.6e9, 68e9).axes[0]
+    axis = figures.memory_line(dataclasses.replace(climb, device_limit=68e9), 9.6e9).axes[0]
     levels = [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == "--"]
     assert axis.get_ylabel() == "device memory, GB" and levels == [68]
     host = figures.memory_line(climbs.data_bound(), 9.6e9, 68e9).axes[0]
