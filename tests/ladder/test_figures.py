@@ -111,7 +111,7 @@ def test_the_memory_line_is_of_the_device_where_there_is_one():
     axis = figures.memory_line(dataclasses.replace(climb, device_limit=68e9), 9.6e9).axes[0]
     levels = [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == "--"]
     assert axis.get_ylabel() == "device memory, GB" and levels == [68]
-    host = figures.memory_line(climbs.data_bound(), 9.6e9, 68e9).axes[0]
+    host = figures.memory_line(dataclasses.replace(climbs.data_bound(), device_limit=68e9), 9.6e9).axes[0]
     levels = [line.get_ydata()[0] for line in host.lines if line.get_linestyle() == "--"]
     assert host.get_ylabel() == "host memory, GB" and levels == [9.6]
 
