@@ -88,4 +88,4 @@ def test_one_unit_has_a_difference_and_no_interval():
     assert set(found["verdict"]) == {"one unit, no interval"} and found["low"].isna().all()
     assert evaluation.sentence(found, "higher") == "Beside strong the model is better in IoU (+0.1)."
     worse = evaluation.sentence(found, "lower")
-    assert "not better in IoU" in worse and "train longer" in worse
+    assert "worse in IoU" in worse and "train longer" in worse

@@ -21,17 +21,17 @@ NAVY = "#1f3a5f"
 
 
 def training_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Loss and validation loss against the optimizer step, and the learning rate below; stages are shaded apart."""
+    """Loss and validation loss against the optimizer step, and the learning rate below; each stage has curves of its own."""
     train = pd.DataFrame([line for line in metrics if "loss" in line])
     validation = pd.DataFrame([line for line in metrics if "validation_loss" in line])
     figure, (upper, lower) = plt.subplots(2, 1, sharex=True, height_ratios=[3, 1], figsize=(7.2, 4.6))
-    upper.plot(train["step"], train["loss"], color=NAVY, alpha=0.25, linewidth=1)
-    smooth = train["loss"].ewm(halflife=max(1, len(train) / 40)).mean()
-    upper.plot(train["step"], smooth, color=NAVY, label="training loss, smoothed")
-    if len(validation):
-        upper.plot(
-            validation["step"], validation["validation_loss"], "o-", color=ACCENT, markersize=4, label="validation loss"
-        )
+    for number, (_, part) in enumerate(train.groupby("stage", sort=False)):  # losses of two stages do not mix
+        smooth = part["loss"].ewm(halflife=max(1, len(part) / 40)).mean()
+        upper.plot(part["step"], part["loss"], color=NAVY, alpha=0.25, linewidth=1)
+        upper.plot(part["step"], smooth, color=NAVY, label="training loss, smoothed" if not number else None)
+    for number, (_, part) in enumerate(validation.groupby("stage", sort=False) if len(validation) else ()):
+        label = None if number else "validation loss"
+        upper.plot(part["step"], part["validation_loss"], "o-", color=ACCENT, markersize=4, label=label)
     upper.set(ylabel="loss", title="Training")
     if train["loss"].min() > 0 and train["loss"].max() / train["loss"].min() > 20:
         upper.set_yscale("log")
@@ -130,7 +130,7 @@ def intervals(summary: pd.DataFrame, metrics: Sequence[str], group: str = "all")
 def parts(table: pd.DataFrame, title: str) -> Figure:
     """One metric part by part for every method, as grouped bars; the share of each part in the data beside its name."""
     methods = list(dict.fromkeys(table["method"]))
-    support = table.groupby("part")["support"].max().sort_values(ascending=False)
+    support = table.groupby("part", sort=False)["support"].max().sort_values(ascending=False, kind="stable")
     names = [name for name in support.index if support[name] > 0]
     share = support / support.sum()
     figure, axis = plt.subplots(figsize=(7.2, 0.24 * len(names) * len(methods) + 1.2))

@@ -202,10 +202,11 @@ def gains(
 def sentence(differences: pd.DataFrame, better: str) -> str:
     """The model beside the strongest baseline in words: `better than ridge in nRMSE (-0.0210); worse in ...`."""
     strongest = differences[differences["against"] == differences["against"].iloc[-1]]
-    wins = strongest["value"] > 0 if better == "higher" else strongest["value"] < 0
+    gain = strongest["value"] if better == "higher" else -strongest["value"]
+    wins = gain > 0
     told = [
         f"{word} in {', '.join(f'{row.metric} ({row.value:+.3g})' for row in rows.itertuples())}"
-        for word, rows in (("better", strongest[wins]), ("not better", strongest[~wins]))
+        for word, rows in (("better", strongest[wins]), ("worse", strongest[gain < 0]), ("equal", strongest[gain == 0]))
         if len(rows)
     ]
     advice = "" if wins.any() else " Look at the curve of 05_training, and train longer (training.steps)."

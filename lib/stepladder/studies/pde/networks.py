@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.params import ParameterError, nearest
+from stepladder.studies.pde import scaling
 from stepladder.studies.pde.afno import AFNO
 from stepladder.studies.pde.consistency import ConsistencyStudent
 from stepladder.studies.pde.dataset import key
@@ -22,7 +23,7 @@ from stepladder.studies.pde.dit import DiT
 from stepladder.studies.pde.flow import ResidualFlow
 from stepladder.studies.pde.fno import FNO
 from stepladder.studies.pde.losses import training_loss
-from stepladder.studies.pde.operator import GraphOperator, GridOperator, Size
+from stepladder.studies.pde.operator import operator_of
 from stepladder.studies.pde.params import PdeModel, PdeParams
 from stepladder.studies.pde.rollout import roll
 from stepladder.studies.pde.steady import SteadyPrior
@@ -69,6 +70,8 @@ class Forecaster(nn.Module):
         if self.training and self.model.augment:
             batch = varied(batch)
         if stage == "operator":
+            if self.training and self.model.fit_scale:
+                scaling.fit(self.network, batch)
             reconstruct = self.model.reconstruct if hasattr(self.network, "reconstruct") else 0.0
             return training_loss(self.network, batch, reconstruct, self.model.unrolled)
         with torch.no_grad():
@@ -128,17 +131,6 @@ def build(params: PdeParams) -> Forecaster:
     return Forecaster(BUILDERS[model.name](model), model, params.evaluation.members)
 
 
-def _operator(model: PdeModel) -> nn.Module:
-    size = Size(model.width, model.depth, model.levels, model.heads, model.conditioning)
-    shape = {"answers": model.answers or None}
-    if model.kind == "grid":
-        layers = {"channels": model.channels, "modes": model.modes, "before": model.before, "after": model.after}
-        told = {"patch": model.patch, "periodic": model.periodic, "conservative": model.conservative}
-        return GridOperator(model.axes, model.fields, size, **layers, **told, carry=model.carry, **shape)
-    graph = {"supernodes": model.supernodes, "rounds": model.rounds, "particles": model.kind == "particles"}
-    return GraphOperator(model.axes, model.fields, size, **graph, **shape)
-
-
 def _fno(model: PdeModel) -> nn.Module:
     return FNO(model.axes, model.fields, model.channels, model.modes, model.layers, model.answers or None)
 
@@ -157,4 +149,4 @@ def _dit(model: PdeModel) -> nn.Module:
     return DiT(model.axes, model.fields, **size, answers=model.answers or None)
 
 
-BUILDERS = {"operator": _operator, "fno": _fno, "unet": _unet, "afno": _afno, "dit": _dit}
+BUILDERS = {"operator": operator_of, "fno": _fno, "unet": _unet, "afno": _afno, "dit": _dit}
