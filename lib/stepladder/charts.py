@@ -21,16 +21,16 @@ NAVY = "#1f3a5f"
 
 
 def training_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Loss and validation loss against the optimizer step, and the learning rate below; each stage has curves of its own."""
+    """Loss and validation loss against the optimizer step, and the learning rate below; each stage has its own curves."""
     train = pd.DataFrame([line for line in metrics if "loss" in line])
     validation = pd.DataFrame([line for line in metrics if "validation_loss" in line])
     figure, (upper, lower) = plt.subplots(2, 1, sharex=True, height_ratios=[3, 1], figsize=(7.2, 4.6))
-    for number, (_, part) in enumerate(train.groupby("stage", sort=False)):  # losses of two stages do not mix
+    for place, (_, part) in enumerate(train.groupby("stage", sort=False)):  # losses of two stages do not mix
         smooth = part["loss"].ewm(halflife=max(1, len(part) / 40)).mean()
         upper.plot(part["step"], part["loss"], color=NAVY, alpha=0.25, linewidth=1)
-        upper.plot(part["step"], smooth, color=NAVY, label="training loss, smoothed" if not number else None)
-    for number, (_, part) in enumerate(validation.groupby("stage", sort=False) if len(validation) else ()):
-        label = None if number else "validation loss"
+        upper.plot(part["step"], smooth, color=NAVY, label=None if place else "training loss, smoothed")
+    for place, (_, part) in enumerate(validation.groupby("stage", sort=False) if len(validation) else ()):
+        label = None if place else "validation loss"
         upper.plot(part["step"], part["validation_loss"], "o-", color=ACCENT, markersize=4, label=label)
     upper.set(ylabel="loss", title="Training")
     if train["loss"].min() > 0 and train["loss"].max() / train["loss"].min() > 20:
