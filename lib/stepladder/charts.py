@@ -21,7 +21,7 @@ NAVY = "#1f3a5f"
 
 
 def training_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Loss and validation loss against the optimizer step, and the learning rate below; each stage has its own curves."""
+    """Losses against the optimizer step, and the learning rate below; stages have curves of their own."""
     train = pd.DataFrame([line for line in metrics if "loss" in line])
     validation = pd.DataFrame([line for line in metrics if "validation_loss" in line])
     figure, (upper, lower) = plt.subplots(2, 1, sharex=True, height_ratios=[3, 1], figsize=(7.2, 4.6))

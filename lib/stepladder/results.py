@@ -70,6 +70,20 @@ ROWS: dict[str, tuple[tuple[str, str, str, Say], ...]] = {
     "PDE": (
         ("burgers", "Burgers eps 0.01, 20 steps, 150 CPU-s: nRMSE", "≤ 0.02, below our FNO", lambda r: _burgers(r)),
         ("burgers", "... mass drift (cRMSE)", "< 0.001", lambda r: f"{_rows(r, 'operator', 'crmse'):.1e}"),
+        (
+            "tasks",
+            "advection, one model for 4 speeds: nRMSE",
+            "below each FNO, equal total CPU",
+            lambda r: _advection(r),
+        ),
+        ("tasks", "... told a wrong speed", "clearly worse", lambda r: _task(r, "advection", "operator, wrong speed")),
+        ("tasks", "Burgers, 4 viscosities in one model: nRMSE", "eps 0.03 ≤ 2 x its neighbours", lambda r: _viscous(r)),
+        ("tasks", "three equations in one model: nRMSE", "joint beside single", lambda r: _mixed(r)),
+        ("tasks", "Darcy, 16 x 16, real file: L2RE", "below ridge, nearest", lambda r: _steady(r, "darcy")),
+        ("tasks", "Poisson, mesh with holes, real file: L2RE", "below ridge, nearest", lambda r: _steady(r, "mesh")),
+        ("tasks", "Lennard-Jones, real file, 20 frames: nRMSE", "below constant velocity", lambda r: _particles(r)),
+        ("tasks", "Burgers eps 0.01, networks of one size, 150 CPU-s: nRMSE", "below all", lambda r: _nets(r)),
+        ("steady", "steady prior over Darcy's operator: kept?", "only what wins", lambda r: _stages(r)),
         ("scaling_law", "scaling law: a run outside its grid, 4 x in both", "in its forecast band", lambda r: _law(r)),
         ("stages", "flow over the operator's error, its student: kept?", "only what wins", lambda r: _stages(r)),
         ("solvers", "Burgers, 1024 cells, 200 trajectories", "≤ 60 s", lambda r: _solvers(r)),
@@ -198,7 +212,8 @@ def _band(band: dict[str, float]) -> str:
 
 
 def _stages(record: dict[str, Any]) -> str:
-    return "; ".join(f"{stage}: {'yes' if ok else 'no'}, {reason}" for stage, (ok, reason) in record["gates"].items())
+    verdicts = record["gates"].items()
+    return "; ".join(f"{stage} {'kept' if ok else 'not kept'}: {why.split(';')[0]}" for stage, (ok, why) in verdicts)
 
 
 def _by_tool(record: dict[str, Any], say: Say) -> str:
@@ -257,6 +272,56 @@ def _burgers(record: dict[str, Any]) -> str:
     shown = {name: _rows(record, name, "nrmse") for name in ("operator", "FNO", "ridge")}
     seeds = sum(row["method"] == "operator" for row in record["rows"])
     return ", ".join(f"{name} {value:.4f}" for name, value in shown.items()) + f" ({seeds} seeds)"
+
+
+def _task(record: dict[str, Any], task: str, *methods: str, key: str = "nrmse") -> str:
+    """Methods side by side for every group of a task, means over seeds: `eps=0.1 0.0050 (FNO 0.0178)`."""
+    rows = [row for row in record["rows"] if row["task"] == task and row["method"] in methods]
+    if not rows:
+        return "not run"
+    told = []
+    for group in dict.fromkeys(row.get("group", "") for row in rows):
+        own = [row for row in rows if row.get("group", "") == group]
+        values = {m: mean(row[key] for row in own if row["method"] == m) for m in methods if _has(own, m)}
+        first, *others = values
+        rest = f" ({', '.join(f'{name} {values[name]:.4f}' for name in others)})" if others else ""
+        told.append(f"{group.split(' ', 1)[-1]} {values[first]:.4f}{rest}".strip())
+    seeds = max(sum(row["method"] == methods[0] and row.get("group", "") == g for row in rows) for g in _groups(rows))
+    return "; ".join(told) + (f"; {seeds} seeds" if seeds > 1 else "")
+
+
+def _has(rows: list[dict[str, Any]], method: str) -> bool:
+    return any(row["method"] == method for row in rows)
+
+
+def _groups(rows: list[dict[str, Any]]) -> set[str]:
+    return {row.get("group", "") for row in rows}
+
+
+def _advection(record: dict[str, Any]) -> str:
+    return _task(record, "advection", "operator", "FNO of its own")
+
+
+def _viscous(record: dict[str, Any]) -> str:
+    return _task(record, "burgers_eps", "operator")
+
+
+def _mixed(record: dict[str, Any]) -> str:
+    return _task(record, "mix", "operator, joint", "operator, single")
+
+
+def _steady(record: dict[str, Any], task: str) -> str:
+    rivals = ("ridge", "nearest", "polynomial of degree 3")
+    return _task(record, task, "operator", *rivals, key="l2re")
+
+
+def _particles(record: dict[str, Any]) -> str:
+    return _task(record, "particles", "operator", "constant velocity", "constant acceleration")
+
+
+def _nets(record: dict[str, Any]) -> str:
+    methods = list(dict.fromkeys(row["method"] for row in record["rows"] if row["task"] == "nets"))
+    return _task(record, "nets", *methods) if methods else "not run"
 
 
 def _solvers(record: dict[str, Any]) -> str:

@@ -56,7 +56,8 @@ def particle_batch(points: int = 30, count: int = 2, seed: int = 0) -> Batch:
     later = torch.cat([position + moved, moved], dim=-1)
     equation = torch.full((count,), number("lagrangian"))
     state = torch.cat([position, moved], dim=-1)
-    return {**batch, "input_XC": state, "target_TXC": later[:, None], "equation": equation}
+    told = {"input_XC": state, "target_TXC": later[:, None], "equation": equation, "before_XD": 0.9 * moved}
+    return {**batch, **told, "box_2D": torch.tensor([[0.0, 0.0], [1.0, 1.0]]).expand(count, -1, -1)}
 
 
 def _smooth(shape: tuple[int, ...]) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import default_collate
 
 from stepladder import shards
-from stepladder.studies.pde import classical, conversion, metrics
+from stepladder.studies.pde import classical, conversion, fits, metrics
 from stepladder.studies.pde.dataset import Cases, key
 from stepladder.studies.pde.params import PdeConversion, PdeParams
 from stepladder.studies.pde.solvers import tasks
@@ -56,7 +56,8 @@ def test_solvers_come_near_the_truth_and_finer_ones_nearer(
     batch = batch_of(paths)
     errors = {name: error(batch, method(batch)) for name, method in classical.baselines(paths).items()}
     assert errors["coarse_solver"] < coarse and errors["fine_solver"] < fine, errors
-    assert errors["fine_solver"] <= errors["coarse_solver"] < errors["persistence"]
+    guess = errors.get("persistence", errors.get("mean_answer"))
+    assert errors["fine_solver"] <= errors["coarse_solver"] < guess
 
 
 def test_guesses_are_what_they_say(tmp_path):
@@ -71,7 +72,7 @@ def test_guesses_are_what_they_say(tmp_path):
 def test_ridge_learns_each_physics_apart_and_beats_the_guesses(tmp_path):
     train = shards_of(tmp_path / "a", *(("advection", {"beta": b}, 12, 16, 0) for b in (0.1, 0.5)))
     test = shards_of(tmp_path / "b", *(("advection", {"beta": b}, 3, 16, 100) for b in (0.1, 0.5)))
-    ridge, batch = classical.Ridge(train), batch_of(test)
+    ridge, batch = fits.Ridge(train), batch_of(test)
     assert len(ridge.maps) == 2
     errors = [error(batch, method(batch)) for method in (ridge, classical.spatial_mean, classical.persistence)]
     assert errors[0] < 0.5 * min(errors[1:]), errors
@@ -85,14 +86,14 @@ def test_a_linear_map_is_found_exactly():
     u = [rng.normal(size=(20, 4))]
     for _ in range(5):
         u.append(u[-1] @ step)
-    fitted = classical.fit_step(np.stack(u, axis=1))
+    fitted = fits.fit_step(np.stack(u, axis=1))
     assert np.allclose(fitted[:4], step, atol=1e-3) and np.allclose(fitted[4], 0, atol=1e-3)
 
 
 def test_the_nearest_question_gives_its_answer(tmp_path):
     paths = shards_of(tmp_path, ("darcy", {}, 4, 16, 0))
     batch = batch_of(paths)
-    assert error(batch, classical.Nearest(paths)(batch)) == 0
+    assert error(batch, fits.Nearest(paths)(batch)) == 0
 
 
 def test_particles_go_straight_on_or_stand_still(tmp_path):
@@ -116,3 +117,36 @@ def test_walled_flow_has_no_periodic_solver(tmp_path):
     assert torch.equal(
         *(m(batch)["u_BTYXC"] for m in (classical.persistence, lambda batch: classical.solver(batch, None)))
     )
+
+
+def mesh_shards(folder, count=40):
+    """A mesh of three nodes whose answer is quadratic in two parameters: shards of train and test."""
+    mu = torch.rand(count, 2)
+    nodes = torch.rand(3, 1).expand(3, count) + 0.01 * mu[:, 0]
+    u = torch.stack([mu[:, 0], mu[:, 0] * mu[:, 1], 1 + mu[:, 1] ** 2])
+    mesh = {"edge_index": torch.tensor([[0, 1, 2], [1, 2, 0]]), "triang": torch.tensor([[0, 1, 2]])}
+    folder.mkdir()
+    torch.save({"x": nodes, "y": nodes.flip(0), "u": u, "mu": mu, **mesh}, folder / "mesh.pt")
+    given = PARAMS.model_copy(update={"conversion": PdeConversion(block=count // 2)})
+    paths = []
+    for asset in conversion.assets([folder], given):
+        paths.append(folder / "shards" / f"{asset.id}.h5")
+        shards.write(paths[-1], conversion.convert(asset, given), "recipe")
+    return paths
+
+
+def test_steady_fits_answer_from_parameters_where_samples_have_their_own(tmp_path):
+    torch.manual_seed(0)
+    train, test = mesh_shards(tmp_path / "mesh")
+    found, batch = classical.baselines([train]), batch_of([test])
+    assert list(found) == ["mean_answer", "nearest", "ridge"], "no solver, nothing to persist"
+    errors = [error(batch, method(batch)) for method in (*found.values(), fits.SteadyRidge([train], 2))]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.01, errors
+
+
+def test_no_baseline_only_repeats_another(tmp_path):
+    path = layouts.lagrangian(tmp_path / "raw")
+    given = PARAMS.model_copy(update={"conversion": PdeConversion()})
+    (asset,) = conversion.assets([path.parent], given)
+    shards.write(tmp_path / "a.h5", conversion.convert(asset, given), "recipe")
+    assert list(classical.baselines([tmp_path / "a.h5"])) == ["persistence", "spatial_mean"]

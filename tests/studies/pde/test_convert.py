@@ -5,6 +5,7 @@ import ast
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from stepladder import convert as road
 from stepladder import shards
@@ -183,3 +184,53 @@ def test_a_profile_lists_the_tasks_that_are_made_for_it(tmp_path):
     ]
     one, two = (conversion.convert(asset, given).arrays["u_NTXC"] for asset in found[:2])
     assert not np.array_equal(one, two), "trajectories are numbered through all files of a task"
+
+
+def long_trajectory(folder, frames=24, repeats=0):
+    """A LagrangeBench file of one long trajectory, whose first `repeats` frames stand twice."""
+    path = layouts.lagrangian(folder, sequence_length_test=frames // 3)
+    with h5py.File(path, "a") as file:
+        del file["00001"], file["00000/position"]
+        moves = layouts.RNG.normal(0.01, 0.002, (frames, 6, 2)).cumsum(axis=0)
+        moves[1 : 2 * repeats : 2] = moves[0 : 2 * repeats : 2]
+        file["00000/position"] = np.mod(layouts.RNG.uniform(0, 1, (6, 2)) + moves, 1.0).astype(np.float32)
+    return path
+
+
+def test_a_single_long_trajectory_is_cut_in_time(tmp_path):
+    path = long_trajectory(tmp_path / "raw")
+    found = conversion.assets([path.parent], params())
+    assert [asset.id.rpartition("_")[2] for asset in found] == ["part000", "part001", "part002"]
+    parts = [conversion.convert(asset, params()) for asset in found]
+    assert np.array_equal(np.concatenate([part.arrays["u_NTXC"] for part in parts], axis=1), read(path).u[:1])
+    assert all(len(part.arrays["time_T"]) == 8 and part.arrays["time_T"][0] == 0 for part in parts)
+    thinned = conversion.assets([path.parent], params(every_frame=2))
+    assert sum(asset.meta["frames"] for asset in thinned) == 12
+
+
+def test_frames_that_repeat_their_predecessor_are_left_out_and_counted(tmp_path):
+    path = long_trajectory(tmp_path / "raw", repeats=3)
+    first, second, _ = (conversion.convert(asset, params()) for asset in conversion.assets([path.parent], params()))
+    assert np.array_equal(first.arrays["u_NTXC"][0], read(path).u[0, 5:8])
+    (issue,) = first.issues
+    assert "repeats its predecessor" in issue.kind and issue.count == 5 and second.issues == ()
+
+
+def test_a_mesh_knows_how_far_its_borders_are(tmp_path):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    layouts.torch_files(folder)
+    given = params({"groups": ["poisson"]})
+    (asset,) = conversion.assets([folder], given)
+    arrays = conversion.convert(asset, given).arrays
+    assert arrays["distance_NX2"].shape == (*arrays["position_NXD"].shape[:2], 2)
+    assert (arrays["distance_NX2"][..., 0] == 0).all(), "two triangles have no inner point"
+
+
+def test_a_file_without_known_layout_among_others_is_one_named_row(tmp_path):
+    torch.save(torch.rand(3, 4), tmp_path / "bare.pt")
+    layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu0.1.hdf5")
+    assert [asset.group for asset in conversion.assets([tmp_path], params())] == ["burgers eps=0.1", "bare"]
+    (bad,) = [asset for asset in conversion.assets([tmp_path], params()) if asset.group == "bare"]
+    with pytest.raises(StudyError, match="no known layout"):
+        conversion.convert(bad, params())

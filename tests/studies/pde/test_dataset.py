@@ -106,13 +106,15 @@ def test_particles_move_on_across_the_border_of_their_box(tmp_path):
     cases = Cases(paths, params())
     sample = cases.sample(0)
     state, ahead = sample["input_XC"], sample["target_TXC"]
-    assert state.shape == (6, 4) and ahead.shape == (FRAMES - 2, 6, 4)
+    assert state.shape == (6, 4) and ahead.shape == (FRAMES - 3, 6, 4)
     assert np.allclose(ahead[0, :, :2] - state[:, :2], ahead[0, :, 2:], atol=1e-6), (
         "place = place before + displacement"
     )
     assert np.abs(ahead[..., 2:]).max() < 0.1, "no jump of a box's length"
     u = shards.Shard(paths[0]).array("u_NTXC")[0]
-    assert np.allclose(np.mod(ahead[..., :2], 1.0), u[2:], atol=1e-5), "the same places modulo the box"
+    assert np.allclose(np.mod(ahead[..., :2], 1.0), u[3:], atol=1e-5), "the same places modulo the box"
+    came = np.mod(state[:, :2] - state[:, 2:] - sample["before_XD"], 1.0)
+    assert np.allclose(came, u[0], atol=1e-5), "two displacements before it was there"
     assert sample["edge_E2"].dtype == np.int64 and sample["type_X"].shape == (6,)
 
 
@@ -132,3 +134,14 @@ def test_early_windows_come_as_often_as_the_profile_says(burgers):
     trajectories = [place[2] for place in plain.places].count(0)
     assert [starts.count(start) // trajectories for start in sorted(set(starts))] == [6, 3, 2, 2]
     assert set(starts) == {place[2] for place in plain.places} and len(set(early.places)) == len(plain)
+
+
+def test_particles_are_scored_on_stretches_and_know_their_box(tmp_path):
+    layouts.lagrangian(tmp_path / "raw")
+    paths = convert(tmp_path / "raw", tmp_path / "shards", params())
+    cases = Cases(paths, params(evaluation={"horizon": 1}))
+    assert [place[2:] for place in cases.places] == [(2, 1), (3, 1)] * 2
+    assert len(set(cases.units)) == len(cases) == 4
+    assert cases.sample(1)["target_TXC"].shape[0] == 1
+    assert cases.sample(0)["box_2D"].tolist() == [[0.0, 0.0], [1.0, 1.0]]
+    assert len(Cases(paths, params())) == 2, "without a horizon a trajectory is one case"

@@ -1,9 +1,7 @@
-"""What a network must beat: guesses, a linear fit, and classical solvers on coarse grids.
+"""What a network must beat: guesses (`guesses`), fits (`fits`), and classical solvers on coarse grids, which are here.
 
 Decisions:
 - Every method sees what the network sees: the state, the coefficients, the steps; and answers all frames of the sample.
-- The spatial mean of the state is a legal guess where the mean is conserved, and a good one late: it stands in every
-  table. Persistence alone would flatter any network.
 - Classical solvers run on fewer cells than the sample has and are interpolated back. That is the honest rival: it costs
   less than a network and needs no training.
 - Where an equation has no solver here, the method falls back to the strongest guess for its kind (persistence; constant
@@ -16,58 +14,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import signal
-from torch import Tensor
 
 from stepladder.studies.pde import equations
 from stepladder.studies.pde.dataset import Trajectories, key
+from stepladder.studies.pde.fits import MeanAnswer, Nearest, Ridge, SteadyRidge
+from stepladder.studies.pde.guesses import answer_name, persistence, spatial_mean
 from stepladder.studies.pde.solvers import advection, burgers, darcy, navier_stokes, reaction_diffusion
 from stepladder.study import Baseline, Batch, Prediction
 
 COARSE = 32  # cells along an axis of the coarse solver
-MOST_FEATURES = 2048  # of a linear fit
-RIDGE = 1e-4  # share of the mean eigenvalue that is added to every one
-
-
-def answer_name(batch: Batch) -> str:
-    """Key of the forecast of a batch: `u_BTXC`, `u_BTYXC` ... by its grid."""
-    return key(batch, "target_").replace("target_", "u_B")
 
 
 def baselines(train: Sequence[Path]) -> dict[str, Baseline]:
-    """Trivial baselines first, the strong ones last; `ridge` or `nearest` are fitted to the shards `train`."""
-    steady = all(Trajectories(Path(path)).steady for path in train)
-    fitted: dict[str, Baseline] = {"nearest": Nearest(train)} if steady else {"ridge": Ridge(train)}
-    return {
-        "persistence": persistence,
-        "spatial_mean": spatial_mean,
-        **fitted,
-        "coarse_solver": lambda batch: solver(batch, COARSE),
-        "fine_solver": lambda batch: solver(batch, None),
-    }
+    """Trivial baselines first, the strong ones last; some are fitted to the shards `train`.
 
-
-def persistence(batch: Batch) -> Prediction:
-    """Nothing changes; particles keep their velocity; a steady answer is 0."""
-    state, truth = batch[key(batch, "input_")], batch[key(batch, "target_")]
-    if state.shape[-1] != truth.shape[-1] or _steady(batch):
-        return {answer_name(batch): torch.zeros_like(truth)}
-    if "type_X" in batch:
-        return {answer_name(batch): _straight_on(state, truth)}
-    return {answer_name(batch): state[:, None].expand_as(truth).clone()}
-
-
-def spatial_mean(batch: Batch) -> Prediction:
-    """The mean of the state everywhere; of particles, they stand still; of a steady problem, 0."""
-    state, truth = batch[key(batch, "input_")], batch[key(batch, "target_")]
-    if _steady(batch):
-        return {answer_name(batch): torch.zeros_like(truth)}
-    if "type_X" in batch:
-        still = torch.cat(
-            [state[..., : state.shape[-1] // 2], torch.zeros_like(state[..., state.shape[-1] // 2 :])], -1
-        )
-        return {answer_name(batch): still[:, None].expand_as(truth).clone()}
-    mean = state.mean(tuple(range(1, state.ndim - 1)), keepdim=True)
-    return {answer_name(batch): mean[:, None].expand_as(truth).clone()}
+    A steady problem has no state to persist: its trivial guess is the mean of the training answers. What would only
+    repeat a guess (a linear step of particles, a solver of an equation that has none here) is left out.
+    """
+    tables = [Trajectories(Path(path)) for path in train]
+    found: dict[str, Baseline] = {"persistence": persistence, "spatial_mean": spatial_mean}
+    if all(table.steady for table in tables):
+        found = {"mean_answer": MeanAnswer(train), "nearest": Nearest(train), "ridge": SteadyRidge(train)}
+    elif any(table.kind == "grid" for table in tables):
+        found["ridge"] = Ridge(train)
+    if any(table.equation in SOLVERS for table in tables):
+        found["coarse_solver"] = lambda batch: solver(batch, COARSE)
+        found["fine_solver"] = lambda batch: solver(batch, None)
+    return found
 
 
 def solver(batch: Batch, cells: int | None) -> Prediction:
@@ -188,88 +161,3 @@ def _periodic_finer(u_TYXC: np.ndarray, points: int) -> np.ndarray:
         if u_TYXC.shape[axis] < points:
             u_TYXC = signal.resample(u_TYXC, points, axis=axis)
     return u_TYXC
-
-
-def _steady(batch: Batch) -> bool:
-    return bool((batch["dt"] == 0).any())
-
-
-def _straight_on(state: Tensor, truth: Tensor) -> Tensor:
-    """Particles with constant velocity."""
-    half = state.shape[-1] // 2
-    frames = torch.arange(1, truth.shape[1] + 1, device=state.device, dtype=state.dtype)
-    moved = state[:, None, :, :half] + frames[:, None, None] * state[:, None, :, half:]
-    return torch.cat([moved, state[:, None, :, half:].expand_as(moved)], dim=-1)
-
-
-class Ridge:
-    """A linear map from one frame to the next, fitted on training trajectories of each group and applied repeatedly.
-
-    It is the dynamic mode decomposition without truncation. Groups with more than `MOST_FEATURES` values in a frame,
-    and groups it has not seen, are left to persistence.
-
-    Args:
-        shards: of the training split.
-    """
-
-    def __init__(self, shards: Sequence[Path]):
-        pairs: dict[str, list[np.ndarray]] = {}
-        for shard in (Trajectories(Path(path)) for path in shards):
-            u = shard.shard.array(shard.u_name)
-            if not shard.steady and shard.kind == "grid" and np.prod(u.shape[2:]) <= MOST_FEATURES:
-                pairs.setdefault(_physics(shard.equation, shard.shard.array("coefficient_NK")[0]), []).append(u)
-        self.maps = {physics: fit_step(np.concatenate(parts)) for physics, parts in pairs.items()}
-
-    def __call__(self, batch: Batch) -> Prediction:
-        guess = persistence(batch)[answer_name(batch)]
-        for item, number in enumerate(batch["equation"].tolist()):
-            physics = _physics(equations.NAMES[number], batch["coefficient_K"][item].cpu().numpy())
-            step = self.maps.get(physics)
-            if step is not None:
-                state = batch[key(batch, "input_")][item].double().cpu().numpy().ravel()
-                for frame in guess[item]:
-                    state = np.append(state, 1.0) @ step
-                    frame.copy_(torch.as_tensor(state.reshape(frame.shape)))
-        return {answer_name(batch): guess}
-
-
-def fit_step(u: np.ndarray) -> np.ndarray:
-    """The ridge regression of frame t + 1 on frame t and a constant: (features + 1, features) for `u` (N, T, ...)."""
-    frames = np.asarray(u, dtype=np.float64).reshape(*u.shape[:2], -1)
-    before = frames[:, :-1].reshape(-1, frames.shape[2])
-    after = frames[:, 1:].reshape(-1, frames.shape[2])
-    before = np.column_stack([before, np.ones(len(before))])
-    gram = before.T @ before
-    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
-    return np.linalg.solve(gram, before.T @ after)
-
-
-def _physics(equation: str, coefficient_K: np.ndarray) -> str:
-    told = equations.symbols(equation, coefficient_K)
-    return equations.group(equation, {symbol: float(f"{value:.4g}") for symbol, value in told.items()})
-
-
-class Nearest:
-    """The answer of the training sample whose given field and coefficients are nearest: for steady problems.
-
-    Args:
-        shards: of the training split; all of one grid or mesh.
-    """
-
-    def __init__(self, shards: Sequence[Path]):
-        samples = [s.sample(n, 0, s.frames) for s in map(Trajectories, map(Path, shards)) for n in range(s.count)]
-        self.questions = np.stack([_features(sample) for sample in samples])
-        self.answers = np.stack([sample[key(sample, "target_")] for sample in samples])
-
-    def __call__(self, batch: Batch) -> Prediction:
-        state = batch[key(batch, "input_")].cpu().numpy()
-        asked = [
-            _features({"input_": s, "coefficient_K": c.cpu().numpy()})
-            for s, c in zip(state, batch["coefficient_K"], strict=True)
-        ]
-        nearest = [((self.questions - question) ** 2).sum(axis=1).argmin() for question in asked]
-        return {answer_name(batch): torch.as_tensor(self.answers[nearest])}
-
-
-def _features(sample: dict) -> np.ndarray:
-    return np.concatenate([np.ravel(sample[key(sample, "input_")]), sample["coefficient_K"]]).astype(np.float64)

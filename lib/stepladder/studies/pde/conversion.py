@@ -7,26 +7,33 @@ Decisions:
   attributes: nothing that decides the physics is left in a file name.
 - Grids are thinned as PDEBench thins them (every n-th point and frame), never averaged: a point of a coarse shard is a
   point of the file.
-- Neighbours of particles are found here, once, for every frame.
+- Neighbours of particles are found here, once, for every frame; and how far the points of a mesh are from its borders.
+- A particle file of a single long trajectory is cut in time, as often as its metadata's length of a test sequence fits,
+  so that it can be divided between splits; no two stretches share a frame.
 
 Arrays: `u_NTXC` float32 (grid axes X, YX or ZYX in the file's own order; X also counts points of a mesh and particles),
 `time_T` float64, `coefficient_NK` float32 in the order of `equations.COEFFICIENTS`, `position_XD` or `position_NXD`
-float32 (grid: the coordinates of every point), and where there are any `given_NXC`, `cell_M3`, `edge_E2`, `type_X`, and
-for particles `edge_NTE2` int32, padded with -1.
+float32 (grid: the coordinates of every point), and where there are any `given_NXC`, `cell_M3`, `edge_E2`, `type_X`;
+with triangles `distance_NX2` or `distance_X2` (see `border_distances`); of particles `edge_NTE2` int32, with -1.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from stepladder import files
 from stepladder.studies.pde import equations
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.readers import particles, source
 from stepladder.studies.pde.readers.fields import Fields, Take
-from stepladder.study import Asset, ShardContent, StudyError
+from stepladder.study import Asset, Issue, ShardContent, StudyError
 
 AXES = ("", "X", "YX", "ZYX")  # letters of a grid's space axes by their number
 MOST_EDGES = 64  # of a particle, above which the radius is refused
@@ -52,23 +59,31 @@ def _blocks(path: Path, params: PdeParams) -> list[Asset]:
     name, conversion = _identifier(path), params.conversion
     neighbours = tuple(other for other in [path.with_name("metadata.json")] if other.exists())
     try:
+        first = source.peek(path)  # refuses what has no known layout; only then a length means something
         count = source.length(path)
-        first = source.peek(path)
     except StudyError:
         return [Asset(name, path.stem, (path,), neighbours, meta={"first": 0, "trajectories": 0})]
     count = min(count, conversion.most or count)
     scalars = {key: float(value) for key, value in first.coefficients.items() if np.ndim(value) == 0}
-    group, starts = equations.group(first.equation, scalars), range(0, count, conversion.block)
+    group = equations.group(first.equation, scalars)
     return [
-        Asset(
-            name if len(starts) == 1 else f"{name}_block{start // conversion.block:03d}",
-            group,
-            (path,),
-            neighbours,
-            meta={"first": start, "trajectories": min(conversion.block, count - start)},
-        )
-        for start in starts
+        Asset(name + part, group, (path,), neighbours, meta=meta)
+        for part, meta in _parts(first, count, conversion.block, conversion.every_frame).items()
     ]
+
+
+def _parts(first: Fields, count: int, block: int, every_frame: int) -> dict[str, dict[str, Any]]:
+    """How a file is divided: ending of a part's name -> what it takes; an undivided file has one part, `""`."""
+    frames, stretch = first.u.shape[1], first.facts.get("sequence_length_test", 0)
+    pieces = round(frames / stretch) if first.kind == "particles" and count == 1 and stretch else 1
+    if pieces > 1:
+        cuts = np.linspace(0, -(-frames // every_frame), pieces + 1).astype(int).tolist()
+        spans = [{"begin": begin, "frames": end - begin} for begin, end in itertools.pairwise(cuts)]
+        return {f"_part{n:03d}": {"first": 0, "trajectories": 1, **span} for n, span in enumerate(spans)}
+    starts = range(0, count, block)
+    names = [f"_block{number:03d}" if len(starts) > 1 else "" for number in range(len(starts))]
+    taken = [{"first": start, "trajectories": min(block, count - start)} for start in starts]
+    return dict(zip(names, taken, strict=True))
 
 
 def _identifier(path: Path) -> str:
@@ -85,10 +100,36 @@ def convert(asset: Asset, params: PdeParams, cache: Path | None = None) -> Shard
     path, conversion = asset.files[0], params.conversion
     every_point = _thinning(path, conversion.points)
     take = Take(asset.meta["first"], asset.meta["trajectories"] or None, every_point, conversion.every_frame)
-    fields = source.read(path, take)
+    fields = _moving(_stretch(source.read(path, take), asset.meta), path.name)
     if len(fields.times_T) < 2 and not equations.EQUATIONS[fields.equation].steady:
         raise StudyError(f"{path.name}: one frame is left of a time-dependent problem: lower conversion.every_frame")
     return ShardContent(arrays(fields, path.name), attributes=_facts(asset, fields, path), issues=fields.issues)
+
+
+def _stretch(fields: Fields, meta: Mapping[str, Any]) -> Fields:
+    """The frames of a part that is a stretch of time, whose own time begins anew; all frames of other parts."""
+    if "frames" not in meta:
+        return fields
+    begin, count = meta["begin"], meta["frames"]
+    return replace(fields, u=fields.u[:, begin : begin + count], times_T=fields.times_T[:count])
+
+
+def _moving(fields: Fields, name: str) -> Fields:
+    """Particles without frames that repeat the one before: the longest run of frames between such.
+
+    LagrangeBench's 3D_LJ has its first 43 training frames in pairs, two steps apart: differences of them are no
+    velocities. What is left out is counted.
+    """
+    if fields.kind != "particles":
+        return fields
+    repeats_T = (np.diff(fields.u, axis=1) == 0).all(axis=(2, 3)).any(axis=0)
+    cuts = [0, *(np.flatnonzero(repeats_T) + 1).tolist(), fields.u.shape[1]]
+    begin, end = max(itertools.pairwise(cuts), key=lambda run: run[1] - run[0])
+    if end - begin == fields.u.shape[1]:
+        return fields
+    issue = Issue("frame left out: near one that repeats its predecessor", fields.u.shape[1] - (end - begin), name)
+    kept = {"u": fields.u[:, begin:end], "times_T": fields.times_T[: end - begin]}
+    return replace(fields, **kept, issues=(*fields.issues, issue))
 
 
 def arrays(fields: Fields, name: str = "fields") -> dict[str, np.ndarray]:
@@ -110,6 +151,9 @@ def arrays(fields: Fields, name: str = "fields") -> dict[str, np.ndarray]:
         result["edge_E2"] = fields.edges_E2
         if fields.cells_M3 is not None:
             result["cell_M3"] = fields.cells_M3
+            given_NPD = fields.points_PD if own else fields.points_PD[None]
+            far_NX2 = np.stack([border_distances(points_PD, fields.cells_M3) for points_PD in given_NPD])
+            result["distance_NX2" if own else "distance_X2"] = far_NX2 if own else far_NX2[0]
     else:
         result |= {"type_X": fields.types_P, "edge_NTE2": _neighbours(fields, name)}
     return result
@@ -171,3 +215,32 @@ def _facts(asset: Asset, fields: Fields, path: Path) -> dict[str, Any]:
         "sources": [{"name": path.name, "bytes": path.stat().st_size, "sha256": files.file_sha256(path)}],
         "licence": "as its source says; files made here: Apache-2.0",
     }
+
+
+def border_rings(points_PD: np.ndarray, cells_M3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the points on the outer border of a mesh, and of those around holes (may be none).
+
+    A border is made of edges that belong to one triangle only; the one that reaches farthest is the outer one.
+    """
+    edges_E2 = np.sort(np.concatenate([cells_M3[:, [0, 1]], cells_M3[:, [1, 2]], cells_M3[:, [0, 2]]]), axis=1)
+    unique_E2, counts_E = np.unique(edges_E2, axis=0, return_counts=True)
+    rim_E2 = unique_E2[counts_E == 1]
+    graph = coo_array((np.ones(len(rim_E2)), tuple(rim_E2.T)), shape=(len(points_PD),) * 2)
+    ring_P = connected_components(graph, directed=False)[1]
+    rim_R = np.unique(rim_E2)
+    found = [rim_R[ring_P[rim_R] == ring] for ring in np.unique(ring_P[rim_R])]
+    found.sort(key=lambda ring: -np.ptp(points_PD[ring], axis=0).sum())
+    return found[0], np.concatenate([np.empty(0, int), *found[1:]])
+
+
+def border_distances(points_PD: np.ndarray, cells_M3: np.ndarray) -> np.ndarray:
+    """How far every point is from the outer border and from the nearest hole, float32 (P, 2).
+
+    Distances go to border points and are shares of the mesh's extent; where there is no hole the second one is 1.
+    """
+    extent = np.ptp(points_PD, axis=0).max()
+    columns = [
+        cKDTree(points_PD[ring]).query(points_PD)[0] / extent if len(ring) else np.ones(len(points_PD))
+        for ring in border_rings(points_PD, cells_M3)
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)

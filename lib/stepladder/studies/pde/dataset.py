@@ -4,13 +4,18 @@ Decisions:
 - A sample is the state at one time, the frames after it, and everything that decides the physics: coefficients, steps,
   boundary, equation, coordinates. A steady problem's state is the given field and its only frame the answer.
 - Windows overlap, so the unit that intervals resample is the trajectory.
-- Particles: the state is position and displacement since the frame before; the frames to forecast are continued
-  across the box's border, so that differences are distances.
+- Particles: the state is position and displacement since the frame before, and the displacement before that stands
+  beside it: what a particle cannot see (a thermostat, a field) shows in how its velocity changed last. The frames to
+  forecast are continued across the box's border, so that differences are distances.
+- Files of particles hold few, long trajectories: with a horizon they are scored on consecutive stretches of it (as
+  LagrangeBench does), each a unit of its own.
 - Groups are drawn by `size ** temperature`: 0 gives all alike, 1 each in proportion to its samples.
 
 Keys (X: YX or ZYX on grids of more axes, and the points of a mesh): `input_XC`, `target_TXC`, `coefficient_K`, `dx`,
 `dt`, `equation`, `boundary`, `position_XD`, `index`; of meshes and particles also `edge_E2` (int64, padded with -1),
-and `cell_M3` or `type_X` where there are any; `given_YXC` where a force drives a problem in time.
+and where there are any `cell_M3` with `distance_X2` (from the borders, see `conversion`), or `type_X`; of particles
+`before_XD`, the displacement before, and `box_2D`, the lower and upper corner of their box; `given_YXC` where
+a force drives a problem in time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +52,7 @@ class Trajectories:
     @property
     def starts(self) -> range:
         """Frames a window may start at, before the window's length is known."""
-        return range(1 if self.kind == "particles" else 0, self.frames)
+        return range(2 if self.kind == "particles" else 0, self.frames)
 
     def unit(self, n: int) -> str:
         """Name of trajectory `n`, unique over all shards."""
@@ -67,6 +72,7 @@ class Trajectories:
             "boundary": BOUNDARIES.index(self.boundary),
             f"position_{self.letters}D": position,
             **self._driver(n),
+            **self._before(n, start),
             **self._graph(n, start),
         }
 
@@ -89,6 +95,13 @@ class Trajectories:
         if self.steady or name not in self.shard.names:
             return {}
         return {f"given_{self.letters}C": np.array(self.shard.array(name)[n])}
+
+    def _before(self, n: int, start: int) -> dict[str, np.ndarray]:
+        """Displacements of particles that led to the frame before."""
+        if self.kind != "particles":
+            return {}
+        u = self.shard.array(self.u_name)[n, start - 2 : start]
+        return {"before_XD": self._displacements(u)[0].astype(np.float32)}
 
     def _displacements(self, u_TXD: np.ndarray) -> np.ndarray:
         """Differences of consecutive frames, the shortest ones in a periodic box."""
@@ -129,6 +142,12 @@ class Trajectories:
         for name in ("cell_M3", "type_X"):
             if name in names:
                 graph[name] = self.shard.array(name).astype(np.int64)
+        if "distance_NX2" in names:
+            graph["distance_X2"] = np.array(self.shard.array("distance_NX2")[n])
+        if "distance_X2" in names:
+            graph["distance_X2"] = np.array(self.shard.array("distance_X2"))
+        if self.kind == "particles":
+            graph["box_2D"] = np.asarray(self.shard.attributes["facts"]["bounds"], dtype=np.float32).T.copy()
         return graph
 
 
@@ -149,7 +168,7 @@ class _Samples:
             for start, length in self.windows(shard)
         ]
         self.groups = np.array([self.shards[place[0]].group for place in self.places], dtype=str)
-        self.units = np.array([self.shards[place[0]].unit(place[1]) for place in self.places], dtype=str)
+        self.units = np.array([self.unit(*place) for place in self.places], dtype=str)
         names, sizes = np.unique(self.groups, return_counts=True)
         self.weights = {
             str(name): float(size) ** params.model.temperature for name, size in zip(names, sizes, strict=True)
@@ -158,6 +177,10 @@ class _Samples:
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
         """Start and length of every sample of one trajectory."""
         raise NotImplementedError
+
+    def unit(self, number: int, n: int, start: int, length: int) -> str:
+        """Name of what is independent of other samples: the trajectory."""
+        return self.shards[number].unit(n)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -190,15 +213,25 @@ class Windows(_Samples):
 
 
 class Cases(_Samples):
-    """Every trajectory from its first state on, `evaluation.horizon` frames long: what is scored and shown."""
+    """Every trajectory from its first state on, `evaluation.horizon` frames long: what is scored and shown.
+
+    Particles with a horizon: every stretch of it, one after the other.
+    """
 
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
         """See `_Samples`."""
         if shard.steady:
             return [(0, shard.frames)]
-        start = shard.starts.start
+        start, horizon = shard.starts.start, self.params.evaluation.horizon
         longest = shard.frames - 1 - start
-        return [(start, min(self.params.evaluation.horizon or longest, longest))]
+        if shard.kind == "particles" and 0 < horizon < longest:
+            return [(first, horizon) for first in range(start, shard.frames - horizon, horizon)]
+        return [(start, min(horizon or longest, longest))]
+
+    def unit(self, number: int, n: int, start: int, length: int) -> str:
+        """The trajectory; of particles, the stretch of it."""
+        shard = self.shards[number]
+        return shard.unit(n) if start == shard.starts.start else f"{shard.unit(n)}@{start}"
 
 
 def key(batch: Mapping[str, Any], start: str) -> str:

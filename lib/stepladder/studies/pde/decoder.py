@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.studies.pde.blocks import Attention
+from stepladder.studies.pde.places import short_way
 
 
 class AnyPointDecoder(nn.Module):
@@ -40,7 +41,6 @@ class AnyPointDecoder(nn.Module):
 
 def nearest_offset(place_BQD: Tensor, place_BLD: Tensor) -> Tensor:
     """From the nearest token to every query, the short way round a period: (B, Q, D)."""
-    offset_BQLD = place_BQD[:, :, None] - place_BLD[:, None]
-    offset_BQLD = offset_BQLD - offset_BQLD.round()
+    offset_BQLD = short_way(place_BQD[:, :, None] - place_BLD[:, None])
     nearest_BQ = offset_BQLD.square().sum(-1).argmin(2)
     return offset_BQLD.gather(2, nearest_BQ[:, :, None, None].expand(-1, -1, 1, place_BQD.shape[-1]))[:, :, 0]

@@ -3,7 +3,10 @@
 Decisions:
 - A grid is cut into patches; a mesh or a cloud passes messages along its edges, then gathers at supernodes: points
   picked far from each other in space, each gathering the points nearest to it (after UPT, Alkin et al., 2024).
-- Messages know the offset of their ends. A cloud without edges (a mesh given as points) gathers at supernodes only.
+- Messages know the offset of their ends, the short way round a periodic box. A cloud without edges (a mesh given as
+  points) gathers at supernodes only.
+- There are several times more edges than points, so what can be computed at points is: an edge only adds up what its
+  two ends and its offset say, and bends it.
 - What one point knows is kept beside the tokens: the decoder needs it where detail matters.
 - Tokens come in Morton order, see `places.py`.
 
@@ -15,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.studies.pde.patches import cut
-from stepladder.studies.pde.places import farthest, grid_places, morton, take
+from stepladder.studies.pde.places import farthest, grid_places, morton, short_way, squared_distances, take
+
+EDGE = 10.0  # edges are short against a period: offsets are multiplied by it
 
 
 class GridEncoder(nn.Module):
@@ -70,8 +75,8 @@ class GraphEncoder(nn.Module):
             point_BNW = messages(point_BNW, place_BND, edge_BE2)
         place_BLD = take(place_BND, farthest(place_BND, self.supernodes))
         place_BLD = take(place_BLD, morton(place_BLD))
-        nearest_BN = torch.cdist(place_BND, place_BLD).argmin(-1)
-        offset_BND = place_BND - take(place_BLD, nearest_BN)
+        nearest_BN = squared_distances(place_BND, place_BLD).argmin(-1)
+        offset_BND = short_way(place_BND - take(place_BLD, nearest_BN))
         said_BNW = self.gather(torch.cat([point_BNW, offset_BND * self.supernodes], dim=-1))
         return _mean_by(said_BNW, nearest_BN, self.supernodes), place_BLD, point_BNW
 
@@ -86,7 +91,8 @@ class Messages(nn.Module):
 
     def __init__(self, axes: int, width: int) -> None:
         super().__init__()
-        self.say = nn.Sequential(nn.Linear(2 * width + axes + 1, width), nn.GELU(), nn.Linear(width, width))
+        self.source, self.target = nn.Linear(width, width), nn.Linear(width, width, bias=False)
+        self.offset = nn.Linear(axes + 1, width)
         self.hear = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, point_BNW: Tensor, place_BND: Tensor, edge_BE2: Tensor) -> Tensor:
@@ -95,9 +101,10 @@ class Messages(nn.Module):
         both_BE2 = torch.cat([edge_BE2, edge_BE2.flip(-1)], dim=1)
         real_BE1 = (both_BE2[..., :1] >= 0).to(normed.dtype)
         source_BE, target_BE = both_BE2.clamp_min(0).unbind(-1)
-        offset = take(place_BND, source_BE) - take(place_BND, target_BE)
-        offset = torch.cat([offset, offset.norm(dim=-1, keepdim=True)], dim=-1) * 10  # edges are short against a period
-        said = self.say(torch.cat([take(normed, source_BE), take(normed, target_BE), offset], dim=-1)) * real_BE1
+        offset = EDGE * short_way(take(place_BND, source_BE) - take(place_BND, target_BE))
+        offset = torch.cat([offset, offset.norm(dim=-1, keepdim=True)], dim=-1)
+        ends = take(self.source(normed), source_BE) + take(self.target(normed), target_BE)
+        said = functional.gelu(ends + self.offset(offset)) * real_BE1
         heard = _mean_by(said, target_BE, point_BNW.shape[1], real_BE1)
         return point_BNW + self.hear(torch.cat([normed, heard], dim=-1))
 

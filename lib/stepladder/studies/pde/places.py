@@ -1,8 +1,8 @@
 """Where tokens sit: places in periods of the domain, an order in which neighbours follow each other, spread-out picks.
 
 Decisions:
-- A periodic grid fills one period (0..1, the end left out). Everything else fills at most half of one, so that its ends
-  are far apart for attention that turns by whole periods.
+- A periodic grid or box fills one period (0..1, the end left out). Everything else fills at most half of one, so that
+  its ends are far apart for attention that turns by whole periods, and every offset may go the short way round.
 - Morton order (interleaved bits of the coordinates) keeps pairs, quadruples ... of consecutive tokens close in space.
 - Supernodes are farthest-point samples, started at the point nearest the first corner: spread evenly, no randomness.
 
@@ -30,6 +30,37 @@ def scattered_places(position_BND: Tensor, known_BND: Tensor | None = None) -> T
     return (position_BND - low_B1D) / (2 * extent_B11.clamp_min(1e-9))
 
 
+def boxed_places(position_BND: Tensor, box_B2D: Tensor, periodic_B: Tensor) -> Tensor:
+    """Places of points in a box (lower and upper corner), which fills a period where it is periodic, else half of one.
+
+    A fixed box keeps what distances mean; the points' own extent (`scattered_places`) would change with every frame.
+    """
+    low_B1D, high_B1D = box_B2D.split(1, dim=1)
+    share_BND = (position_BND - low_B1D) / (high_B1D - low_B1D)
+    return torch.where(periodic_B[:, None, None], share_BND % 1, share_BND / 2)
+
+
+def short_way(offset: Tensor) -> Tensor:
+    """Offsets of places, the short way round a period; those of places in half a period stay as they are."""
+    return offset - offset.round()
+
+
+def squared_distances(place_BND: Tensor, other_BLD: Tensor) -> Tensor:
+    """Squared distances of all pairs, the short way round: (B, N, L)."""
+    axes = zip(place_BND.unbind(-1), other_BLD.unbind(-1), strict=True)
+    return sum(short_way(one_BN[:, :, None] - other_BL[:, None]).square() for one_BN, other_BL in axes)
+
+
+def waves(place_BND: Tensor, count: int) -> Tensor:
+    """Sines and cosines of places, of 1 .. `count` waves to a period: (B, N, 2 D count).
+
+    A network that is told coordinates alone learns what varies quickly last (Tancik et al., NeurIPS 2020).
+    """
+    turns_F = 2 * torch.pi * torch.arange(1, count + 1, device=place_BND.device)
+    angle = (place_BND[..., None] * turns_F).flatten(2)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
 def morton(place_BLD: Tensor) -> Tensor:
     """Indices (B, L) that put places within 0..1 into Morton order."""
     cell_BLD = (place_BLD * 2**BITS).long().clamp(0, 2**BITS - 1)
@@ -47,7 +78,7 @@ def farthest(place_BND: Tensor, count: int) -> Tensor:
     distance_BN = torch.full(place_BND.shape[:2], torch.inf, device=place_BND.device)
     for _ in range(count - 1):
         last_B1D = take(place_BND, picks[-1][:, None])
-        distance_BN = torch.minimum(distance_BN, (place_BND - last_B1D).square().sum(-1))
+        distance_BN = torch.minimum(distance_BN, short_way(place_BND - last_B1D).square().sum(-1))
         picks.append(distance_BN.argmax(1))
     return torch.stack(picks, dim=1)
 

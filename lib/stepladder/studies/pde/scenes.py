@@ -1,50 +1,57 @@
-"""What trajectories and forecasts look like: space-time reliefs, fields on grids and meshes, particles; and the figures
-that say more than a relief: truth | prediction | error with spectra and drift.
+"""What trajectories and forecasts look like in space: reliefs over space and time, grids, meshes, particles.
 
 Decisions:
 - One colour scale for truth and prediction of a sample, from blue (low) over white to red (high), and one of its own
   for the error, so that a small error looks small only beside its legend.
 - A one-dimensional trajectory is a surface over (x, t); of more axes, a frame is a surface over its first two; heights
   are exaggerated to `RELIEF` of the width, and the legend has the values.
-- A mesh is drawn on its triangles, scattered points as small tiles, particles as paths.
+- A mesh is drawn on its triangles and seen from above, scattered points as small tiles.
+- Particles are drawn in their box, where they start as small solids, then as paths. Short paths are drawn longer, and
+  the title says how much.
+- Pictures in the plane are in `pictures.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from scipy.spatial import Delaunay
 
 from stepladder.studies.pde import equations
 from stepladder.studies.pde.dataset import Trajectories, key
 from stepladder.studies.pde.params import PdeParams
+from stepladder.studies.pde.pictures import forecast_figure, longer, overview, preview
 from stepladder.study import Prediction, Sample
 from stepladder.view import Lines, Mesh, Panel, Scene
+
+__all__ = ["forecast_figure", "gallery", "overview", "preview", "scenes"]
 
 BINS = 9  # colours of a scale
 RELIEF = 0.25  # height of a surface as a share of its width
 MOST_FRAMES, MOST_POINTS = 80, 160  # of a surface over space and time
-FLOOR = 1e-12  # of an amplitude on a logarithmic axis
-FRAMES = 4  # shown of a trajectory in a preview, at most
-SPLIT_COLOURS = {"train": "#1f3a5f", "validation": "#2a9d8f", "test": "#d98e04"}
+MOST_PATHS = 200  # of particles
+SOLID = 0.015  # half the height of a particle, as a share of its box
+TRUE, FORECAST = "#1f3a5f", "#d98e04"
+ABOVE = 89.0  # degrees of a camera that looks down
 
 
 class Scale:
     """Values to colours: `BINS` equal steps between `low` and `high`, named by their range.
 
-    `named=False` names them by their share of the range instead, where panels of different ranges stand together.
+    `named=False` names them by their share of the range instead, where panels of different ranges stand together;
+    `what` stands before every name.
     """
 
-    def __init__(self, low: float, high: float, colours: str, named: bool = True):
+    def __init__(self, low: float, high: float, colours: str, named: bool = True, what: str = "u"):
         self.low, self.high = low, high if high > low else low + 1e-12
         edges = np.linspace(self.low, self.high, BINS + 1)
         shades = plt.get_cmap(colours)(np.linspace(0.04, 0.96, BINS))
         names = [
-            f"{edges[i]:.2g} to {edges[i + 1]:.2g}" if named else f"{i / BINS:.0%} to {(i + 1) / BINS:.0%} of the range"
+            f"{what} {edges[i]:.2g} to {edges[i + 1]:.2g}"
+            if named
+            else f"{i / BINS:.0%} to {(i + 1) / BINS:.0%} of the range"
             for i in range(BINS)
         ]
         self.palette = {i: (name, to_hex(shade)) for i, (name, shade) in enumerate(zip(names, shades, strict=True))}
@@ -65,7 +72,7 @@ def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, nam
     guess = None if prediction is None else np.asarray(prediction[key(prediction, "u_B")][0].cpu())
     name = equations.NAMES[int(sample["equation"])]
     if name == "lagrangian":
-        return {"paths": _paths_scene(sample, truth, guess)}
+        return {"paths": _paths_scene(sample, truth, guess, named)}
     if truth.ndim == 3 and "edge_E2" not in sample:
         state = np.asarray(sample[key(sample, "input_")])[None]
         whole = [None if u is None else _thinned(np.concatenate([state, u])) for u in (truth, guess)]
@@ -74,9 +81,10 @@ def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, nam
         }
     frames = {"first": 0, "last": len(truth) - 1} if len(truth) > 1 else {"answer": 0}
     surface = _mesh_surface(sample) if "edge_E2" in sample else _grid_surface(sample)
+    titles = {"first": "first frame", "last": "last frame", "answer": "answer"}
     return {
         which: _fields_scene(
-            surface, truth[frame], None if guess is None else guess[frame], f"{name}, {which} frame", named
+            surface, truth[frame], None if guess is None else guess[frame], f"{name}, {titles[which]}", named
         )
         for which, frame in frames.items()
     }
@@ -92,8 +100,11 @@ def _fields_scene(
     if guess is not None:
         error = np.abs(guess[..., 0].ravel() - values)
         panels.append(Panel("forecast", (surface.mesh(guess[..., 0].ravel(), scale),)))
-        panels.append(Panel("absolute error", (surface.mesh(error, Scale(0.0, float(error.max()), "Oranges")),)))
-    return Scene(title, tuple(panels), unit="widths", azimuth=-70.0, elevation=40.0, columns=3)
+        panels.append(
+            Panel("absolute error", (surface.mesh(error, Scale(0.0, float(error.max()), "Oranges", what="error")),))
+        )
+    side = {"azimuth": -70.0, "elevation": 40.0} if surface.relief else {"azimuth": -90.0, "elevation": ABOVE}
+    return Scene(title, tuple(panels), unit="widths", columns=3, **side)
 
 
 class Surface:
@@ -152,151 +163,48 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
     return np.concatenate([corner + np.array([0, 1, columns]), corner + np.array([1, columns + 1, columns])])
 
 
-def _paths_scene(sample: Sample, truth_TXC: np.ndarray, guess_TXC: np.ndarray | None) -> Scene:
-    """Paths of particles, true and forecast."""
-    panels = [Panel("truth", (_paths(truth_TXC, "true path", "#1f3a5f"),))]
+def _paths_scene(sample: Sample, truth_TXC: np.ndarray, guess_TXC: np.ndarray | None, named: bool) -> Scene:
+    """Particles where they start, in their box, and their paths, true and forecast."""
+    state_XC = np.asarray(sample["input_XC"])
+    start_XD = state_XC[:MOST_PATHS, : state_XC.shape[-1] // 2]
+    times = longer(start_XD, truth_TXC)
+    solid = _solids(_space(start_XD), _space(np.asarray(sample["box_2D"])))
+    true = _paths(start_XD, truth_TXC, times, "true path", TRUE)
+    panels = [Panel("truth", (*_box(sample), solid, true))]
     if guess_TXC is not None:
-        both = (_paths(truth_TXC, "true path", "#1f3a5f"), _paths(guess_TXC, "forecast path", "#d98e04"))
-        panels.append(Panel("forecast", both))
-    return Scene("Particles", tuple(panels), unit="length", columns=2)
+        guess = _paths(start_XD, guess_TXC, times, "forecast path", FORECAST)
+        panels.append(Panel("truth and forecast", (*_box(sample), solid, true, guess)))
+    drawn = f", drawn {times:.0f} times as long" if times > 1 else ""
+    return Scene(f"Particles: {len(truth_TXC)} frames{drawn}", tuple(panels), unit="length", columns=2)
 
 
-def _paths(u_TXC: np.ndarray, name: str, colour: str) -> Lines:
-    half = u_TXC.shape[-1] // 2
-    position = np.pad(u_TXC[..., :half], ((0, 0), (0, 0), (0, 3 - half)))
-    return Lines(tuple(position.transpose(1, 0, 2)[:200].astype(float)), name, colour)
+def _space(points: np.ndarray) -> np.ndarray:
+    """Points of one, two or three axes in space."""
+    return np.pad(points, [(0, 0)] * (points.ndim - 1) + [(0, 3 - points.shape[-1])]).astype(float)
 
 
-# Figures -------------------------------------------------------------------------------------------------------------
+def _paths(start_XD: np.ndarray, u_TXC: np.ndarray, times: float, name: str, colour: str) -> Lines:
+    """Paths from the start on, `times` as long as they are."""
+    moved_TXD = u_TXC[:, : len(start_XD), : start_XD.shape[-1]] - start_XD
+    path_TXD = start_XD + times * np.concatenate([np.zeros_like(moved_TXD[:1]), moved_TXD])
+    return Lines(tuple(_space(path_TXD).transpose(1, 0, 2)), name, colour, 3.0)
 
 
-def preview(sample: Sample, params: PdeParams) -> Figure:
-    """The state and the frames after it, in the same colours."""
-    state, ahead = np.asarray(sample[key(sample, "input_")]), np.asarray(sample[key(sample, "target_")])
-    if state.ndim == 2 and "edge_E2" not in sample:
-        return _preview_line(sample, state, ahead)
-    shown = [0, len(ahead) - 1] if len(ahead) > 1 else [0]
-    pictures = [("given", state), *((f"frame {frame + 1}", ahead[frame]) for frame in shown)]
-    figure, axes = plt.subplots(1, len(pictures), figsize=(3.2 * len(pictures), 3.0), squeeze=False)
-    for axis, (title, values) in zip(axes[0], pictures, strict=True):
-        drawn = _draw_field(axis, sample, values)
-        axis.set(title=title, xlabel="x")
-        figure.colorbar(drawn, ax=axis, shrink=0.8, label="first field (dimensionless)")
-    axes[0, 0].set_ylabel("y")
-    return figure
+def _box(sample: Sample) -> tuple[Lines, ...]:
+    """The edges of the box."""
+    low, high = np.asarray(sample["box_2D"], dtype=float)
+    corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, len(low))
+    pairs = [(a, b) for a in range(len(corners)) for b in range(a) if (corners[a] != corners[b]).sum() == 1]
+    return (Lines(tuple(_space(corners[list(pair)]) for pair in pairs), "box", "#b8b5ad", 1.0),)
 
 
-def _preview_line(sample: Sample, state_XC: np.ndarray, ahead_TXC: np.ndarray) -> Figure:
-    """Curves of a one-dimensional sample."""
-    x, dt = np.asarray(sample["position_XD"])[:, 0], float(sample["dt"])
-    figure, axis = plt.subplots(figsize=(5.4, 3.0))
-    axis.plot(x, state_XC[:, 0], color="#6b7280", label="state")
-    shown = np.unique(np.linspace(0, len(ahead_TXC) - 1, FRAMES).round().astype(int))
-    for shade, frame in zip(np.linspace(0.35, 0.95, len(shown)), shown, strict=True):
-        colour = plt.get_cmap("Oranges")(shade)
-        axis.plot(x, ahead_TXC[frame, :, 0], color=colour, label=f"+{(frame + 1) * dt:.3g}")
-    name = equations.NAMES[int(sample["equation"])]
-    told = equations.symbols(name, np.asarray(sample["coefficient_K"]))
-    axis.set(xlabel="x (length)", ylabel="u (dimensionless)", title=equations.group(name, told))
-    axis.legend(title="time after", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-def _draw_field(axis: plt.Axes, sample: Sample, values: np.ndarray) -> Any:
-    """First field of a frame on a grid, a mesh or as points."""
-    position = np.asarray(sample[key(sample, "position_")])
-    if "edge_E2" not in sample:
-        plane = values.reshape(*values.shape[:2], -1)[..., 0]
-        extent = (position[..., 1].min(), position[..., 1].max(), position[..., 0].min(), position[..., 0].max())
-        axis.grid(False)
-        return axis.imshow(plane, origin="lower", extent=extent, cmap="RdBu_r")
-    flat = position if position.shape[1] > 1 else np.column_stack([position, np.zeros(len(position))])
-    axis.set_aspect("equal")
-    return axis.scatter(flat[:, 0], flat[:, 1], c=values[:, 0], s=max(2, 4000 / len(flat)), cmap="RdBu_r")
-
-
-def forecast_figure(rows: Mapping[str, tuple[Sample, Prediction]], params: PdeParams) -> Figure:
-    """One-dimensional forecasts, one to a row: truth, forecast and error over space and time, last spectrum, drift."""
-    size = (14.5, 2.7 * len(rows) + 0.3)
-    figure, axes = plt.subplots(len(rows), 5, figsize=size, width_ratios=[1, 1, 1, 1.1, 1.1], squeeze=False)
-    for own, (title, (sample, prediction)) in zip(axes, rows.items(), strict=True):
-        truth = np.asarray(sample[key(sample, "target_")], dtype=np.float64)[..., 0]
-        guess = prediction[key(prediction, "u_B")][0, ..., 0].double().cpu().numpy()
-        times = (np.arange(len(truth)) + 1) * float(sample["dt"])
-        _draw_space_time(own[:3], {"truth": truth, "forecast": guess, "error": guess - truth}, sample, times)
-        own[0].set_title(f"{title}: truth")
-        _draw_spectra_and_drift(own[3:], truth, guess, float(np.asarray(sample["input_XC"])[:, 0].mean()), times)
-    return figure
-
-
-def _draw_space_time(
-    axes: Sequence[plt.Axes], pictures: Mapping[str, np.ndarray], sample: Sample, times: np.ndarray
-) -> None:
-    """Pictures over space and time; truth and forecast in one scale, the error in its own."""
-    x, truth = np.asarray(sample["position_XD"])[:, 0], pictures["truth"]
-    for axis, (title, u_TX) in zip(axes, pictures.items(), strict=True):
-        most = max(np.abs(u_TX).max(), FLOOR)
-        low, high = (-most, most) if title == "error" else (truth.min(), truth.max())
-        look = {"origin": "lower", "aspect": "auto", "cmap": "RdBu_r", "vmin": low, "vmax": high}
-        drawn = axis.imshow(u_TX, extent=(x[0], x[-1], 0, times[-1]), **look)
-        axis.grid(False)
-        axis.set(title=title, xlabel="x (length)", ylabel="t (time)" if title == "truth" else "")
-        axis.figure.colorbar(drawn, ax=axis, shrink=0.85)
-
-
-def _draw_spectra_and_drift(
-    axes: Sequence[plt.Axes], truth_TX: np.ndarray, guess_TX: np.ndarray, start: float, times: np.ndarray
-) -> None:
-    """Spectrum of the last frame and the mean over time, of truth and forecast."""
-    for title, u_TX, colour in (("truth", truth_TX, "#1f3a5f"), ("forecast", guess_TX, "#d98e04")):
-        amplitude = np.abs(np.fft.rfft(u_TX[-1]))[1:] / u_TX.shape[1]
-        axes[0].loglog(np.arange(1, len(amplitude) + 1), np.maximum(amplitude, FLOOR), color=colour, label=title)
-        axes[1].plot(times, u_TX.mean(axis=1) - start, color=colour, label=title)
-    axes[0].set(title="spectrum of the last frame", xlabel="wave number", ylabel="amplitude")
-    axes[1].set(title="drift of the mean", xlabel="t (time)", ylabel="mean of u, less the first")
-    for axis in axes:
-        axis.legend()
-
-
-def overview(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
-    """One trajectory of every group, and how many trajectories each split has of it."""
-    tables = [Trajectories(path) for path in shards]
-    groups = list(dict.fromkeys(table.group for table in tables))
-    figure, axes = plt.subplots(
-        len(groups), 2, figsize=(8.4, 1.9 * len(groups) + 0.9), width_ratios=[1.4, 1], squeeze=False
-    )
-    for (left, right), group in zip(axes, groups, strict=True):
-        own = [table for table in tables if table.group == group]
-        _draw_trajectory(left, own[0])
-        left.set_title(group)
-        counts = {name: sum(t.count for t in own if t.shard.path.stem in splits[name]) for name in SPLIT_COLOURS}
-        right.barh(list(counts), list(counts.values()), color=list(SPLIT_COLOURS.values()))
-        right.set(xlabel="trajectories", title="in each split" if group == groups[0] else "")
-        right.invert_yaxis()
-        for place, count in enumerate(counts.values()):
-            right.text(count, place, f" {count}", va="center", fontsize=8)
-        right.margins(x=0.15)
-    return figure
-
-
-def _draw_trajectory(axis: plt.Axes, table: Trajectories) -> None:
-    """The first trajectory of a shard: over space and time, or its last frame."""
-    sample = table.sample(0, table.starts.start, table.frames - 1 - table.starts.start if not table.steady else 1)
-    ahead = np.asarray(sample[key(sample, "target_")])
-    if ahead.ndim == 3 and table.kind == "grid":
-        x, time_T = np.asarray(sample["position_XD"])[:, 0], table.shard.array("time_T")
-        extent = (time_T[0], time_T[-1], x[0], x[-1])
-        axis.imshow(ahead[..., 0].T, origin="lower", aspect="auto", cmap="RdBu_r", extent=extent)
-        axis.grid(False)
-        axis.set(xlabel="t (time)", ylabel="x (length)")
-    elif table.kind == "particles":
-        half = ahead.shape[-1] // 2
-        for path in ahead[..., :half].transpose(1, 0, 2)[:200]:
-            axis.plot(path[:, 0], path[:, 1], linewidth=0.8)
-        axis.set(xlabel="x (length)", ylabel="y (length)")
-    else:
-        _draw_field(axis, sample, ahead[-1])
-        axis.set(xlabel="x (length)", ylabel="y (length)")
+def _solids(points_N3: np.ndarray, box_23: np.ndarray) -> Mesh:
+    """An octahedron at every point."""
+    tips_63 = SOLID * np.ptp(box_23, axis=0).max() * np.concatenate([np.eye(3), -np.eye(3)])
+    faces = [(x, y, z) for x in (0, 3) for y in (1, 4) for z in (2, 5)]
+    every = 6 * np.arange(len(points_N3))[:, None, None] + np.array(faces)
+    points = (points_N3[:, None] + tips_63).reshape(-1, 3)
+    return Mesh(points, every.reshape(-1, 3), np.zeros(8 * len(points_N3), np.uint8), {0: ("particle", "#6b7280")})
 
 
 def gallery(shards: Sequence[Path], params: PdeParams) -> Scene:
@@ -311,6 +219,5 @@ def gallery(shards: Sequence[Path], params: PdeParams) -> Scene:
         sample = table.sample(0, start, 1 if table.steady else table.frames - 1 - start)
         for scene in list(scenes(sample, None, params, named=False).values())[-1:]:
             panels.append(Panel(group, scene.panels[0].items))
-    return Scene(
-        "One trajectory of every group", tuple(panels), unit="widths", azimuth=-70.0, elevation=40.0, columns=3
-    )
+    unit = "length" if all(table.kind == "particles" for table in tables.values()) else "widths"
+    return Scene("One trajectory of every group", tuple(panels), unit, azimuth=-70.0, elevation=40.0, columns=3)

@@ -69,6 +69,19 @@ class SpectralMix(nn.Module):
         return (back.to(x.dtype) @ mixed_NMC).unflatten(0, rest).movedim(-2, axis)
 
 
+def diffused(u_BXC: Tensor, spread_B: Tensor) -> Tensor:
+    """Fields after u_t = nu u_xx for a time dt, on one periodic axis: mode k fades by exp(-(2 pi k)^2 spread).
+
+    Args:
+        u_BXC: the fields.
+        spread_B: nu dt / length^2 of each sample.
+    """
+    spectrum_BKC = torch.fft.rfft(u_BXC, dim=1)
+    wave_K = 2 * math.pi * torch.arange(spectrum_BKC.shape[1], device=u_BXC.device)
+    left_BK = torch.exp(-spread_B[:, None] * wave_K.square())
+    return torch.fft.irfft(spectrum_BKC * left_BK[..., None], n=u_BXC.shape[1], dim=1)
+
+
 def pair_matrix(weight_MPCC: Tensor) -> Tensor:
     """Pairs of real matrices (real, imaginary part) as the real matrices of the complex products: (M, 2C, 2C)."""
     real, imaginary = weight_MPCC.unbind(1)
