@@ -2,7 +2,7 @@
 
 import torch
 
-from stepladder.studies.pde import scaling
+from stepladder.studies.pde import scales
 from stepladder.studies.pde.forces import PairForces
 from stepladder.studies.pde.operator import GraphOperator, Size
 from stepladder.studies.pde.symmetries import varied
@@ -69,7 +69,7 @@ def test_padding_pushes_nobody() -> None:
 def test_a_size_from_data_keeps_forces_on_their_line() -> None:
     batch, network = boxed(count=3), operator()
     batch["target_TXC"] = batch["target_TXC"] * torch.tensor([1.0, 1.0, 1.1, 1.3])
-    scaling.fit(network, batch)
+    scales.fit(network, batch)
     assert network.answer_scale_C[0] != network.answer_scale_C[1]
     torch.testing.assert_close(network(batch)[..., 2:].sum(1), kept(batch), rtol=0, atol=1e-5)
 

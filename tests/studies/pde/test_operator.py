@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stepladder.studies.pde import frame, scaling
+from stepladder.studies.pde import frame, scales
 from stepladder.studies.pde.blocks import UTransformer
 from stepladder.studies.pde.decoder import nearest_offset
 from stepladder.studies.pde.encoders import GraphEncoder
@@ -139,7 +139,7 @@ def test_a_mesh_and_particles_by_heart() -> None:
     batch = mesh_batch()
     assert learned(graph_operator(), batch, steps=60) < 0.03  # persistence: 0.11
     particles, network = particle_batch(), graph_operator(particles=True, fields=4)
-    scaling.fit(network, particles)
+    scales.fit(network, particles)
     start = training_loss(network, particles).parts["step"]
     assert learned(network, particles, steps=40) < 0.5 * start
 

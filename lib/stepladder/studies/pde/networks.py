@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.params import ParameterError, nearest
-from stepladder.studies.pde import scaling
+from stepladder.studies.pde import scales
 from stepladder.studies.pde.afno import AFNO
 from stepladder.studies.pde.consistency import ConsistencyStudent
 from stepladder.studies.pde.dataset import key
@@ -71,7 +71,7 @@ class Forecaster(nn.Module):
             batch = varied(batch)
         if stage == "operator":
             if self.training and self.model.fit_scale:
-                scaling.fit(self.network, batch)
+                scales.fit(self.network, batch)
             reconstruct = self.model.reconstruct if hasattr(self.network, "reconstruct") else 0.0
             return training_loss(self.network, batch, reconstruct, self.model.unrolled)
         with torch.no_grad():

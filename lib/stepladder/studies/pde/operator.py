@@ -7,7 +7,7 @@ Decisions:
   how a state becomes tokens and what stands beside them at full resolution.
 - The answer is state + increment; a steady problem (another field is asked) has no state to add to.
 - Channels are divided by their size on the way in and multiplied on the way out. Sizes are buffers, so a checkpoint
-  carries them; they are 1 until the first training batch sets them (see `scaling.py`).
+  carries them; they are 1 until the first training batch sets them (see `scales.py`).
 - No lazy modules and no complex weights: every parameter exists, real, before the first batch.
 """
 

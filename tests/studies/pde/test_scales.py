@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.studies.pde import scaling
+from stepladder.studies.pde import scales
 from stepladder.studies.pde.fno import FNO
 from stepladder.studies.pde.operator import GraphOperator, GridOperator, Size
 
@@ -28,21 +28,21 @@ def test_units_do_not_matter(power: float) -> None:
     answers = []
     for told in (batch, other):
         network = grid_operator()
-        scaling.fit(network, told)
+        scales.fit(network, told)
         answers.append(network(told))
     torch.testing.assert_close(answers[1], unit * answers[0], rtol=1e-4, atol=1e-4 * unit)
 
 
 def test_the_first_batch_decides_and_the_checkpoint_carries_it() -> None:
     network, batch = grid_operator(), grid_batch(equation="advection")
-    scaling.fit(network, batch)
+    scales.fit(network, batch)
     wanted = (batch["target_TXC"][:, 0] - batch["input_XC"]).square().mean().sqrt()
     torch.testing.assert_close(network.answer_scale_C[0], wanted)
-    scaling.fit(network, grid_batch(seed=1))
+    scales.fit(network, grid_batch(seed=1))
     torch.testing.assert_close(network.answer_scale_C[0], wanted)
     other = GridOperator(1, 1, SMALL, channels=8, modes=6, patch=4)
     other.load_state_dict(network.state_dict())
-    scaling.fit(other, grid_batch(seed=2))
+    scales.fit(other, grid_batch(seed=2))
     assert torch.equal(other(batch), network(batch))
 
 
@@ -58,7 +58,7 @@ def test_the_mean_wind_is_not_part_of_a_size() -> None:
 def test_particles_are_measured_by_their_change_of_displacement() -> None:
     network, batch = GraphOperator(2, 4, SMALL, supernodes=4, particles=True), particle_batch()
     batch["target_TXC"] = 1.1 * batch["target_TXC"]
-    scaling.fit(network, batch)
+    scales.fit(network, batch)
     moved = batch["input_XC"][..., 2:]
     torch.testing.assert_close(network.scale_C, moved.square().mean((0, 1)).sqrt())
     change = batch["target_TXC"][:, 0, :, 2:] - moved - (moved - batch["before_XD"])
@@ -67,7 +67,7 @@ def test_particles_are_measured_by_their_change_of_displacement() -> None:
 
 def test_a_steady_answer_is_measured_itself_and_nothing_is_divided_by_zero() -> None:
     network, batch = GraphOperator(2, 1, SMALL, supernodes=4, answers=1), mesh_batch()
-    scaling.fit(network, batch | {"input_XC": torch.zeros_like(batch["input_XC"])})
+    scales.fit(network, batch | {"input_XC": torch.zeros_like(batch["input_XC"])})
     torch.testing.assert_close(network.answer_scale_C[0], batch["target_TXC"].square().mean().sqrt())
     assert network.scale_C.tolist() == [1.0]
 
@@ -75,14 +75,14 @@ def test_a_steady_answer_is_measured_itself_and_nothing_is_divided_by_zero() -> 
 def test_two_processes_measure_what_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = torch.randn(10, 7, 2)
     mine, theirs = whole[:4], whole[4:].double().flatten(0, -2)
-    monkeypatch.setattr(scaling.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(scales.dist, "is_initialized", lambda: True)
     others = torch.cat([theirs.square().sum(0), theirs.new_tensor([len(theirs)])])
-    monkeypatch.setattr(scaling.dist, "all_reduce", lambda sums: sums.add_(others))
-    torch.testing.assert_close(scaling.size(mine), whole.square().mean((0, 1)).sqrt())
+    monkeypatch.setattr(scales.dist, "all_reduce", lambda sums: sums.add_(others))
+    torch.testing.assert_close(scales.size(mine), whole.square().mean((0, 1)).sqrt())
 
 
 def test_networks_without_sizes_are_left_alone() -> None:
     network = FNO(1, 1, channels=8, modes=4)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    scaling.fit(network, grid_batch())
+    scales.fit(network, grid_batch())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
