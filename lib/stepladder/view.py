@@ -29,7 +29,7 @@ from stepladder.study import Check
 
 Palette = Mapping[int, tuple[str, str]]  # category id -> (name, hex colour)
 EXTERNAL = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?https?:", re.IGNORECASE)
-LEGEND_INCHES = 1.6  # width of one column of a legend
+LEGEND_INCHES, SWATCH_INCHES, LETTER_INCHES = 1.6, 0.55, 0.07  # width of a legend's column at least; of its parts
 MARGIN = 1.04  # of what is drawn, around it
 FALLBACK_FACES = 120_000
 PROBE = """
@@ -141,7 +141,9 @@ def picture(scene: Scene, size: Sequence[int] = (1000, 700)) -> Figure:
         axis.set_title(f"{panel.title}  ({_extent(panel, scene.unit)})")
     figure.suptitle(scene.title, x=0.01, ha="left", fontsize=12)
     handles = [Patch(color=colour, label=label) for label, colour in _legend(scene).items()]
-    columns_of_legend = max(1, min(len(handles), int(figure.get_figwidth() / LEGEND_INCHES)))
+    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    wide = max(LEGEND_INCHES, SWATCH_INCHES + LETTER_INCHES * longest)
+    columns_of_legend = max(1, min(len(handles), int(figure.get_figwidth() / wide)))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns_of_legend)
     return figure
 

@@ -148,7 +148,7 @@ def trained(run: Run, train_NTX1: Tensor, test_NTX1: Tensor, seconds: float, see
 
 def train(network: nn.Module, run: Run, train_NTX1: Tensor, seconds: float) -> tuple[int, float]:
     """AdamW, warm-up and cosine over CPU time, averaged weights left in the network: steps and CPU-seconds taken."""
-    average, frames = copy.deepcopy(network.state_dict()), torch.arange(FRAMES - 1)
+    average, frames = copy.deepcopy(dict(network.named_parameters())), torch.arange(FRAMES - 1)
     optimizer = torch.optim.AdamW(network.parameters(), RATE, betas=(0.9, 0.99), weight_decay=DECAY)
     weight_T = (frames + 1.0) ** -run.early
     steps, begin = 0, time.process_time()
@@ -164,10 +164,11 @@ def train(network: nn.Module, run: Run, train_NTX1: Tensor, seconds: float) -> t
         optimizer.step()
         steps += 1
         keep = min(AVERAGE, (1 + steps) / (10 + steps))
-        for name, value in network.state_dict().items():
-            average[name].lerp_(value, 1 - keep)
+        with torch.no_grad():
+            for name, value in network.named_parameters():
+                average[name].lerp_(value, 1 - keep)
     spent = time.process_time() - begin
-    network.load_state_dict(average)
+    network.load_state_dict(average, strict=False)
     return steps, spent
 
 

@@ -33,7 +33,6 @@ from stepladder.studies.pde.fno import FNO
 from stepladder.studies.pde.networks import Forecaster
 from stepladder.studies.pde.operator import operator_of
 from stepladder.studies.pde.params import PdeParams
-from stepladder.studies.pde.rollout import advanced
 from stepladder.studies.pde.study import study
 from stepladder.studies.pde.unet import UNet
 from stepladder.study import Batch, Prediction
@@ -221,7 +220,7 @@ def particles(seconds: float, seeds: int) -> None:
         model = network(task, seed)
         facts = trained(model, task.params, samples, seconds)
         for name, batch in batches.items():
-            errors = _particle_scores(lambda batch, model=model: _rolled(model, batch), batch, task.params)
+            errors = _particle_scores(model.predict, batch, task.params)
             task.add("operator", group=name, seed=seed, **errors, **facts)
 
 
@@ -242,15 +241,6 @@ def _accelerated(batch: Batch) -> Prediction:
     )
     ahead = position + steps * moved + steps * (steps + 1) / 2 * change
     return {"u_BTXC": torch.cat([ahead, moved + steps * change], dim=-1)}
-
-
-def _rolled(model: Forecaster, batch: Batch) -> Prediction:
-    """A rollout whose states bring their last displacement along."""
-    frames = []
-    for _ in range(batch["target_TXC"].shape[1]):
-        frames.append(model.network(batch))
-        batch = {**advanced(batch, frames[-1]), "before_XD": batch["input_XC"].chunk(2, dim=-1)[1]}
-    return {"u_BTXC": torch.stack(frames, dim=1)}
 
 
 def advection(seconds: float, seeds: int) -> None:

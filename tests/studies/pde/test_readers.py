@@ -275,3 +275,10 @@ def test_edges_of_scattered_points_join_near_ones():
     line = np.arange(6.0)[:, None]
     edges = points.near_edges(line, 1)
     assert {tuple(edge) for edge in edges.tolist()} <= {(i, i + 1) for i in range(5)}
+
+
+def test_a_torch_file_of_a_bare_tensor_is_named(tmp_path):
+    path = tmp_path / "bare.pt"
+    torch.save(torch.zeros(3, 2), path)
+    with pytest.raises(StudyError, match=r"bare\.pt holds a Tensor .* no file of trajectories"):
+        source.length(path)

@@ -26,3 +26,4 @@ def test_particles_take_their_places_along() -> None:
     batch = particle_batch()
     later = advanced(batch, batch["target_TXC"][:, 0])
     torch.testing.assert_close(later["position_XD"], batch["position_XD"] + batch["input_XC"][..., 2:])
+    torch.testing.assert_close(later["before_XD"], batch["input_XC"][..., 2:])

@@ -63,7 +63,8 @@ def extremes(model: Forecaster, cases: Dataset, indices: np.ndarray, batches: li
 def costs(model: Forecaster, batches: list[Batch]) -> pd.DataFrame:
     """Mean nRMSE and CPU milliseconds per trajectory: columns `method, error, ms`; the network first."""
     methods: dict[str, Callable[[Batch], Prediction]] = {"network": model.predict}
-    for cells in CELLS:
+    points = len(batches[0][key(batches[0], "input_")][0])
+    for cells in (cells for cells in CELLS if cells is None or cells < points):
         methods["all points" if cells is None else f"{cells} cells"] = lambda b, cells=cells: classical.solver(b, cells)
     rows = []
     for name, method in methods.items():

@@ -66,7 +66,7 @@ class PdeModel(Section):
     carry: bool = Field(
         False, description="add increments to the state moved by a learned distance (periodic 1-D grids)"
     )
-    augment: bool = Field(False, description="train on random equivalents: shifted, mirrored, in a wind (1-D grids)")
+    augment: bool = Field(False, description="train on random equivalents: moved, mirrored, turned, in a wind")
     flow_steps: int = Field(0, ge=0, description="optimizer steps of stage `flow` (periodic grids, in time); 0: none")
     student_steps: int = Field(0, ge=0, description="optimizer steps of stage `consistency`; needs flow_steps")
     prior_steps: int = Field(0, ge=0, description="optimizer steps of stage `steady` (Darcy's problem); 0: none")

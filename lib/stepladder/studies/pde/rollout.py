@@ -3,7 +3,8 @@
 Decisions:
 - A network takes a batch and returns the next state, in the shape of the present one. The batch carries everything
   else (coefficients, steps, places), so that grids, meshes and particles roll alike.
-- Particles take their places with them: after a step `position` follows the state.
+- Particles take their places with them: after a step `position` follows the state, and `before_XD` is the displacement
+  that led to the state before.
 
 Shape legend: B batch, T frames, D axes of space, C channels; X stands for all axes of space.
 """
@@ -38,7 +39,8 @@ def advanced(batch: Batch, state: Tensor) -> Batch:
     """The batch one step later: the same physics at a new state."""
     later = {**batch, state_key(batch): state}
     if bool((batch["equation"] == number("lagrangian")).all()):
-        later[position_key(batch)] = state[..., : state.shape[-1] // 2]
+        half = state.shape[-1] // 2
+        later |= {position_key(batch): state[..., :half], "before_XD": batch[state_key(batch)][..., half:]}
     return later
 
 

@@ -28,7 +28,7 @@ def length(path: Path) -> int:
     """Number of trajectories in a file; `StudyError` where it cannot be read."""
     if path.suffix in HDF5:
         return _with_hdf5(path, lambda file: _module(file).length(file))
-    return torchfiles.length(torchfiles.load(path)) if path.suffix in TORCH else 1
+    return torchfiles.length(torchfiles.load(path), path.name) if path.suffix in TORCH else 1
 
 
 def read(path: Path, take: Take = Take()) -> Fields:  # noqa: B008

@@ -26,11 +26,14 @@ def load(path: Path) -> Any:
         raise StudyError(f"{path.name} cannot be read ({reason}); fetch it again") from None
 
 
-def length(content: Any) -> int:
-    """Number of trajectories."""
+def length(content: Any, name: str) -> int:
+    """Number of trajectories; `StudyError` where the file is of no known layout."""
     if isinstance(content, list):
         return len(content)
-    return content["mu"].shape[0] if "mu" in content else len(content["x"])
+    found = [key for key in ("mu", "x") if isinstance(content, dict) and key in content]
+    if not found:
+        raise StudyError(f"{name} holds a {type(content).__name__} without `mu` or `x`: it is no file of trajectories")
+    return len(content[found[0]])
 
 
 def read(content: Any, take: Take, name: str) -> Fields:
