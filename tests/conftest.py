@@ -13,9 +13,11 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A background job ignores Ctrl-C, and so would every process it starts; here some must hear it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A background job ignores Ctrl-C, one of `nohup` a closed terminal, and so would every process they start; here some
+# must hear both.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Time is measured in benchmarks, never asserted in tests: a loaded machine must not fail one.
 settings.register_profile("untimed", deadline=None)

@@ -124,7 +124,7 @@ def ours(study: Tiny) -> None:
         shards.write(run.data / "a.h5", ShardContent({}), recipe="")
         result = {"shards": {"a": "_data/a.h5"}, "splits": {"train": ["a"]}}
         files.write_json(run.stage_folder("02_conversion") / "result.json", result)
-        Training(run, study, params, params.training, (Memory(STEPS * BATCH), Memory(0))).fit()
+        Training(run, study, params, params.training, (Memory(STEPS * BATCH), Memory(0), Memory(0))).fit()
         assert len(run.metrics()) == STEPS
 
 
