@@ -30,7 +30,7 @@ from stepladder.scaling.trial import Course, Subset, metric_names, train
 from stepladder.smoke import batch as plain_batch
 from stepladder.study import Dataset, Study, find
 from stepladder.training import course as trajectory
-from stepladder.training.worker import read_parameters, split_shards
+from stepladder.training import worker
 
 BEYOND = "beyond"  # name of the size outside the grid
 SHAPING = ("batch", "learning_rate", "weight_decay", "warmup", "clip_norm", "precision")  # of training, in a run here
@@ -132,10 +132,8 @@ def learning(study: Study, params: Parameters) -> int:
 
 def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Dataset]:
     """Training samples, and the validation cases that runs are scored on."""
-    conversion, home = run.require("02_conversion"), run.folder.parent
-    shards, regions = split_shards(home, conversion, "train")
-    held, others = split_shards(home, conversion, "validation")
-    return study.dataset(shards, params, regions), study.cases(held, params, others)
+    train_samples, _, cases = worker.datasets(run, study, params)
+    return train_samples, cases
 
 
 def runs(jobs: Sequence[Job], processes: int) -> Iterator[dict[str, Any]]:
@@ -169,7 +167,7 @@ def runs(jobs: Sequence[Job], processes: int) -> Iterator[dict[str, Any]]:
 def measure(job: Job) -> None:
     """Train one job in this process and write its record."""
     run = Run(job.run)
-    study, params = read_parameters(run)
+    study, params = worker.read_parameters(run)
     params = resized(study, params, job.model, job.size)
     wanted = params.ladder.scaling
     data, cases = datasets(run, study, params)
