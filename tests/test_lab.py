@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from stepladder import files, lab
+from stepladder import fetch, files, lab
 from stepladder.params import ParameterError
 from stepladder.study import Check
 
@@ -113,3 +113,18 @@ def test_interactive_only_in_a_persons_jupyterlab(monkeypatch):
     assert lab.interactive()
     monkeypatch.setenv("STEPLADDER_HEADLESS", "1")
     assert not lab.interactive()
+
+
+@pytest.mark.parametrize(("study", "more", "less"), [("plateau", 4, 3), ("pde", 3, 2), ("scroll", 4, 3)])
+def test_files_of_an_earlier_larger_plan_are_not_converted(outputs, study, more, less):
+    found = []
+    for count in (more, less):
+        stage = lab.open_stage("02_conversion", study=study, profile="smoke", run="t", data=synthetic(study, count))
+        reports = [fetch.fetch(fetch.plan(source, stage.run.data / "raw")) for source in stage.sources()]
+        found.append([asset.id for asset in stage.assets(reports)])
+    assert [len(ids) for ids in found] == [more, less]
+
+
+def synthetic(study, count):
+    task = {"equation": "advection", "files": count, "trajectories": 2, "points": 16}
+    return {"tasks": [task]} if study == "pde" else {"synthetic": count}

@@ -28,6 +28,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from stepladder import __version__, files, params, signals, study
+from stepladder.fetch import Report
 from stepladder.run import Run, outputs_root, project_root
 from stepladder.run import stage as find_stage
 from stepladder.signals import Preempted
@@ -104,6 +105,17 @@ class Stage:
         if data.source != "synthetic":
             return self.study.sources(self.params)
         return self.study.synthesize(self.run.data / "synthetic", data.synthetic, self.params.seed, self.params)
+
+    def assets(self, reports: Iterable[Report]) -> list[study.Asset]:
+        """What there is to convert of the files that were asked for now.
+
+        Raw folders may hold more, fetched when the run's parameters asked for more: that stays where it is, unused.
+        """
+        reports = list(reports)
+        asked = set().union(*(report.paths for report in reports))
+        asked |= {parent for path in asked for parent in path.parents}  # an asset may be a folder of files
+        found = self.study.assets([report.root for report in reports], self.params)
+        return [asset for asset in found if asset.files[0] in asked]
 
     def shards(self, split: str | None = None) -> list[Path]:
         """Paths of the converted shards, of one split or of all."""

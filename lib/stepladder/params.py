@@ -84,6 +84,9 @@ class TrainingParams(Section):
     validation_batches: int = Field(4, ge=1, description="batches of one validation")
     checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept beside the best one")
+    by_heart: float = Field(
+        0.5, gt=0, lt=1, description="share of the first loss at which 03_smoke_test says that ten samples are learnt"
+    )
     log_every: int = Field(1, ge=1, description="optimizer steps between lines of metrics.jsonl")
 
 

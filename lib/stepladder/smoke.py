@@ -26,7 +26,6 @@ STEPS = 300  # most optimizer steps to learn them by heart
 LOOK = 20  # steps between two looks at how far it is
 CASES = 4  # whole cases scored by a smoke test
 ROUNDING = 1e-9  # of sums in another order
-LEARNT = 0.5  # share of the first loss that may be left: half of it learnt, whatever floor the loss has
 
 
 def samples(dataset: Dataset, count: int = CROWD) -> list[Sample]:
@@ -72,13 +71,15 @@ class Learnt:
     """A model that has seen the same few samples again and again.
 
     `losses` are those of its steps; `before` and `after` are the mean loss over the same few draws of everything random
-    (dropout, horizons), so that they can be compared where single steps cannot.
+    (dropout, horizons), so that they can be compared where single steps cannot. `enough` is the loss that counts as
+    learnt: a share of the first one, because losses have floors.
     """
 
     model: nn.Module
     losses: list[float]
     before: float
     after: float
+    enough: float
 
 
 def overfit(study: Study, params: Parameters, crowd: Sequence[Sample], stage: TrainingStage, steps: int) -> Learnt:
@@ -93,19 +94,20 @@ def overfit(study: Study, params: Parameters, crowd: Sequence[Sample], stage: Tr
     everything = default_collate(list(crowd))
     before = after = _mean_loss(learner.module, everything)
     losses: list[float] = []
-    while len(losses) < steps and not after < LEARNT * before:
+    enough = params.training.by_heart * before
+    while len(losses) < steps and not after < enough:
         for step in range(len(losses), len(losses) + LOOK):
             batch = default_collate([crowd[(step * size + place) % len(crowd)] for place in range(size)])
             losses.append(float(train_step(learner, step, [batch]).loss))
         after = _mean_loss(learner.module, everything)
-    return Learnt(model, losses, before, after)
+    return Learnt(model, losses, before, after, enough)
 
 
 def check_overfit(learnt: Learnt) -> Check:
-    """The loss of ten samples falls to half: gradients reach what they must, targets are learnable."""
-    ok = math.isfinite(learnt.after) and learnt.after < LEARNT * learnt.before
-    reason = f"loss {learnt.before:.3f} -> {learnt.after:.3f} in {len(learnt.losses)} steps"
-    return Check("ten samples can be learnt by heart", ok, reason, learnt.after, LEARNT * learnt.before)
+    """The loss of ten samples falls far enough: gradients reach what they must, targets are learnable."""
+    ok = math.isfinite(learnt.after) and learnt.after < learnt.enough
+    reason = f"loss {learnt.before:.3g} -> {learnt.after:.3g} in {len(learnt.losses)} steps"
+    return Check("ten samples can be learnt by heart", ok, reason, learnt.after, learnt.enough)
 
 
 @torch.no_grad()

@@ -40,6 +40,11 @@ class Report:
         """Bytes per second."""
         return self.bytes_moved / max(self.seconds, 1e-9)
 
+    @property
+    def paths(self) -> set[Path]:
+        """Where the wanted members lie."""
+        return {self.root / row["path"] for row in self.members}
+
     def table(self) -> pd.DataFrame:
         """The rows of `members`."""
         return pd.DataFrame(self.members, columns=["path", "state", "moved", "size", "seconds"])

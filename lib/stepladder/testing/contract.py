@@ -54,10 +54,11 @@ class Contract:
         assert not missing, f"the card of {self.study.name} does not tell {', '.join(missing)}"
 
     def synthesis_is_deterministic(self) -> None:
-        """The same seed writes the same bytes, another seed others."""
+        """The same seed writes the same bytes, wherever more were made before; another seed writes others."""
         count = self.params.data.synthetic
         seeds = {"one": self.params.seed, "two": self.params.seed, "three": self.params.seed + 1}
         hashes = []
+        self.study.synthesize(self.folder / "two", count + 1, self.params.seed, self.params)
         for name, seed in seeds.items():
             self.study.synthesize(self.folder / name, count, seed, self.params)
             hashes.append(_digest(self.folder / name))

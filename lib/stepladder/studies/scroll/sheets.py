@@ -80,6 +80,9 @@ def synthesize(folder: Path, count: int, seed: int) -> list[Source]:
         rows.append((f"{number:03d}", f"{90001 + scroll}"))
         kaggle.write_volume(folder, rows[-1][0], *volume(seed, number, Style.of(seed, scroll)))
     kaggle.write_table(folder, rows)
+    for path in folder.glob("*/[0-9][0-9][0-9].tif"):  # of a run that asked for more
+        if int(path.stem) >= count:
+            path.unlink()
     return [kaggle.source(folder, "synthetic")]
 
 

@@ -93,6 +93,8 @@ class Template:
 
     def synthesize(self, folder: Path, count: int, seed: int, params: DiscParams) -> list[Source]:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.npy"):  # of a run that asked for more
+            path.unlink()
         for number in range(count):
             rng = np.random.Generator(np.random.Philox(key=[seed, number]))
             y, x = np.mgrid[:SIDE, :SIDE]

@@ -82,17 +82,17 @@ def make(folder: Path, equation: str, job: Job, number: int | None = None) -> Pa
     job = Job(told, job.trajectories, job.points, job.seed, job.first)
     stem, dot, ending = task.name.format(**{key: f"{value:g}" for key, value in told.items()}).rpartition(".")
     path = Path(folder) / (f"{stem}{dot}{ending}" if number is None else f"{stem}_{number:03d}{dot}{ending}")
-    recipe = files.fingerprint([equation, vars(job), VERSION])
-    if _recipe_of(path) != recipe:
+    wanted = files.fingerprint([equation, vars(job), VERSION])
+    if recipe(path) != wanted:
         with files.atomic(path) as temporary, h5py.File(temporary, "w") as file:
             task.write(file, job)
             file.attrs["solver"] = f"stepladder {equation} {VERSION}, seed {job.seed}, trajectories from {job.first}"
-            file.attrs["recipe"] = recipe
+            file.attrs["recipe"] = wanted
     return path
 
 
-def _recipe_of(path: Path) -> str | None:
-    """What a file was made from; None where there is no such file of ours."""
+def recipe(path: Path) -> str | None:
+    """What a file was made from, as a fingerprint; None where it is not a file that `make` made."""
     try:
         with h5py.File(path, "r") as file:
             return file.attrs.get("recipe")
