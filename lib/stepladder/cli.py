@@ -228,6 +228,7 @@ class Narrator:
         self.status.stop()
 
     def __call__(self, kind: str, stage: str, **fields: Any) -> None:
+        """One event of the walk, as a line or in the status line."""
         if kind == "cell_start":
             self.status.update(f"{stage}  cell {fields['cell']} of {fields['of']}: {fields['title']}")
         elif kind == "stage_skipped":

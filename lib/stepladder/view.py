@@ -77,7 +77,7 @@ class Scene:
     Attributes:
         title: shown above.
         panels: at least one.
-        unit: unit of all coordinates.
+        unit: unit of all coordinates; empty where they have none in common, as a surface lifted by values.
         azimuth, elevation: where the camera stands, in degrees (azimuth counter-clockwise from the x axis).
         columns: panels per row.
     """
@@ -138,9 +138,10 @@ def picture(scene: Scene, size: Sequence[int] = (1000, 700)) -> Figure:
         else:
             axis = figure.add_subplot(rows, columns, number, projection="3d")
             _matplotlib(scene, panel, axis)
-        axis.set_title(f"{panel.title}  ({_extent(panel, scene.unit)})")
+        axis.set_title(f"{panel.title}  ({_extent(panel, scene.unit)})" if scene.unit else panel.title)
     figure.suptitle(scene.title, x=0.01, ha="left", fontsize=12)
-    handles = [Patch(color=colour, label=label) for label, colour in _legend(scene).items()]
+    swatch = {"edgecolor": "#b8b5ad", "linewidth": 0.4}
+    handles = [Patch(facecolor=colour, label=label, **swatch) for label, colour in _legend(scene).items()]
     longest = max((len(handle.get_label()) for handle in handles), default=0)
     wide = max(LEGEND_INCHES, SWATCH_INCHES + LETTER_INCHES * longest)
     columns_of_legend = max(1, min(len(handles), int(figure.get_figwidth() / wide)))
@@ -185,7 +186,7 @@ def figure(scene: Scene):
             seen.add(trace.name)
             page.add_trace(trace, row=number // columns + 1, col=number % columns + 1)
     x, y, z = 1.7 * _direction(scene)
-    axes = {f"{name}axis": {"title": f"{name} ({scene.unit})"} for name in "xyz"}
+    axes = {f"{name}axis": {"title": f"{name} ({scene.unit})" if scene.unit else name} for name in "xyz"}
     page.update_scenes(aspectmode="data", camera={"eye": {"x": x, "y": y, "z": z}}, **axes)
     page.update_layout(
         title=scene.title, paper_bgcolor="#fbfaf7", margin={"l": 0, "r": 0, "t": 60, "b": 0}, height=420 * rows + 80

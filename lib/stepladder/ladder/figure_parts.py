@@ -23,15 +23,18 @@ def tried(climb: Climb) -> list[Rung]:
 
 
 def role_of(rung: Rung, climb: Climb) -> str:
+    """Chosen, or the trial's verdict; whether it was the soak."""
     soak = ", soak" if rung is climb.soak else ""
     return ("chosen" if is_chosen(rung, climb) else rung.verdict) + soak
 
 
 def is_chosen(rung: Rung, climb: Climb) -> bool:
+    """Whether this trial is of the setting that was chosen."""
     return rung.setting == climb.chosen and rung.verdict != "refused"
 
 
 def colour_of(rung: Rung, climb: Climb) -> str:
+    """Colour of the trial's role."""
     return CHOSEN if is_chosen(rung, climb) else VERDICT_COLOURS[rung.verdict]
 
 

@@ -25,6 +25,7 @@ class Fakes:
         self._bench, self._known = bench, {}
 
     def __call__(self, setting: Setting) -> int | None:
+        """Bytes of the step at `setting`; None where unknown."""
         bare = replace(setting, workers=0, prefetch=2, threads=1)
         if bare not in self._known:
             self._known[bare] = self._bench.fake_bytes(bare)

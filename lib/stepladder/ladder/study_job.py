@@ -45,13 +45,16 @@ class StudyJob:
     device: torch.device
 
     def samples(self) -> Drawn:
+        """Training samples by key, augmented as in training."""
         return Drawn(self.train, self.params.seed)
 
     def order(self, batch: int, count: int) -> Sequence[list[Key]]:
+        """Batches of keys in training's order."""
         order = Order(self.train.groups, self.train.weights, self.params.seed)
         return list(StepBatches(order, batch, 0, count))
 
     def stepper(self, setting: Setting) -> Stepper:
+        """A fresh model under `setting`, as passes that can be timed."""
         training = setting.applied(self.params.training)
         torch.manual_seed(self.params.seed)
         model = self.study.model(self.params).to(self.device)
@@ -61,6 +64,7 @@ class StudyJob:
         return _passes(step.lone_learner(self.study, model, stage, training, self.params.seed, ranks))
 
     def fake_bytes(self, setting: Setting) -> int | None:
+        """Bytes a pass takes on the device, counted with fake tensors."""
         on_cpu = replace(self, device=torch.device("cpu"))  # fake tensors take as much there, and need no device
         return memory.fake_bytes(on_cpu, setting)
 

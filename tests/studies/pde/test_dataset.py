@@ -10,6 +10,8 @@ from stepladder import shards
 from stepladder.studies.pde import conversion, equations
 from stepladder.studies.pde.dataset import Cases, Windows
 from stepladder.studies.pde.params import PdeConversion, PdeEvaluation, PdeModel, PdeParams
+from stepladder.studies.pde.solvers import burgers as burgers_solver
+from stepladder.studies.pde.solvers import tasks
 from stepladder.study import Dataset, StudyError
 
 from . import layouts
@@ -145,3 +147,40 @@ def test_particles_are_scored_on_stretches_and_know_their_box(tmp_path):
     assert cases.sample(1)["target_TXC"].shape[0] == 1
     assert cases.sample(0)["box_2D"].tolist() == [[0.0, 0.0], [1.0, 1.0]]
     assert len(Cases(paths, params())) == 2, "without a horizon a trajectory is one case"
+
+
+def sharp_and_smooth(folder, model):
+    """Windows over finely sampled files of eps 0.1 and 1, a trajectory each."""
+    for eps in (0.1, 1.0):
+        tasks.make(folder / "raw", "burgers", tasks.Job({"eps": eps}, 1, 64, 0, 0))
+    return Windows(convert(folder / "raw", folder, params(points=64)), params(model))
+
+
+def test_another_clock_shows_a_solution_at_another_viscosity(tmp_path):
+    windows = sharp_and_smooth(tmp_path, {"stride": 10, "rescale": 1.0})
+    rng, eps = np.random.Generator(np.random.Philox(key=1)), []
+    for index in range(len(windows)):
+        sample = windows.sample(index, rng)
+        eps.append(equations.symbols("burgers", sample["coefficient_K"])["eps"])
+        state, after = sample["input_XC"][:, 0].astype(float), sample["target_TXC"][0, :, 0]
+        solved = burgers_solver.solve(state[None], eps[-1], np.array([0.0, sample["dt"]]))[0, 1]
+        assert np.abs(solved - after).max() < 0.01 * np.ptp(state) + 1e-6  # float32 of waves that have died
+        assert sample["dt"] == pytest.approx(0.1)
+    assert len({round(value, 3) for value in eps}) > 10 and 0.099 < min(eps) < max(eps) < 1.01
+
+
+def test_samples_are_plain_without_a_generator_and_steps_are_strides(tmp_path):
+    windows = sharp_and_smooth(tmp_path, {"stride": 10, "rescale": 1.0})
+    u = shards.Shard(windows.shards[0].shard.path).array("u_NTXC")
+    sample = windows.sample(3)
+    assert np.array_equal(sample["input_XC"], u[0, 30]) and np.array_equal(sample["target_TXC"], u[0, 40:41])
+    assert len(windows) == 2 * 20
+    cases = Cases([table.shard.path for table in windows.shards], params({"stride": 10}))
+    assert np.array_equal(cases.sample(0)["target_TXC"], u[0, 10::10])
+
+
+def test_particles_take_no_strides(tmp_path):
+    layouts.lagrangian(tmp_path / "raw")
+    paths = convert(tmp_path / "raw", tmp_path, params())
+    with pytest.raises(StudyError, match=r"model.stride = 2: particles"):
+        Windows(paths, params({"stride": 2}))

@@ -42,12 +42,17 @@ def test_in_two_dimensions_corners_count_twice_on_the_boundary():
 
 def test_a_wave_shows_in_its_own_band_only():
     x = torch.arange(64, dtype=torch.float64) / 64
-    for wave, band in ((3, 0), (4, 1), (11, 1), (12, 2), (30, 2)):
+    widths = {"low": 4, "mid": 8, "high": 21}
+    for wave, band in ((3, "low"), (4, "mid"), (11, "mid"), (12, "high"), (30, "high")):
         error = torch.sin(2 * np.pi * wave * x)[None, None, :, None]
-        bands = metrics.fourier(error, torch.zeros_like(error))[0, 0]
-        widths = torch.tensor([4, 8, 21])
-        assert bands[band].item() == pytest.approx(0.5 / widths[band].item()), "|rfft| / n of a sine is 1/2"
-        assert bands.sum().item() == pytest.approx(bands[band].item(), abs=1e-12)
+        bands = {name: value.item() for name, value in metrics.fourier(error, torch.zeros_like(error)).items()}
+        assert bands.pop(band) == pytest.approx(0.5 / widths[band]), "|rfft| / n of a sine is 1/2"
+        assert max(bands.values()) < 1e-12
+
+
+def test_a_band_the_grid_cannot_show_is_no_perfect_score():
+    coarse = torch.ones(1, 1, 16, 16, 1, dtype=torch.float64)
+    assert list(metrics.fourier(coarse, coarse)) == ["low", "mid"]
 
 
 def test_rings_of_a_plane_wave():
@@ -69,8 +74,9 @@ def test_relative_errors_do_not_depend_on_units(scale, seed):
 
 def test_a_perfect_prediction_scores_exactly_zero_even_of_nothing():
     for truth in (TRUTH, torch.zeros_like(TRUTH)):
-        for measure in (metrics.rmse, metrics.nrmse, metrics.relative_l2, metrics.vrmse, metrics.fourier):
+        for measure in (metrics.rmse, metrics.nrmse, metrics.relative_l2, metrics.vrmse):
             assert (measure(truth, truth) == 0).all()
+        assert all((error == 0).all() for error in metrics.fourier(truth, truth).values())
 
 
 # PDEBench's averaging ------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def extremes(model: Forecaster, cases: Dataset, indices: np.ndarray, batches: li
     order = np.argsort([_error(batch, guess) for batch, guess in zip(batches, predictions, strict=True)])
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     rows = {
-        f"{name}: nRMSE {_error(batches[i], predictions[i]):.3f}": (cases.sample(int(indices[i]), None), predictions[i])
+        f"{name}: nRMSE {_error(batches[i], predictions[i]):.2g}": (cases.sample(int(indices[i]), None), predictions[i])
         for name, i in chosen.items()
     }
     return scenes.forecast_figure(rows, params)

@@ -25,8 +25,8 @@ from stepladder.study import Baseline, Batch, Prediction
 COARSE = 32  # cells along an axis of the coarse solver
 
 
-def baselines(train: Sequence[Path]) -> dict[str, Baseline]:
-    """Trivial baselines first, the strong ones last; some are fitted to the shards `train`.
+def baselines(train: Sequence[Path], stride: int = 1) -> dict[str, Baseline]:
+    """Trivial baselines first, the strong ones last; some are fitted to steps of `stride` frames of the shards `train`.
 
     A steady problem has no state to persist: its trivial guess is the mean of the training answers. What would only
     repeat a guess (a linear step of particles, a solver of an equation that has none here) is left out.
@@ -36,7 +36,7 @@ def baselines(train: Sequence[Path]) -> dict[str, Baseline]:
     if all(table.steady for table in tables):
         found = {"mean_answer": MeanAnswer(train), "nearest": Nearest(train), "ridge": SteadyRidge(train)}
     elif any(table.kind == "grid" for table in tables):
-        found["ridge"] = Ridge(train)
+        found["ridge"] = Ridge(train, stride)
     if any(table.equation in SOLVERS for table in tables):
         found["coarse_solver"] = lambda batch: solver(batch, COARSE)
         found["fine_solver"] = lambda batch: solver(batch, None)

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from stepladder.shards import Shard
+from stepladder.studies.pde import clock, equations
 from stepladder.studies.pde.equations import BOUNDARIES, number
 from stepladder.studies.pde.params import PdeParams
 from stepladder.study import Sample, StudyError
@@ -33,11 +34,11 @@ from stepladder.study import Sample, StudyError
 class Trajectories:
     """One shard as trajectories: `sample` cuts a window out of one.
 
-    The arrays are read-only maps of the file.
+    The arrays are read-only maps of the file. Frames are numbered in steps of `stride` frames of the shard.
     """
 
-    def __init__(self, path: Path):
-        self.shard = Shard(path)
+    def __init__(self, path: Path, stride: int = 1):
+        self.shard, self.stride = Shard(path), stride
         names = self.shard.names
         self.u_name = next(name for name in names if name.startswith("u_NT"))
         self.letters = self.u_name.removeprefix("u_NT").removesuffix("C")
@@ -47,7 +48,10 @@ class Trajectories:
         self.position_name = (
             next(name for name in names if name.startswith("position_")) if self.kind != "particles" else ""
         )
-        self.count, self.frames = self.shard.array(self.u_name).shape[:2]
+        self.count, self.stored = self.shard.array(self.u_name).shape[:2]
+        self.frames = -(-self.stored // stride)
+        if stride > 1 and self.kind == "particles":
+            raise StudyError(f"model.stride = {stride}: particles are forecast frame by frame; set it to 1")
 
     @property
     def starts(self) -> range:
@@ -58,14 +62,27 @@ class Trajectories:
         """Name of trajectory `n`, unique over all shards."""
         return f"{self.shard.path.stem}/{self.shard.attributes['first'] + n}"
 
-    def sample(self, n: int, start: int, length: int) -> Sample:
-        """State of trajectory `n` at frame `start`, and the `length` frames after it."""
-        state, ahead = self._frames(n, start, length)
+    @property
+    def coefficient_NK(self) -> np.ndarray:
+        """Coefficients of every trajectory."""
+        return self.shard.array("coefficient_NK")
+
+    def sample(self, n: int, start: int, length: int, step: int | None = None) -> Sample:
+        """State of trajectory `n` at frame `start`, and the `length` frames after it.
+
+        With `step`, frames of the shard, they are seen by the clock (see `clock.py`) by which it lasts as long as
+        `stride` frames do; a window that would not fit starts earlier.
+        """
+        step = step or self.stride
+        state, ahead = self._frames(n, start, length, step)
+        factor = np.float32(step / self.stride)
+        if equations.EQUATIONS[self.equation].timed == "fields":
+            state, ahead = factor * state, factor * ahead
         position = self._position(n, state)
         return {
             f"input_{self.letters}C": state,
             f"target_T{self.letters}C": ahead,
-            "coefficient_K": np.array(self.shard.array("coefficient_NK")[n]),
+            "coefficient_K": factor * self.coefficient_NK[n],
             "dx": np.float32(self._spacing(position)),
             "dt": np.float32(self._step()),
             "equation": number(self.equation),
@@ -76,7 +93,7 @@ class Trajectories:
             **self._graph(n, start),
         }
 
-    def _frames(self, n: int, start: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    def _frames(self, n: int, start: int, length: int, step: int) -> tuple[np.ndarray, np.ndarray]:
         u = self.shard.array(self.u_name)[n]
         if self.steady:
             given = next((name for name in self.shard.names if name.startswith("given_")), None)
@@ -87,7 +104,8 @@ class Trajectories:
             path = u[start] + np.concatenate([np.zeros_like(moved[:1]), np.cumsum(moved[1:], axis=0)])
             state = np.concatenate([path, moved], axis=-1).astype(np.float32)
             return state[0], state[1:]
-        return np.array(u[start]), np.array(u[start + 1 : start + 1 + length])
+        first = min(start * self.stride, self.stored - 1 - length * step)
+        return np.array(u[first]), np.array(u[first + step : first + length * step + 1 : step])
 
     def _driver(self, n: int) -> dict[str, np.ndarray]:
         """The given field of a problem in time (a force), which is not its state."""
@@ -128,9 +146,9 @@ class Trajectories:
         return float(np.linalg.norm(position[(1, *corner[1:])] - position[corner]))
 
     def _step(self) -> float:
-        """Time between frames; 0 of a steady problem."""
+        """Time of one step; 0 of a steady problem."""
         time_T = self.shard.array("time_T")
-        return float(time_T[1] - time_T[0]) if len(time_T) > 1 else 0.0
+        return self.stride * float(time_T[1] - time_T[0]) if len(time_T) > 1 else 0.0
 
     def _graph(self, n: int, start: int) -> dict[str, np.ndarray]:
         names = self.shard.names
@@ -160,7 +178,7 @@ class _Samples:
 
     def __init__(self, shards: Sequence[Path], params: PdeParams):
         self.params = params
-        self.shards = [Trajectories(Path(path)) for path in shards]
+        self.shards = [Trajectories(Path(path), params.model.stride) for path in shards]
         self.places = [
             (number, n, start, length)
             for number, shard in enumerate(self.shards)
@@ -186,7 +204,7 @@ class _Samples:
         return len(self.places)
 
     def sample(self, index: int, rng: np.random.Generator | None = None) -> Sample:
-        """Sample `index` (see the module), always plain: equivalents are drawn on the device (`symmetries`)."""
+        """Sample `index` (see the module), plain: other equivalents are drawn on the device (`symmetries`)."""
         number, n, start, length = self.places[index]
         return {**self.shards[number].sample(n, start, length), "index": int(index)}
 
@@ -195,7 +213,26 @@ class Windows(_Samples):
     """Every window of `1 + model.rollout` frames of every trajectory: the training samples.
 
     With `model.early` the first windows stand several times: their step is the hardest, and a rollout lives on it.
+    With `model.rescale` some of those drawn by a generator are seen by another clock.
     """
+
+    def __init__(self, shards: Sequence[Path], params: PdeParams):
+        super().__init__(shards, params)
+        known: dict[str, list[np.ndarray]] = {}
+        for shard in self.shards:
+            known.setdefault(shard.equation, []).append(shard.coefficient_NK)
+        every = {equation: np.concatenate(parts) for equation, parts in known.items()}
+        self.bounds = {equation: (told_NK.min(0), told_NK.max(0)) for equation, told_NK in every.items()}
+
+    def sample(self, index: int, rng: np.random.Generator | None = None) -> Sample:
+        """Sample `index`; plain without `rng`."""
+        number, n, start, length = self.places[index]
+        shard = self.shards[number]
+        if rng is None or not equations.EQUATIONS[shard.equation].timed or rng.random() >= self.params.model.rescale:
+            return super().sample(index)
+        known, most = self.bounds[shard.equation], (shard.stored - 1) // length
+        step = clock.frames(shard.coefficient_NK[n], known, shard.stride, most, rng)
+        return {**shard.sample(n, start, length, step), "index": int(index)}
 
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
         """See `_Samples`."""

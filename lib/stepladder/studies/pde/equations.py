@@ -9,6 +9,7 @@ Decisions:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class Equation:
         boundary: the usual boundary type; files may say otherwise.
         conserved: whether the mean of every field stays as it is (of a periodic or closed domain).
         steady: whether the answer has one frame and the question is another field.
+        timed: what another unit of time changes by one factor (see `clock.py`): the coefficients, or the fields too,
+            because they are velocities; empty where something else sets a time.
     """
 
     formula: str
@@ -44,14 +47,17 @@ class Equation:
     boundary: str = "periodic"
     conserved: bool = False
     steady: bool = False
+    timed: Literal["", "coefficients", "fields"] = ""
 
 
 NAVIER_STOKES = {"eta": ("viscosity", 1.0), "zeta": ("bulk_viscosity", 1.0)}
 EQUATIONS = {
-    "burgers": Equation("u_t + (u^2 / 2)_x = (eps / pi) u_xx", {"eps": ("viscosity", 1 / np.pi)}, conserved=True),
-    "advection": Equation("u_t + beta u_x = 0", {"beta": ("speed", 1.0)}, conserved=True),
+    "burgers": Equation(
+        "u_t + (u^2 / 2)_x = (eps / pi) u_xx", {"eps": ("viscosity", 1 / np.pi)}, conserved=True, timed="fields"
+    ),
+    "advection": Equation("u_t + beta u_x = 0", {"beta": ("speed", 1.0)}, conserved=True, timed="coefficients"),
     "reaction_diffusion": Equation(
-        "u_t = nu u_xx + rho u (1 - u)", {"nu": ("diffusion", 1.0), "rho": ("reaction", 1.0)}
+        "u_t = nu u_xx + rho u (1 - u)", {"nu": ("diffusion", 1.0), "rho": ("reaction", 1.0)}, timed="coefficients"
     ),
     "diffusion_sorption": Equation("u_t = D / R(u) u_xx", {"D": ("diffusion", 1.0)}, "mixed"),
     "compressible_1d": Equation("compressible Navier-Stokes, 1-D", NAVIER_STOKES),

@@ -30,17 +30,19 @@ class Ridge:
 
     Args:
         shards: of the training split.
+        stride: frames of a shard from one frame to the next.
     """
 
-    def __init__(self, shards: Sequence[Path]):
+    def __init__(self, shards: Sequence[Path], stride: int = 1):
         pairs: dict[str, list[np.ndarray]] = {}
         for shard in (Trajectories(Path(path)) for path in shards):
-            u = shard.shard.array(shard.u_name)
+            u = shard.shard.array(shard.u_name)[:, ::stride]
             if not shard.steady and shard.kind == "grid" and np.prod(u.shape[2:]) <= MOST_FEATURES:
-                pairs.setdefault(_physics(shard.equation, shard.shard.array("coefficient_NK")[0]), []).append(u)
+                pairs.setdefault(_physics(shard.equation, shard.coefficient_NK[0]), []).append(u)
         self.maps = {physics: fit_step(np.concatenate(parts)) for physics, parts in pairs.items()}
 
     def __call__(self, batch: Batch) -> Prediction:
+        """The state times its physics' map, again and again; persistence where none was fitted."""
         guess = persistence(batch)[answer_name(batch)]
         for item, number in enumerate(batch["equation"].tolist()):
             physics = _physics(equations.NAMES[number], batch["coefficient_K"][item].cpu().numpy())

@@ -69,16 +69,16 @@ def boundary(prediction: Tensor, truth: Tensor) -> Tensor:
     return (total / cells).sqrt().mean(-1)
 
 
-def fourier(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Error by wave number, per trajectory: (B, T, 3), means over low (0-3), middle (4-11) and high (12-) wave numbers.
+def fourier(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Error by wave number, per trajectory: means over `low` (0-3), `mid` (4-11) and `high` (12-), (B, T) each.
 
     In one dimension `|rfft(error)| / n`; in two and three, squares are summed over rings of integer radius
-    `floor(|k|)` among the wave numbers that are not negative, as published, before the root.
+    `floor(|k|)` among the wave numbers that are not negative, as published, before the root. A band of which the grid
+    shows no wave number is left out.
     """
     bands_BTKC = spectrum(prediction - truth)
-    parts = [bands_BTKC[:, :, :LOW], bands_BTKC[:, :, LOW:HIGH], bands_BTKC[:, :, HIGH:]]
-    empty = bands_BTKC.new_zeros(bands_BTKC.shape[:2])
-    return torch.stack([part.mean((2, 3)) if part.shape[2] else empty for part in parts], dim=-1)
+    parts = {"low": bands_BTKC[:, :, :LOW], "mid": bands_BTKC[:, :, LOW:HIGH], "high": bands_BTKC[:, :, HIGH:]}
+    return {name: part_BTKC.mean((2, 3)) for name, part_BTKC in parts.items() if part_BTKC.shape[2]}
 
 
 def spectrum(u: Tensor) -> Tensor:

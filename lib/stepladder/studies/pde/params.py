@@ -60,6 +60,10 @@ class PdeModel(Section):
     reconstruct: float = Field(0.1, ge=0, description="weight of reconstructing the state from its tokens")
     unrolled: float = Field(0.0, ge=0, description="weight of the later frames of a short rollout")
     rollout: int = Field(1, ge=1, description="frames after the present one that a training sample holds")
+    stride: int = Field(1, ge=1, description="frames of a shard that one step of the network is long (grids)")
+    rescale: float = Field(
+        0.0, ge=0, le=1, description="share of training samples seen by another clock, with coefficients in between"
+    )
     early: int = Field(
         1, ge=1, description="times the first window of a trajectory is listed; the later ones 1/(t+1) as often"
     )

@@ -154,8 +154,7 @@ def _draw_spectra_and_drift(
         axes[1].plot(times, u_TX.mean(axis=1) - start, color=colour, label=title)
     axes[0].set(title="spectrum of the last frame", xlabel="wave number", ylabel="amplitude")
     axes[1].set(title="drift of the mean", xlabel="t (time)", ylabel="mean of u, less the first")
-    for axis in axes:
-        axis.legend()
+    axes[0].legend()  # of both
 
 
 def overview(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:

@@ -104,7 +104,7 @@ def _fields_scene(
             Panel("absolute error", (surface.mesh(error, Scale(0.0, float(error.max()), "Oranges", what="error")),))
         )
     side = {"azimuth": -70.0, "elevation": 40.0} if surface.relief else {"azimuth": -90.0, "elevation": ABOVE}
-    return Scene(title, tuple(panels), unit="widths", columns=3, **side)
+    return Scene(title, tuple(panels), unit="", columns=3, **side)
 
 
 class Surface:
@@ -219,5 +219,5 @@ def gallery(shards: Sequence[Path], params: PdeParams) -> Scene:
         sample = table.sample(0, start, 1 if table.steady else table.frames - 1 - start)
         for scene in list(scenes(sample, None, params, named=False).values())[-1:]:
             panels.append(Panel(group, scene.panels[0].items))
-    unit = "length" if all(table.kind == "particles" for table in tables.values()) else "widths"
+    unit = "length" if all(table.kind == "particles" for table in tables.values()) else ""
     return Scene("One trajectory of every group", tuple(panels), unit, azimuth=-70.0, elevation=40.0, columns=3)

@@ -34,7 +34,8 @@ def score(batch: Batch, prediction: Prediction, params: PdeParams) -> list[Recor
 
     Metrics: `nRMSE@rollout` (parts: stretches of the rollout), `nRMSE@first step`, `nRMSE@last step`, `L2RE@rollout`,
     `VRMSE@rollout`, `drift@rollout` (error of the mean over space, beyond the truth's own), `RMSE`, `max`, and on grids
-    `boundary`, `fourier low`, `fourier mid`, `fourier high`. All are better when lower.
+    `boundary`, `fourier low`, `fourier mid`, `fourier high`, as far as the grid shows such waves. All are better when
+    lower.
     """
     guess, truth = _comparable(batch, prediction)
     nrmse_BT = metrics.nrmse(guess, truth)
@@ -45,8 +46,7 @@ def score(batch: Batch, prediction: Prediction, params: PdeParams) -> list[Recor
     tables |= {"RMSE": metrics.rmse(guess, truth).mean(1), "max": metrics.largest(guess, truth).mean(1)}
     if _on_grid(batch):
         tables["boundary"] = metrics.boundary(guess, truth).mean(1)
-        bands_B3 = metrics.fourier(guess, truth).mean(1)
-        tables |= {f"fourier {name}": bands_B3[:, i] for i, name in enumerate(("low", "mid", "high"))}
+        tables |= {f"fourier {name}": error_BT.mean(1) for name, error_BT in metrics.fourier(guess, truth).items()}
     records = [
         Record(item, f"nRMSE{ROLLOUT}", float(nrmse_BT[item, frames].mean()), 1.0, part)
         for item in range(len(truth))
@@ -74,7 +74,7 @@ def protocol(params: PdeParams) -> dict[str, str]:
         "rollout": "autoregressive from the first state alone, "
         + (f"{horizon} frames" if horizon else "to the trajectory's end"),
         "split": f"by {unit}; no trajectory is in two splits",
-        "frames": f"every {params.conversion.every_frame}. frame of the file",
+        "frames": f"every {params.conversion.every_frame * params.model.stride}. frame of the file",
         "nRMSE": "root mean square error over that of the truth, per field and frame, then averaged (PDEBench's form)",
         "L2RE": "norm of the error over norm of the truth, over space and time at once, per trajectory",
         "VRMSE": "root mean square error over the truth's spread, per frame (The Well); constant frames left out",

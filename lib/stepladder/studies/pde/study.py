@@ -68,66 +68,87 @@ class Pde:
     planned: ClassVar = catalogue.PLANNED
 
     def catalogue(self, params: PdeParams) -> pd.DataFrame:
+        """PDEBench's files, by equation and coefficients."""
         return catalogue.read(params)
 
     def synthesize(self, folder: Path, count: int, seed: int, params: PdeParams) -> list[Source]:
+        """Files of the solvers, in PDEBench's layout; `data.tasks` says which."""
         return synthesis.synthesize(folder, count, seed, params.data.tasks)
 
     def sources(self, params: PdeParams) -> list[Source]:
+        """The mirror's folder, or the catalogue's files."""
         return catalogue.sources(params)
 
     def assets(self, raw: Sequence[Path], params: PdeParams) -> list[Asset]:
+        """Blocks of trajectories of every file; the group is the equation with its coefficients."""
         return conversion.assets(raw, params)
 
     def convert(self, asset: Asset, params: PdeParams, cache: Path) -> ShardContent:
+        """Trajectories with their coefficients, coordinates and boundary."""
         return conversion.convert(asset, params, cache)
 
     def dataset(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """Windows of trajectories."""
         return Windows(shards, params)
 
     def cases(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """Whole trajectories."""
         return Cases(shards, params)
 
     def model(self, params: PdeParams) -> nn.Module:
+        """The network of `model.name`, with the later stages beside it."""
         return networks.build(params)
 
     def stages(self, params: PdeParams) -> list[TrainingStage]:
+        """The operator, and the later stages that have steps."""
         return stages.stages(params)
 
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        """Any stage may start."""
         return stages.admit(stage, model)
 
     def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: PdeParams) -> Check:
+        """The verdict of a stage's gate, on whole trajectories."""
         return stages.conclude(stage, model, cases, params)
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+        """The stage's own loss, in field space."""
         return model.loss(batch, stage.name)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        """The rollout from the first state alone."""
         return model.predict(batch)
 
     def baselines(self, params: PdeParams, train: Sequence[Path]) -> dict[str, Baseline]:
-        return classical.baselines(train)
+        """Persistence, mean, fits to the training shards, classical solvers: those that apply."""
+        return classical.baselines(train, params.model.stride)
 
     def perfect(self, batch: Batch, params: PdeParams) -> Prediction:
+        """The trajectory itself."""
         return {classical.answer_name(batch): batch[key(batch, "target_")]}
 
     def protocol(self, params: PdeParams) -> dict[str, str]:
+        """How errors are averaged, in words."""
         return scoring.protocol(params)
 
     def score(self, batch: Batch, prediction: Prediction, params: PdeParams) -> list[Record]:
+        """PDEBench's metrics, per trajectory."""
         return scoring.score(batch, prediction, params)
 
     def analysis(self, model: nn.Module, cases: Dataset, params: PdeParams) -> dict[str, pd.DataFrame | Figure]:
+        """Best, median and worst trajectory, breakeven, what the stages are worth."""
         return analysis.analysis(model, cases, params)
 
     def preview(self, sample: Sample, params: PdeParams) -> Figure:
+        """Truth over space and time, or on its mesh or in its box."""
         return scenes.preview(sample, params)
 
     def scenes(self, sample: Sample, prediction: Prediction | None, params: PdeParams) -> dict[str, Any]:
+        """Truth, forecast and error as surfaces, or paths of particles."""
         return scenes.scenes(sample, prediction, params)
 
     def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PdeParams) -> dict[str, Any]:
+        """A trajectory of every group, flat and as surfaces."""
         return {"map": scenes.overview(shards, splits), "city": scenes.gallery(shards, params)}
 
 

@@ -86,70 +86,91 @@ class Plateau:
     planned: ClassVar = catalogue.PLANNED
 
     def catalogue(self, params: PlateauParams) -> pd.DataFrame:
+        """The municipalities of the national catalogue."""
         return catalogue.read(params)
 
     def synthesize(self, folder: Path, count: int, seed: int, params: PlateauParams) -> list[Source]:
+        """Two municipalities of a procedural town, in true archives."""
         return town.synthesize(folder, count, seed)
 
     def sources(self, params: PlateauParams) -> list[Source]:
+        """The mirror's folder, or the archives of the cities that are asked for."""
         return catalogue.sources(params)
 
     def assets(self, raw: Sequence[Path], params: PlateauParams) -> list[Asset]:
+        """Third-mesh tiles with their themes; the group is the municipality."""
         return tile.assets(raw, params)
 
     def convert(self, asset: Asset, params: PlateauParams, cache: Path) -> ShardContent:
+        """Labelled surface voxels, ground, and paths a car can drive."""
         return tile.convert(asset, params, cache)
 
     def dataset(self, shards: Sequence[Path], params: PlateauParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """Clips of occupancy along paths."""
         return Clips(shards, params, keep_clear)
 
     def cases(self, shards: Sequence[Path], params: PlateauParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """The same clips: a clip is scored whole."""
         return self.dataset(shards, params, keep_clear)
 
     def model(self, params: PlateauParams) -> nn.Module:
+        """`warp_fill` or `occworld`."""
         return MODELS[params.model.name].build(params)
 
     def stages(self, params: PlateauParams) -> list[TrainingStage]:
+        """Those of the network."""
         return MODELS[params.model.name].stages(params)
 
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        """OccWorld's forecaster starts from a tokenizer that reconstructs."""
         return _module_of(model).admit(stage, model, batch)
 
     def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: PlateauParams) -> Check:
+        """Kept: no stage of this study is judged."""
         return Check("kept", True, "no stage of this study is judged")
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+        """That of the network's module."""
         return _module_of(model).loss(model, batch, stage)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        """Labels of the frames to come."""
         return _module_of(model).predict(model, batch)
 
     def baselines(self, params: PlateauParams, train: Sequence[Path]) -> dict[str, Baseline]:
+        """Copies of the past, at rest and warped by the ego motion."""
         return scoring.baselines(params)
 
     def perfect(self, batch: Batch, params: PlateauParams) -> Prediction:
+        """The frames themselves."""
         past = params.model.past
         return {"occ_BFXYZ": batch["occ_TXYZ"][:, past : past + params.model.future]}
 
     def protocol(self, params: PlateauParams) -> dict[str, str]:
+        """What counts as hit, in words."""
         return scoring.protocol(params)
 
     def score(self, batch: Batch, prediction: Prediction, params: PlateauParams) -> list[Record]:
+        """IoU and mIoU per horizon, and on newly revealed voxels."""
         return scoring.score(batch, prediction, params)
 
     def analysis(self, model: nn.Module, cases: Dataset, params: PlateauParams) -> dict[str, pd.DataFrame | Figure]:
+        """Nothing beside the common tables."""
         return {}
 
     def preview(self, sample: Sample, params: PlateauParams) -> Figure:
+        """Frames of a clip from above."""
         return scenes.preview(np.asarray(sample["occ_TXYZ"]), params)
 
     def scenes(self, sample: Sample, prediction: Prediction | None, params: PlateauParams) -> dict[str, Any]:
+        """Truth and forecast at every horizon, in voxels."""
         forecast = None if prediction is None else prediction["occ_BFXYZ"][0].cpu().numpy()
         truth = np.asarray(sample["occ_TXYZ"])
         ahead = scoring.horizons(params)
         return {name: scenes.clip_scene(truth, forecast, frame + 1, params) for name, frame in ahead.items()}
 
     def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PlateauParams) -> dict[str, Any]:
+        """Map of the splits, and the city in 3-D."""
         return {"map": scenes.map_figure(shards, splits), "city": scenes.city_scene(shards, params)}
 
 

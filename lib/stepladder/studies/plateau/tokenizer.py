@@ -102,6 +102,7 @@ class Encoder(nn.Module):
         self.last = nn.Conv2d(before, latent, 3, padding=1)
 
     def forward(self, x_NCXY: Tensor) -> Tensor:
+        """Latent maps of planes: (N, latent, H, W), a quarter of X and Y, rounded up."""
         x_NCXY = self.first(x_NCXY)
         for level, block in enumerate(self.levels):
             x_NCXY = block(x_NCXY)
@@ -128,6 +129,7 @@ class Decoder(nn.Module):
         self.last = nn.Conv2d(before, channels, 3, padding=1)
 
     def forward(self, z_NCHW: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+        """Planes from latent maps; `sizes` of the levels as in `sizes`."""
         x_NCXY = self.middle(self.first(z_NCHW))
         for level, block in enumerate(self.levels):
             x_NCXY = block(x_NCXY)
@@ -146,6 +148,7 @@ class Residual(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Maps of the same size, with `after` channels."""
         y_NCHW = self.conv1(functional.silu(self.norm1(x_NCHW)))
         return self.shortcut(x_NCHW) + self.conv2(functional.silu(self.norm2(y_NCHW)))
 
@@ -159,6 +162,7 @@ class SpatialAttention(nn.Module):
         self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Maps of the same shape."""
         q_NLC, k_NLC, v_NLC = self.qkv(self.norm(x_NCHW)).flatten(2).transpose(1, 2).chunk(3, dim=-1)
         y_NLC = functional.scaled_dot_product_attention(q_NLC, k_NLC, v_NLC)
         return x_NCHW + self.out(y_NLC.transpose(1, 2).unflatten(2, x_NCHW.shape[2:]))

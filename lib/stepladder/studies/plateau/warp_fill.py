@@ -89,6 +89,7 @@ class UNet(nn.Module):
             self.last.bias.mul_(START)
 
     def forward(self, x_NCXY: Tensor) -> Tensor:
+        """Logits, in channels, of the same plane."""
         x_NCXY, skips = self.first(x_NCXY), []
         for encoder, down in zip(self.encoders, self.downs, strict=False):
             x_NCXY = encoder(x_NCXY)
@@ -111,6 +112,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x_NCXY: Tensor) -> Tensor:
+        """Maps of the same shape."""
         y_NCXY = self.conv1(functional.silu(self.norm1(x_NCXY)))
         return x_NCXY + self.conv2(self.dropout(functional.silu(self.norm2(y_NCXY))))
 

@@ -119,6 +119,7 @@ class TimeLayer(nn.Module):
         self.feed, self.norm2 = _feed_forward(channels, dropout), nn.LayerNorm(channels)
 
     def forward(self, x_NTC: Tensor, memory_NTC: Tensor) -> Tensor:
+        """Tokens over time, each after what it has seen: (N, T, C)."""
         x_NTC = self.norm1(x_NTC + self.attention(x_NTC, memory_NTC, causal=True))
         return self.norm2(x_NTC + self.feed(x_NTC))
 
@@ -133,6 +134,7 @@ class EgoLayer(nn.Module):
         self.feed, self.norm3 = _feed_forward(channels, dropout), nn.LayerNorm(channels)
 
     def forward(self, x_BTC: Tensor, memory_BTC: Tensor, map_NLC: Tensor) -> Tensor:
+        """Poses over time, each after a look at its frame's map: (B, T, C)."""
         x_BTC = self.norm1(x_BTC + self.time(x_BTC, memory_BTC, causal=True))
         looked_N1C = self.space(x_BTC.flatten(0, 1)[:, None], map_NLC, causal=False)
         x_BTC = self.norm2(x_BTC + looked_N1C.view_as(x_BTC))
@@ -147,6 +149,7 @@ class Attention(nn.Module):
         self.qkv, self.out, self.dropout = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels), dropout
 
     def forward(self, x_NTC: Tensor, memory_NLC: Tensor, causal: bool) -> Tensor:
+        """What every query gathers: (N, T, C); with `causal` from its own time and before."""
         channels = x_NTC.shape[-1]
         weight, bias = self.qkv.weight, self.qkv.bias
         q_NTC = functional.linear(x_NTC, weight[:channels], bias[:channels])
@@ -167,6 +170,7 @@ class Convolutions(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Maps of the same size, with `after` channels."""
         y_NCHW = self.conv2(functional.relu(self.conv1(self.norm(x_NCHW))))
         return functional.relu(self.shortcut(x_NCHW) + y_NCHW)
 

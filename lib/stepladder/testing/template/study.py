@@ -88,10 +88,12 @@ class Template:
     planned: ClassVar = {}
 
     def catalogue(self, params: DiscParams) -> pd.DataFrame:
+        """Two groups, dark and bright."""
         rows = [{"group": name, "name": name, "region": "synthetic", "bytes": 50_000} for name in ("dark", "bright")]
         return pd.DataFrame(rows).assign(year=2026, quality=1.0)
 
     def synthesize(self, folder: Path, count: int, seed: int, params: DiscParams) -> list[Source]:
+        """Files of images with their masks, bright and dark in turn."""
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("*.npy"):  # of a run that asked for more
             path.unlink()
@@ -105,13 +107,16 @@ class Template:
         return [Source(str(folder), self.name, ("*.npy",))]
 
     def sources(self, params: DiscParams) -> list[Source]:
+        """The mirror's folder."""
         return [Source(str(params.data.mirror), self.name, ("*.npy",))]
 
     def assets(self, raw: Sequence[Path], params: DiscParams) -> list[Asset]:
+        """One for each file; the group is how bright its discs are."""
         paths = sorted(path for folder in raw for path in folder.glob("*.npy"))
         return [Asset(path.stem, path.stem.split("_")[0], (path,)) for path in paths]
 
     def convert(self, asset: Asset, params: DiscParams, cache: Path) -> ShardContent:
+        """Images and masks as they are; a file that cannot be read is a `StudyError` with its name."""
         try:
             image_NYX, mask_NYX = np.load(asset.files[0])
         except (OSError, ValueError, EOFError) as error:
@@ -120,52 +125,66 @@ class Template:
         return ShardContent(arrays, attributes={"group": asset.group, "licence": "Apache-2.0"})
 
     def dataset(self, shards: Sequence[Path], params: DiscParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """Images with their masks."""
         return Discs(shards)
 
     def cases(self, shards: Sequence[Path], params: DiscParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """The same: an image is scored whole."""
         return self.dataset(shards, params, keep_clear)
 
     def model(self, params: DiscParams) -> nn.Module:
+        """Three convolutions."""
         width = params.model.width
         layers = [nn.Conv2d(1, width, 5, padding=2), nn.GELU(), nn.Dropout(0.1), nn.Conv2d(width, width, 5, padding=2)]
         return nn.Sequential(*layers, nn.GELU(), nn.Conv2d(width, 2, 1))
 
     def stages(self, params: DiscParams) -> list[TrainingStage]:
+        """One."""
         return [TrainingStage("segment", params.training.steps)]
 
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        """Always."""
         return Check("may start", True, "the only stage")
 
     def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: DiscParams) -> Check:
+        """Kept: no stage of this study is judged."""
         return Check("kept", True, "no stage of this study is judged")
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+        """Cross-entropy per pixel."""
         return Loss(nn.functional.cross_entropy(model(batch["image_YX"][:, None]), batch["mask_YX"]))
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        """The likelier label of every pixel."""
         return {"mask_BYX": model(batch["image_YX"][:, None]).argmax(1)}
 
     def baselines(self, params: DiscParams, train: Sequence[Path]) -> dict[str, Baseline]:
+        """Nothing anywhere, and whatever is bright."""
         return {
             "all_background": lambda batch: {"mask_BYX": torch.zeros_like(batch["mask_YX"])},
             "threshold": lambda batch: {"mask_BYX": (batch["image_YX"] > 0.75).long()},
         }
 
     def perfect(self, batch: Batch, params: DiscParams) -> Prediction:
+        """The masks."""
         return {"mask_BYX": batch["mask_YX"]}
 
     def protocol(self, params: DiscParams) -> dict[str, str]:
+        """How discs are counted, in words."""
         return {"space": "pixels", "IoU": "intersection and union of discs summed over images, then divided"}
 
     def score(self, batch: Batch, prediction: Prediction, params: DiscParams) -> list[Record]:
+        """Intersection and union of the discs of every image."""
         truth, guess = batch["mask_YX"].bool(), prediction["mask_BYX"].bool()
         both, either = (truth & guess).sum((1, 2)).tolist(), (truth | guess).sum((1, 2)).tolist()
         return [Record(item, "IoU", float(b), float(e)) for item, (b, e) in enumerate(zip(both, either, strict=True))]
 
     def analysis(self, model: nn.Module, cases: Dataset, params: DiscParams) -> dict[str, pd.DataFrame | Figure]:
+        """Nothing beside the common tables."""
         return {}
 
     def preview(self, sample: Sample, params: DiscParams) -> Figure:
+        """Image beside mask."""
         figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
         left.imshow(sample["image_YX"], cmap="gray")
         left.set(title="image", xlabel="x (pixels)", ylabel="y (pixels)")
@@ -174,12 +193,14 @@ class Template:
         return figure
 
     def scenes(self, sample: Sample, prediction: Prediction | None, params: DiscParams) -> dict[str, Any]:
+        """Truth and prediction as reliefs."""
         panels = [_panel("truth", sample["mask_YX"])]
         if prediction is not None:
             panels.append(_panel("prediction", prediction["mask_BYX"][0].numpy()))
         return {"mask": Scene("Disc", tuple(panels), unit="pixels", elevation=60)}
 
     def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: DiscParams) -> dict[str, Any]:
+        """How much disc every file holds, and the first mask."""
         figure, axis = plt.subplots(figsize=(5, 3))
         areas = [Shard(path).array("mask_NYX").mean() for path in shards]
         axis.bar([path.stem for path in shards], areas)
