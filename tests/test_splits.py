@@ -42,3 +42,26 @@ def test_regions_of_other_splits_are_kept_clear():
     given_assets = assets(3, 1)
     result = splits.split(given_assets, SplitParams(train=["g0"], validation=["g1"], test=["g2"]), 0)
     assert splits.keep_clear(given_assets, result, "train") == [given_assets[1].region, given_assets[2].region]
+
+
+def siblings(numbers: int, tasks: int) -> list[Asset]:
+    """Files of several tasks; those of one number begin alike."""
+    return [Asset(f"task{t}_{n}", f"task{t}", (), kin=f"start{n}") for t in range(tasks) for n in range(numbers)]
+
+
+@given(st.integers(3, 12), st.integers(1, 4), st.integers(0, 1000))
+def test_assets_that_begin_alike_are_never_divided(numbers, tasks, seed):
+    result = splits.split(siblings(numbers, tasks), SplitParams(by="asset"), seed)
+    seen = [{id.rsplit("_")[-1] for id in result[name]} for name in splits.NAMES]
+    assert sum(map(len, seen)) == numbers == len(set.union(*seen))
+    alone = [Asset(asset.id, asset.group, ()) for asset in siblings(numbers, 1)]
+    if tasks == 1:
+        assert result == splits.split(alone, SplitParams(by="asset"), seed), "kin of its own changes no draw"
+
+
+def test_naming_half_a_family_is_a_leak():
+    with pytest.raises(ParameterError, match=r"'task1_0' in splits.\w+ .* begin alike, so that would leak"):
+        splits.split(siblings(4, 2), SplitParams(by="asset", test=["task0_0"]), 0)
+    chosen = splits.split(siblings(4, 2), SplitParams(by="asset", test=["task0_0", "task1_0"]), 0)
+    assert chosen["test"] == ["task0_0", "task1_0"]
+    assert splits.split(siblings(4, 3), SplitParams(by="group"), 0), "by group, coefficients are what is held out"

@@ -57,6 +57,8 @@ class Asset:
         files: the raw files it is made of, primary first.
         neighbours: further raw files that may contribute (adjacent tiles).
         region: bounding box in the study's length unit, for buffers and maps.
+        kin: equal where assets show the same thing (trajectories from the same first states): such assets are never
+            divided between splits by asset; empty where an asset is like no other.
         meta: small facts kept in the inventory.
     """
 
@@ -65,6 +67,7 @@ class Asset:
     files: tuple[Path, ...]
     neighbours: tuple[Path, ...] = ()
     region: Box | None = None
+    kin: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

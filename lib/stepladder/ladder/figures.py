@@ -134,8 +134,8 @@ def where_time_goes(climb: Climb) -> Figure:
     if stages:
         bar = {name: 1e3 * seconds for name, seconds in stages.items()}
         _stacked(axes[-1, 0], [bar], dict(zip(bar, STAGE_COLOURS, strict=False)), ["loader"])
-        hot = f", {probe.hot_share:.0%} of it {probe.hot}" if probe.hot else ""
-        axes[-1, 0].set(title=f"One sample in one loader process{hot}")
+        hot = f"\n{probe.hot_share:.0%} of it {probe.hot}" if probe.hot else ""
+        axes[-1, 0].set_title(f"One sample in one loader process{hot}", fontsize=8 if hot else None)
     axes[-1, 0].set(xlabel="milliseconds per sample")
     return figure
 

@@ -150,3 +150,24 @@ def test_no_baseline_only_repeats_another(tmp_path):
     (asset,) = conversion.assets([path.parent], given)
     shards.write(tmp_path / "a.h5", conversion.convert(asset, given), "recipe")
     assert list(classical.baselines([tmp_path / "a.h5"])) == ["persistence", "spatial_mean"]
+
+
+def test_linear_steps_of_two_lengths_are_two_maps(tmp_path):
+    slow = shards_of(tmp_path / "slow", ("advection", {"beta": 0.4}, 8, 16, 0))
+    given = PARAMS.model_copy(update={"conversion": PdeConversion(every_frame=2 * PARAMS.conversion.every_frame)})
+    (asset,) = conversion.assets([tmp_path / "slow" / "raw"], given)
+    shards.write(tmp_path / "fast.h5", conversion.convert(asset, given), "recipe")
+    ridge = fits.Ridge([*slow, tmp_path / "fast.h5"])
+    assert len(ridge.maps) == 2
+    batch = batch_of(slow)
+    assert torch.equal(ridge(batch)["u_BTXC"], fits.Ridge(slow)(batch)["u_BTXC"])
+
+
+def test_coarse_cells_divide_any_number_of_points():
+    assert [len(classical._coarser(np.arange(float(points)), 32)) for points in (128, 100, 96, 31, 37)] == [
+        32,
+        25,
+        32,
+        31,
+        37,
+    ]

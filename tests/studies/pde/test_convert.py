@@ -9,8 +9,8 @@ import torch
 
 from stepladder import convert as road
 from stepladder import shards
-from stepladder.studies.pde import conversion, equations
-from stepladder.studies.pde.params import PdeConversion, PdeData, PdeParams
+from stepladder.studies.pde import conversion, equations, synthesis
+from stepladder.studies.pde.params import PdeConversion, PdeData, PdeParams, Task
 from stepladder.studies.pde.readers.fields import Take
 from stepladder.studies.pde.readers.source import read
 from stepladder.studies.pde.solvers import tasks
@@ -234,3 +234,67 @@ def test_a_file_without_known_layout_among_others_is_one_named_row(tmp_path):
     (bad,) = [asset for asset in conversion.assets([tmp_path], params()) if asset.group == "bare"]
     with pytest.raises(StudyError, match="no known layout"):
         conversion.convert(bad, params())
+
+
+def test_files_that_begin_alike_are_of_one_kin(tmp_path):
+    for beta in (0.1, 0.4):
+        for number in range(2):
+            job = tasks.Job({"beta": beta}, 4, 16, 0, 4 * number)
+            tasks.make(tmp_path, "advection", job, number)
+    kin = {asset.id: asset.kin for asset in conversion.assets([tmp_path], params(block=2))}
+    slow = {name: value for name, value in kin.items() if "beta0.1" in name}
+    assert len(set(slow.values())) == 4, "two files of two blocks"
+    assert {name.replace("beta0.1", "beta0.4"): value for name, value in slow.items()} == {
+        name: value for name, value in kin.items() if "beta0.4" in name
+    }
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        layouts.tensor(tmp_path / folder / "1D_Burgers_Sols_Nu0.1.hdf5")
+    with pytest.raises(StudyError, match=r"a/1D_Burgers_Sols_Nu0.1.hdf5 and .*b/1D.* would both become 1D_Burgers"):
+        conversion.assets([tmp_path], params())
+
+
+def test_groups_are_whole_words_and_a_wrong_one_is_named(tmp_path):
+    for beta in (1, 10):
+        layouts.darcy(tmp_path / f"2D_DarcyFlow_beta{beta}.0_Train.hdf5")
+    (tmp_path / "half.hdf5").write_bytes(b"\x89HDF")
+    found = conversion.assets([tmp_path], params({"groups": ["darcy beta=1"]}))
+    assert [asset.group for asset in found] == ["darcy beta=1", "half"], (
+        "what cannot be read is told, whatever is asked"
+    )
+    with pytest.raises(StudyError, match=r"data.groups names 'darcy Nu=1'; there are darcy beta=1, darcy beta=10"):
+        conversion.assets([tmp_path], params({"groups": ["darcy Nu=1"]}))
+
+
+def test_a_file_without_trajectories_is_a_named_row(tmp_path):
+    layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu0.1.hdf5", (0, FRAMES, POINTS))
+    (asset,) = conversion.assets([tmp_path], params())
+    with pytest.raises(StudyError, match=r"1D_Burgers_Sols_Nu0\.1\.hdf5"):
+        conversion.convert(asset, params())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("x-coordinate", np.linspace(0, 1, POINTS) ** 2, "axis 0 of space is not evenly spaced"),
+        ("x-coordinate", np.full(POINTS, np.nan), "axis 0 of space"),
+        ("t-coordinate", [0, 0.01, 0.03, 0.07, 0.15, 0.3], "t is not evenly spaced"),
+        ("t-coordinate", np.zeros(FRAMES + 1), "t is not evenly spaced"),
+    ],
+)
+def test_uneven_steps_are_refused(tmp_path, name, values, said):
+    path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu0.1.hdf5")
+    with h5py.File(path, "a") as file:
+        file[name][...] = values
+    (asset,) = conversion.assets([tmp_path], params())
+    with pytest.raises(StudyError, match=said):
+        conversion.convert(asset, params())
+
+
+def test_tasks_that_make_one_file_are_refused(tmp_path):
+    twice = [Task(equation="advection", coefficients={"beta": 0.4}, points=points) for points in (16, 32)]
+    with pytest.raises(StudyError, match=r"1D_Advection_Sols_beta0\.4_000\.hdf5 twice"):
+        synthesis.synthesize(tmp_path, 1, 0, twice)

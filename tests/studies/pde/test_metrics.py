@@ -120,4 +120,12 @@ def test_the_published_splits():
     train, test = compat.split(95, "single")
     assert test.tolist() == list(range(9)) and train.tolist() == list(range(9, 95))
     train, test = compat.split(95, "groups")
-    assert test.tolist() == list(range(86, 95)) and len(train) == 86
+    assert test.tolist() == list(range(85, 95)) and len(train) == 85, "cut at int(95 x 0.9)"
+
+
+def test_what_cannot_be_scored_as_published_is_refused():
+    guess, truth = pair(20)
+    with pytest.raises(ValueError, match="need one shape"):
+        compat.score(guess[:10], truth, batch=5)
+    with pytest.raises(ValueError, match="more than initial_step = 10 frames"):
+        compat.score(guess[:, :10], truth[:, :10], batch=5)

@@ -61,3 +61,19 @@ def test_moved_advection_is_advection() -> None:
     moved = varied(batch)
     again = advection.shift_spectrum(moved["input_XC"][..., 0].double().numpy(), 0.4, np.array([0.0, 0.1]))[:, 1]
     np.testing.assert_allclose(moved["target_TXC"][:, 0, :, 0].numpy(), again, atol=1e-5)
+
+
+def test_a_thinned_grid_of_centres_is_not_mirrored() -> None:
+    torch.manual_seed(0)
+    batch = darcy_batch(count=16, first=0.25)
+    turned, swapped = varied(batch)["input_YXC"], batch["input_YXC"].transpose(1, 2)
+    same = (turned == batch["input_YXC"]).flatten(1).all(1) | (turned == swapped).flatten(1).all(1)
+    assert same.all() and not torch.equal(turned, batch["input_YXC"])
+
+
+def test_an_oblong_is_mirrored_and_never_swapped() -> None:
+    torch.manual_seed(0)
+    batch = darcy_batch()
+    oblong = {name: value[:, :8] if name.endswith("YXC") and name[0] == "i" else value for name, value in batch.items()}
+    oblong["target_TYXC"] = batch["target_TYXC"][:, :, :8]
+    assert varied(oblong)["input_YXC"].shape == (6, 8, 12, 1)

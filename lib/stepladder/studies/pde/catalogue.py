@@ -47,14 +47,14 @@ AUDITED = {
     "burgers": {"Nu": {0.001, 0.01, 0.1, 1.0}},
     "reaction_diffusion": {"Nu": {0.5, 2.0}, "Rho": {1.0}},
     "darcy": {"beta": {0.01, 0.1, 1.0, 10.0, 100.0}},
-    "compressible_1d": {"Eta": {0.01, 0.1}},
+    "compressible_1d": {"Eta": {1e-8, 0.01, 0.1}},
     "compressible_2d": {"Eta": {0.01, 0.1}},
     "diffusion_sorption": {},
     "reaction_diffusion_2d": {},
     "shallow_water": {},
 }
 SMALL, LARGE = 1e9, 1e12  # bytes of a group that is easily tried, and of one that is not
-COEFFICIENT = re.compile(r"(?:^|_)(?:Sols_)?(beta|Nu|Rho|Eta|Zeta|M)(\d+(?:\.\d+)?(?:e-?\d+)?)(?=[_.])")
+COEFFICIENT = re.compile(r"(?:^|_)(?:Sols_)?(beta|Nu|Rho|Eta|Zeta|M)(\d+(?:\.\d*)?(?:e-?\d+)?)(?=[_.])")
 
 CARD = """
 **Source.** Own solvers (Burgers, advection, reaction-diffusion in one and two dimensions, Darcy, incompressible flow)

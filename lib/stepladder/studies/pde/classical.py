@@ -17,7 +17,7 @@ from scipy import signal
 
 from stepladder.studies.pde import equations
 from stepladder.studies.pde.dataset import Trajectories, key
-from stepladder.studies.pde.fits import MeanAnswer, Nearest, Ridge, SteadyRidge
+from stepladder.studies.pde.fits import MOST_FEATURES, MeanAnswer, Nearest, Ridge, SteadyRidge
 from stepladder.studies.pde.guesses import answer_name, persistence, spatial_mean
 from stepladder.studies.pde.solvers import advection, burgers, darcy, navier_stokes, reaction_diffusion
 from stepladder.study import Baseline, Batch, Prediction
@@ -34,7 +34,9 @@ def baselines(train: Sequence[Path], stride: int = 1) -> dict[str, Baseline]:
     tables = [Trajectories(Path(path)) for path in train]
     found: dict[str, Baseline] = {"persistence": persistence, "spatial_mean": spatial_mean}
     if all(table.steady for table in tables):
-        found = {"mean_answer": MeanAnswer(train), "nearest": Nearest(train), "ridge": SteadyRidge(train)}
+        found = {"mean_answer": MeanAnswer(train), "nearest": (nearest := Nearest(train))}
+        if nearest.questions.shape[1] <= MOST_FEATURES:
+            found["ridge"] = SteadyRidge(train)
     elif any(table.kind == "grid" for table in tables):
         found["ridge"] = Ridge(train, stride)
     if any(table.equation in SOLVERS for table in tables):
@@ -48,15 +50,17 @@ def solver(batch: Batch, cells: int | None) -> Prediction:
     guess = persistence(batch)[answer_name(batch)]
     for item, number in enumerate(batch["equation"].tolist()):
         solve = SOLVERS.get(equations.NAMES[number])
-        if solve is not None and not _walled_flow(batch, item):
+        if solve is not None and _solvable(batch, item):
             guess[item] = torch.as_tensor(solve(_Question(batch, item), cells), dtype=guess.dtype)
     return {answer_name(batch): guess}
 
 
-def _walled_flow(batch: Batch, item: int) -> bool:
-    """Flow between walls, as PDEBench's own files have it: the solver here is periodic."""
-    flow = equations.NAMES[int(batch["equation"][item])] == "navier_stokes"
-    return flow and equations.BOUNDARIES[int(batch["boundary"][item])] != "periodic"
+def _solvable(batch: Batch, item: int) -> bool:
+    """Not flow between walls, as PDEBench's own files have it (the solver is periodic), and Darcy's on squares only."""
+    name, space = equations.NAMES[int(batch["equation"][item])], batch[key(batch, "target_")].shape[2:-1]
+    if name == "navier_stokes":
+        return equations.BOUNDARIES[int(batch["boundary"][item])] == "periodic"
+    return name != "darcy" or len(set(space)) == 1
 
 
 class _Question:
@@ -134,15 +138,20 @@ SOLVERS: dict[str, Callable[[_Question, int | None], np.ndarray]] = {
 
 
 def _coarser(u_X: np.ndarray, cells: int) -> np.ndarray:
-    """Means over equal runs of points; the same where there are no more points than `cells`."""
-    return u_X.reshape(cells, -1).mean(axis=1) if len(u_X) > cells and len(u_X) % cells == 0 else u_X
+    """Means over equal runs of points."""
+    return u_X.reshape(_divisor(len(u_X), cells), -1).mean(axis=1)
 
 
 def _blocks(a_YX: np.ndarray, cells: int) -> np.ndarray:
     """Geometric means over square blocks of a positive coefficient."""
-    size = max(len(a_YX) // cells, 1)
-    cut = np.log(a_YX[: len(a_YX) // size * size, : len(a_YX) // size * size])
-    return np.exp(cut.reshape(len(cut) // size, size, len(cut) // size, size).mean(axis=(1, 3)))
+    cells = _divisor(len(a_YX), cells)
+    return np.exp(np.log(a_YX).reshape(cells, -1, cells, len(a_YX) // cells).mean(axis=(1, 3)))
+
+
+def _divisor(points: int, cells: int) -> int:
+    """The most cells, up to `cells`, that divide `points`; `points` where that would be less than half of `cells`."""
+    most = max(n for n in range(1, min(cells, points) + 1) if points % n == 0)
+    return most if 2 * most > cells else points
 
 
 def _finer(u_TX: np.ndarray, points: int) -> np.ndarray:

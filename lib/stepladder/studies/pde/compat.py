@@ -21,8 +21,8 @@ from stepladder.studies.pde import metrics
 
 def split(count: int, loader: Literal["single", "groups"]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of PDEBench's training and test set out of `count` trajectories."""
-    rows, tenth = np.arange(count), int(count * 0.1)
-    return (rows[tenth:], rows[:tenth]) if loader == "single" else (rows[: count - tenth], rows[count - tenth :])
+    rows, tenth, rest = np.arange(count), int(count * 0.1), int(count * (1 - 0.1))
+    return (rows[tenth:], rows[:tenth]) if loader == "single" else (rows[:rest], rows[rest:])
 
 
 def score(
@@ -37,8 +37,14 @@ def score(
         faults: divide by the index of the last batch, as published.
 
     Raises:
-        ValueError: one batch only, which the published averaging divides by zero.
+        ValueError: one batch only, which the published averaging divides by zero; shapes that differ; no frame after
+            the first `initial_step`.
     """
+    if prediction.shape != truth.shape or truth.shape[1] <= initial_step:
+        raise ValueError(
+            f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} need one shape and more than "
+            f"initial_step = {initial_step} frames (Darcy's answer has one: initial_step=0)"
+        )
     count = -(-len(truth) // batch)
     divisor = count - 1 if faults else count
     if divisor == 0:
@@ -46,7 +52,8 @@ def score(
             f"{len(truth)} trajectories are one batch of {batch}: the published averaging divides by zero; "
             "use a smaller batch or faults=False"
         )
-    cut = [(p[:, initial_step:], t[:, initial_step:]) for p, t in zip(prediction.split(batch), truth.split(batch))]  # noqa: B905
+    pairs = zip(prediction.split(batch), truth.split(batch), strict=True)
+    cut = [(p[:, initial_step:], t[:, initial_step:]) for p, t in pairs]
     tables = [_batch(p, t) for p, t in cut]
     return {name: float(sum(table[name] for table in tables)) / divisor for name in tables[0]}
 

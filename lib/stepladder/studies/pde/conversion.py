@@ -17,6 +17,7 @@ float32 (grid: the coordinates of every point), and where there are any `given_N
 with triangles `distance_NX2` or `distance_X2` (see `border_distances`); of particles `edge_NTE2` int32, with -1.
 """
 
+import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,18 +37,42 @@ from stepladder.studies.pde.readers.fields import Fields, Take
 from stepladder.study import Asset, Issue, ShardContent, StudyError
 
 AXES = ("", "X", "YX", "ZYX")  # letters of a grid's space axes by their number
+UNEVEN = 0.01  # difference between steps of a coordinate, as a share of a step, above which it is refused
 MOST_EDGES = 64  # of a particle, above which the radius is refused
 
 
 def assets(raw: Sequence[Path], params: PdeParams) -> list[Asset]:
     """Blocks of trajectories of every raw file below the folders `raw`, in order of file name.
 
-    A file that cannot be read is one asset, so that conversion can say why.
+    A file that cannot be read, or holds nothing, is one asset whatever groups are asked for, so that conversion can say
+    why.
+
+    Raises:
+        StudyError: two files would become one shard, or a group that is asked for is not there.
     """
-    paths = sorted((path for folder in raw for path in _files(Path(folder))), key=lambda path: path.name)
+    paths = sorted((path for folder in raw for path in _files(Path(folder))), key=lambda path: (path.name, str(path)))
     found = [asset for path in paths for asset in _blocks(path, params)]
-    wanted = params.data.groups
-    return [asset for asset in found if not wanted or any(asset.group.startswith(name) for name in wanted)]
+    known: dict[str, Path] = {}
+    for asset in found:
+        other = known.setdefault(asset.id, asset.files[0])
+        if other != asset.files[0]:
+            raise StudyError(f"{other} and {asset.files[0]} would both become {asset.id}.h5: rename one of them")
+    return [
+        asset for asset in found if not asset.meta["trajectories"] or _wanted(asset.group, params.data.groups, found)
+    ]
+
+
+def _wanted(group: str, wanted: Sequence[str], found: Sequence[Asset]) -> bool:
+    """Whether a group is asked for, by its name or the beginning of it."""
+    groups = sorted({asset.group for asset in found if asset.meta["trajectories"]})
+    for name in wanted:
+        if not any(_begins(other, name) for other in groups):
+            raise StudyError(f"data.groups names {name!r}; there are {', '.join(groups) or 'none'}")
+    return not wanted or any(_begins(group, name) for name in wanted)
+
+
+def _begins(group: str, name: str) -> bool:
+    return group == name or group.startswith(f"{name} ")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -62,14 +87,24 @@ def _blocks(path: Path, params: PdeParams) -> list[Asset]:
         first = source.peek(path)  # refuses what has no known layout; only then a length means something
         count = source.length(path)
     except StudyError:
+        count = 0
+    if count == 0:
         return [Asset(name, path.stem, (path,), neighbours, meta={"first": 0, "trajectories": 0})]
     count = min(count, conversion.most or count)
     scalars = {key: float(value) for key, value in first.coefficients.items() if np.ndim(value) == 0}
     group = equations.group(first.equation, scalars)
     return [
-        Asset(name + part, group, (path,), neighbours, meta=meta)
+        Asset(name + part, group, (path,), neighbours, kin=_kin(first, meta), meta=meta)
         for part, meta in _parts(first, count, conversion.block, conversion.every_frame).items()
     ]
+
+
+def _kin(first: Fields, meta: Mapping[str, Any]) -> str:
+    """Equal for blocks, of any files, that begin with the same first state (of a steady problem: the same question)."""
+    if "frames" in meta:  # stretches of one trajectory, which share no frame
+        return ""
+    state = first.u[0, 0] if first.given is None else first.given[0]
+    return f"{hashlib.sha256(np.ascontiguousarray(state)).hexdigest()[:16]}/{meta['first']}"
 
 
 def _parts(first: Fields, count: int, block: int, every_frame: int) -> dict[str, dict[str, Any]]:
@@ -101,9 +136,23 @@ def convert(asset: Asset, params: PdeParams, cache: Path | None = None) -> Shard
     every_point = _thinning(path, conversion.points)
     take = Take(asset.meta["first"], asset.meta["trajectories"] or None, every_point, conversion.every_frame)
     fields = _moving(_stretch(source.read(path, take), asset.meta), path.name)
+    if len(fields.u) == 0:
+        raise StudyError(f"{path.name} holds no trajectory")
+    _check_even(fields, path.name)
     if len(fields.times_T) < 2 and not equations.EQUATIONS[fields.equation].steady:
         raise StudyError(f"{path.name}: one frame is left of a time-dependent problem: lower conversion.every_frame")
     return ShardContent(arrays(fields, path.name), attributes=_facts(asset, fields, path), issues=fields.issues)
+
+
+def _check_even(fields: Fields, name: str) -> None:
+    """Refuse times and grids whose steps are not alike: a sample tells one dt and one dx."""
+    axes = fields.axes if fields.kind == "grid" else ()
+    for what, values in {"t": fields.times_T, **{f"axis {n} of space": axis for n, axis in enumerate(axes)}}.items():
+        steps = np.diff(np.asarray(values, dtype=np.float64))
+        if not np.isfinite(values).all() or (len(steps) and (steps[0] == 0 or np.ptp(steps) > UNEVEN * abs(steps[0]))):
+            raise StudyError(
+                f"{name}: {what} is not evenly spaced ({np.array2string(values, threshold=6, precision=4)})"
+            )
 
 
 def _stretch(fields: Fields, meta: Mapping[str, Any]) -> Fields:
@@ -162,6 +211,9 @@ def arrays(fields: Fields, name: str = "fields") -> dict[str, np.ndarray]:
 def _coefficients(fields: Fields, count: int) -> np.ndarray:
     """Coefficients of every trajectory, float32 (N, K)."""
     columns = {symbol: np.broadcast_to(value, count) for symbol, value in fields.coefficients.items()}
+    for symbol, column in columns.items():
+        if not np.isfinite(column).all():
+            raise StudyError(f"coefficient {symbol} is {column[~np.isfinite(column)][0]}: mend the file")
     rows = [{symbol: float(column[n]) for symbol, column in columns.items()} for n in range(count)]
     return np.stack([equations.vector(fields.equation, row) for row in rows])
 
@@ -170,7 +222,10 @@ def _neighbours(fields: Fields, name: str) -> np.ndarray:
     """Pairs of near particles in every frame, int32 (N, T, E, 2), padded with -1."""
     radius = float(fields.facts["default_connectivity_radius"])
     box = np.ptp(np.asarray(fields.facts["bounds"], dtype=np.float64), axis=1)
-    periodic = all(fields.facts["periodic_boundary_conditions"])
+    flags = fields.facts["periodic_boundary_conditions"]
+    periodic = all(flags)
+    if any(flags) and not periodic:
+        raise StudyError(f"{name}: periodic along some axes only ({flags}): boxes are periodic or walled")
     if periodic and 2 * radius > box.min():
         radius = 0.5 * float(box.min())  # farther particles would be their own images' neighbours
     low = np.asarray(fields.facts["bounds"])[:, 0]
@@ -190,10 +245,11 @@ def _thinning(path: Path, points: int) -> int:
     fields = source.peek(path)
     if not points or fields.kind != "grid":
         return 1
-    there = fields.space[0]
-    if there % points:
+    every = fields.space[0] // points
+    if fields.space[0] % points or any(there % every for there in fields.space):
+        there = " x ".join(map(str, fields.space))
         raise StudyError(f"{path.name}: {there} points cannot be thinned to conversion.points = {points}")
-    return there // points
+    return every
 
 
 def _facts(asset: Asset, fields: Fields, path: Path) -> dict[str, Any]:

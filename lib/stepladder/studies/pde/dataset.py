@@ -84,7 +84,7 @@ class Trajectories:
             f"target_T{self.letters}C": ahead,
             "coefficient_K": factor * self.coefficient_NK[n],
             "dx": np.float32(self._spacing(position)),
-            "dt": np.float32(self._step()),
+            "dt": np.float32(self.step),
             "equation": number(self.equation),
             "boundary": BOUNDARIES.index(self.boundary),
             f"position_{self.letters}D": position,
@@ -145,7 +145,8 @@ class Trajectories:
         corner = (0,) * (position.ndim - 1)
         return float(np.linalg.norm(position[(1, *corner[1:])] - position[corner]))
 
-    def _step(self) -> float:
+    @property
+    def step(self) -> float:
         """Time of one step; 0 of a steady problem."""
         time_T = self.shard.array("time_T")
         return self.stride * float(time_T[1] - time_T[0]) if len(time_T) > 1 else 0.0
@@ -261,6 +262,8 @@ class Cases(_Samples):
             return [(0, shard.frames)]
         start, horizon = shard.starts.start, self.params.evaluation.horizon
         longest = shard.frames - 1 - start
+        if longest < 1:
+            raise StudyError(f"{shard.shard.path.stem}: no frame is left to forecast (model.stride = {shard.stride})")
         if shard.kind == "particles" and 0 < horizon < longest:
             return [(first, horizon) for first in range(start, shard.frames - horizon, horizon)]
         return [(start, min(horizon or longest, longest))]

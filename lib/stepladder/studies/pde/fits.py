@@ -16,7 +16,7 @@ import torch
 from stepladder.studies.pde import equations
 from stepladder.studies.pde.dataset import Trajectories, key
 from stepladder.studies.pde.guesses import answer_name, persistence
-from stepladder.study import Batch, Prediction, Sample
+from stepladder.study import Batch, Prediction, Sample, StudyError
 
 MOST_FEATURES = 2048  # of a linear fit
 RIDGE = 1e-4  # share of the mean eigenvalue that is added to every one
@@ -26,7 +26,7 @@ class Ridge:
     """A linear map from one frame to the next, fitted on training trajectories of each group and applied repeatedly.
 
     It is the dynamic mode decomposition without truncation. Groups with more than `MOST_FEATURES` values in a frame,
-    and groups it has not seen, are left to persistence.
+    and groups, grids and steps it has not seen, are left to persistence.
 
     Args:
         shards: of the training split.
@@ -34,19 +34,20 @@ class Ridge:
     """
 
     def __init__(self, shards: Sequence[Path], stride: int = 1):
-        pairs: dict[str, list[np.ndarray]] = {}
-        for shard in (Trajectories(Path(path)) for path in shards):
+        pairs: dict[tuple, list[np.ndarray]] = {}
+        for shard in (Trajectories(Path(path), stride) for path in shards if Trajectories(Path(path)).kind == "grid"):
             u = shard.shard.array(shard.u_name)[:, ::stride]
-            if not shard.steady and shard.kind == "grid" and np.prod(u.shape[2:]) <= MOST_FEATURES:
-                pairs.setdefault(_physics(shard.equation, shard.coefficient_NK[0]), []).append(u)
-        self.maps = {physics: fit_step(np.concatenate(parts)) for physics, parts in pairs.items()}
+            if not shard.steady and np.prod(u.shape[2:]) <= MOST_FEATURES:
+                known = _physics(shard.equation, shard.coefficient_NK[0], shard.step, u.shape[2:])
+                pairs.setdefault(known, []).append(u)
+        self.maps = {known: fit_step(*parts) for known, parts in pairs.items()}
 
     def __call__(self, batch: Batch) -> Prediction:
         """The state times its physics' map, again and again; persistence where none was fitted."""
         guess = persistence(batch)[answer_name(batch)]
         for item, number in enumerate(batch["equation"].tolist()):
-            physics = _physics(equations.NAMES[number], batch["coefficient_K"][item].cpu().numpy())
-            step = self.maps.get(physics)
+            told_K, dt = batch["coefficient_K"][item].cpu().numpy(), float(batch["dt"][item])
+            step = self.maps.get(_physics(equations.NAMES[number], told_K, dt, tuple(guess.shape[2:])))
             if step is not None:
                 state = batch[key(batch, "input_")][item].double().cpu().numpy().ravel()
                 for frame in guess[item]:
@@ -55,18 +56,19 @@ class Ridge:
         return {answer_name(batch): guess}
 
 
-def fit_step(u: np.ndarray) -> np.ndarray:
-    """The ridge regression of frame t + 1 on frame t and a constant: (features + 1, features) for `u` (N, T, ...)."""
-    frames = np.asarray(u, dtype=np.float64).reshape(*u.shape[:2], -1)
-    before = frames[:, :-1].reshape(-1, frames.shape[2])
-    after = frames[:, 1:].reshape(-1, frames.shape[2])
-    before = np.column_stack([before, np.ones(len(before))])
-    return _ridge(before, after)
+def fit_step(*parts: np.ndarray) -> np.ndarray:
+    """The ridge regression of frame t + 1 on frame t and a constant: (features + 1, features) for parts (N, T, ...)."""
+    frames = [np.asarray(u, dtype=np.float64).reshape(*u.shape[:2], -1) for u in parts]
+    before = np.concatenate([u[:, :-1].reshape(-1, u.shape[2]) for u in frames])
+    after = np.concatenate([u[:, 1:].reshape(-1, u.shape[2]) for u in frames])
+    return _ridge(np.column_stack([before, np.ones(len(before))]), after)
 
 
-def _physics(equation: str, coefficient_K: np.ndarray) -> str:
+def _physics(equation: str, coefficient_K: np.ndarray, dt: float, shape: tuple[int, ...]) -> tuple:
+    """What a linear step holds for: equation, coefficients, time and grid."""
     told = equations.symbols(equation, coefficient_K)
-    return equations.group(equation, {symbol: float(f"{value:.4g}") for symbol, value in told.items()})
+    group = equations.group(equation, {symbol: float(f"{value:.4g}") for symbol, value in told.items()})
+    return group, f"{dt:.4g}", shape
 
 
 class Answers:
@@ -74,10 +76,16 @@ class Answers:
 
     Args:
         shards: of the training split.
+
+    Raises:
+        StudyError: the shards hold grids or meshes of several sizes.
     """
 
     def __init__(self, shards: Sequence[Path]):
         samples = [s.sample(n, 0, s.frames) for s in map(Trajectories, map(Path, shards)) for n in range(s.count)]
+        shapes = sorted({sample[key(sample, "target_")].shape for sample in samples})
+        if len(shapes) > 1:
+            raise StudyError(f"fits to answers need one grid or mesh, here are {shapes}: choose by data.groups")
         coefficients = np.stack([sample["coefficient_K"] for sample in samples]).astype(np.float64)
         self.varied_K = coefficients.std(0) > 0
         self.told_apart = len(np.unique(coefficients, axis=0)) == len(samples) > 1

@@ -73,7 +73,7 @@ def protocol(params: PdeParams) -> dict[str, str]:
         "space": "physical fields on all points of the shard's grid or mesh",
         "rollout": "autoregressive from the first state alone, "
         + (f"{horizon} frames" if horizon else "to the trajectory's end"),
-        "split": f"by {unit}; no trajectory is in two splits",
+        "split": f"by {unit}; no trajectory is in two splits, by asset no first state either",
         "frames": f"every {params.conversion.every_frame * params.model.stride}. frame of the file",
         "nRMSE": "root mean square error over that of the truth, per field and frame, then averaged (PDEBench's form)",
         "L2RE": "norm of the error over norm of the truth, over space and time at once, per trajectory",
@@ -82,8 +82,10 @@ def protocol(params: PdeParams) -> dict[str, str]:
         "the truth's own mean drifts by thinning and rounding",
         "fourier": "error by wave number: 0-3, 4-11, 12 and above; per trajectory, where PDEBench takes a batch's",
         "particles": "displacements from the first state",
-        "baselines": "persistence, spatial mean of the first state, classical solvers on "
-        f"{classical.COARSE} cells and on all points; all are given the coefficients",
+        "baselines": "persistence, spatial mean of the first state, classical solvers on about "
+        f"{classical.COARSE} cells ({classical.COARSE // 2} along an axis of Darcy's problem and of flow; reaction and "
+        "diffusion in two dimensions on all points with steps ten times as long) and on all points; all are given the "
+        "coefficients",
         "intervals": "bootstrap over trajectories",
     }
 

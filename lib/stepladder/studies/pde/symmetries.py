@@ -8,7 +8,8 @@ Decisions:
   eps 0.01, 128 points, half a point: 0.0017 relative error in the worst frame on average, 0.0001 at the median).
 - The observer's velocity stays within half a point per step: the co-moving frame takes out the rest.
 - Darcy's problem on a square: the eight turns and reflections of the square. Where the first points lie on the wall and
-  the last ones before the other, as in neuraloperator's file, a reflection leaves the first row where it is.
+  the last ones before the other, as in neuraloperator's file, a reflection leaves the first row where it is. A thinned
+  grid of cell centres lies askew between its walls: nothing is mirrored there.
 - Particles in a cubic box: the turns and reflections of the cube. Right for forces between particles only, not in a
   field (gravity, an inlet): a profile that asks for `model.augment` says so.
 - Random numbers come from torch's global generator, as dropout's do, so a resumed run repeats them.
@@ -58,14 +59,17 @@ def _moved_line(batch: Batch) -> Batch:
 def _turned_square(batch: Batch, square_B: Tensor) -> Batch:
     """Scalar fields on a square grid: each of two flips and the swap of the axes happens to half of the samples."""
     random_3B = (torch.rand(3, len(square_B), device=square_B.device) < 0.5) & square_B
-    on_wall_B = batch[position_key(batch)][:, 0, 0].abs().amax(-1) < batch["dx"] / 4
+    first_B, dx_B = batch[position_key(batch)][:, 0, 0].abs().amax(-1), batch["dx"]
+    on_wall_B, centred_B = first_B < dx_B / 100, (first_B - dx_B / 2).abs() < dx_B / 100
+    rows, columns = batch[state_key(batch)].shape[1:3]
+    random_3B &= torch.stack([on_wall_B | centred_B] * 2 + [torch.full_like(on_wall_B, rows == columns)])
     turned = {}
     for name, y in ((state_key(batch), 1), (target_key(batch), 2)):
         u = batch[name]
         down_B, over_B, swap_B = random_3B.view(3, -1, *[1] * (u.ndim - 1))
         u = torch.where(down_B, _mirrored(u, y, on_wall_B), u)
         u = torch.where(over_B, _mirrored(u, y + 1, on_wall_B), u)
-        turned[name] = torch.where(swap_B, u.transpose(y, y + 1), u)
+        turned[name] = torch.where(swap_B, u.transpose(y, y + 1), u) if rows == columns else u
     return {**batch, **turned}
 
 

@@ -161,7 +161,8 @@ def _navier_stokes(file: h5py.File, job: Job) -> None:
     x = initial.centres(job.points)
     vorticity = 5 * initial.random_field(job.seed, job.numbers, job.points)
     dye = initial.random_field(job.seed + 1, job.numbers, job.points)
-    # Kolmogorov's force, of which PDEBench's random one is a relative: f = (sin 4 pi y, 0), its curl -4 pi cos 4 pi y
+    # Kolmogorov's force, of which PDEBench's random one is a relative: f = (sin 4 pi y, 0) / 10, its curl
+    # -0.4 pi cos 4 pi y
     force = np.zeros((job.trajectories, job.points, job.points, 2))
     force[..., 0] = 0.1 * np.sin(4 * np.pi * x)[:, None]
     curl = np.broadcast_to(-0.4 * np.pi * np.cos(4 * np.pi * x)[:, None], dye.shape)
@@ -182,5 +183,5 @@ TASKS = {
     "reaction_diffusion": Task("ReacDiff_Nu{nu}_Rho{rho}.hdf5", {"nu": 0.5, "rho": 1.0}, _reaction_diffusion),
     "darcy": Task("2D_DarcyFlow_beta{beta}_Train.hdf5", {"beta": 1.0}, _darcy),
     "reaction_diffusion_2d": Task("2D_diff-react_NA_NA.h5", {}, _reaction_diffusion_2d),
-    "navier_stokes": Task("ns_incom_inhom_2d_512-0.h5", {"nu": 0.01}, _navier_stokes),
+    "navier_stokes": Task("ns_incom_inhom_2d_512-0_nu{nu}.h5", {"nu": 0.01}, _navier_stokes),
 }
