@@ -96,7 +96,7 @@ def overfit(study: Study, params: Parameters, crowd: Sequence[Sample], stage: Tr
     losses: list[float] = []
     enough = params.training.by_heart * before
     while len(losses) < steps and not after < enough:
-        for step in range(len(losses), len(losses) + LOOK):
+        for step in range(len(losses), min(steps, len(losses) + LOOK)):
             batch = default_collate([crowd[(step * size + place) % len(crowd)] for place in range(size)])
             losses.append(float(train_step(learner, step, [batch]).loss))
         after = _mean_loss(learner.module, everything)

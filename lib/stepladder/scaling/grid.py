@@ -85,7 +85,8 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
     """The runs that `params.ladder.scaling` asks for.
 
     Raises:
-        ParameterError: a size the model refuses, more data than there is, or an unknown metric.
+        ParameterError: a size the model refuses, more data than there is, an unknown metric, a budget or number of
+            units twice, or a run beyond that lies inside the grid.
     """
     study, wanted = find(params.study), params.ladder.scaling
     data, cases = datasets(run, study, params)
@@ -100,6 +101,7 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
 
     decides = [params.seed, trajectory.data(run), code_hash(CODE, study.name)]
     decides += [wanted.cooldown, wanted.seconds, wanted.samples]
+    decides.append(params.evaluation.model_dump(exclude={"samples", "bootstrap", "confidence"}))
     decides += [getattr(params.training, name) for name in SHAPING]
 
     def job(size: str, changed: Parameters, units: int, budgets: Sequence[int]) -> Job:
@@ -108,10 +110,24 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
         return Job(run.folder, size, model, units, tuple(budgets), folder / f"{size}_{units}.json", key)
 
     counts = {name: learning(study, changed) for name, changed in sizes.items()}
+    _check_beyond(wanted, counts, learning(study, outside))
     order = sorted(sizes, key=lambda name: -counts[name])
     jobs = [job(name, sizes[name], units, wanted.budgets) for name in order for units in sorted(wanted.units)[::-1]]
     last = job(BEYOND, outside, wanted.beyond_units, [max(wanted.budgets)])
     return Plan(study, wanted, counts, tuple(jobs), last, learning(study, outside))
+
+
+def _check_beyond(wanted: ScalingParams, counts: dict[str, int], beyond: int) -> None:
+    """Refuse a grid with a line twice, and a test of it that is no test."""
+    for name in ("units", "budgets"):
+        values = getattr(wanted, name)
+        if len(set(values)) < len(values):
+            raise ParameterError(f"ladder.scaling.{name} = {values} names one twice")
+    if beyond <= max(counts.values()) and wanted.beyond_units <= max(wanted.units):
+        raise ParameterError(
+            f"the run beyond ({beyond:,} parameters, {wanted.beyond_units} units) lies inside the grid (up to "
+            f"{max(counts.values()):,} and {max(wanted.units)}): raise ladder.scaling.beyond_model or beyond_units"
+        )
 
 
 def resized(study: Study, params: Parameters, model: dict[str, Any], size: str) -> Parameters:

@@ -5,7 +5,8 @@ Decisions:
   the last fifth of `training.steps`, scored on validation cases. What such a trial does not obey (`training.schedule`,
   workers, the ladder, the data) cannot be varied here and is refused by name.
 - `trials.jsonl` grows by one line per trial; `trials.csv` is written from it. Trial n of a grid or of random search is
-  a function of the file and n, so a sweep that was killed goes on where it was. A Gaussian process sees all lines.
+  a function of the file and n, so a sweep that was killed goes on where it was. A Gaussian process sees all lines,
+  those of failed trials as good as the worst.
 - A trial whose setting cannot be built or whose training diverges is a line with its reason, and the sweep goes on.
 - The folder is named after the file and the hash of everything that decides a trial: another file, other parameters or
   other code make another table beside it.
@@ -94,8 +95,9 @@ class Sweep:
         scored = [line for line in self.lines() if line["score"] is not None]
         if self.space.file.method == "random" or len(scored) < bayes.FIRST:
             return rng.random(len(self.space.axes))
-        losses = np.array([self.sign * line["score"] for line in scored])
-        return bayes.propose(np.array([line["shares"] for line in scored]), losses, rng)
+        worst = max(self.sign * line["score"] for line in scored)
+        losses = [worst if line["score"] is None else self.sign * line["score"] for line in self.lines()]
+        return bayes.propose(np.array([line["shares"] for line in self.lines()]), np.array(losses), rng)
 
     def _reached(self) -> bool:
         best, target = self.best(), self.space.file.metric.target

@@ -191,6 +191,7 @@ class Training:
         set_trainable(self.model, span.stage)
         module = parallel.replicate(self.step_module, self.ranks)  # anew, because DDP fixes what is trainable
         self.learner = make_learner(module, self.model, self.training, self.params.seed, self.ranks)
+        self.learner.begin = span.begin
         if under_way:
             checkpoint.restore_learner(state, self.model, self.learner)
         self._report("training_stage", stage=span.stage.name, step=self.step, end=span.end)

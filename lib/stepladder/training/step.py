@@ -85,6 +85,7 @@ class Learner:
     seed: int
     ranks: Ranks = field(default_factory=Ranks)
     average: Average | None = None
+    begin: int = 0  # number of the first step, from which the average is warmed up
     scaler: torch.amp.GradScaler | None = None
 
     def __post_init__(self) -> None:
@@ -165,7 +166,7 @@ def update(learner: Learner, step: int) -> Tensor:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     if learner.average:
-        learner.average.update(step)
+        learner.average.update(step - learner.begin)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 

@@ -97,7 +97,7 @@ def test_a_carried_field_is_found_out() -> None:
     network = grid_operator(carry=True, before=0, after=0)
     learned(network, batch | {"target_TXC": ahead}, steps=60, rate=1e-2)
     told = {**batch, "coefficient_K": batch["coefficient_K"] * 0.5}
-    carried = frame.moved(batch["input_XC"][:, None], network.carried(told))
+    carried = frame.moved(batch["input_XC"][:, None], network.carried(told, batch["input_XC"].shape[1]))
     truth = frame.moved(batch["input_XC"][:, None], 0.5 * speeds[:, None] * 0.1)
     assert relative_l2(carried[:, 0], truth[:, 0]) < 0.05 < relative_l2(batch["input_XC"], truth[:, 0])
 
@@ -106,9 +106,9 @@ def test_mixed_precision_does_not_round_what_is_carried() -> None:
     batch, network = grid_batch(equation="advection"), grid_operator(carry=True, diffuse=True)
     torch.nn.init.constant_(network.distance.weight, 0.123456)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(network.carried(batch), network.carried(batch).float())
+        assert torch.equal(network.carried(batch, 32), network.carried(batch, 32).float())
         answer = network(batch)
-    assert answer.dtype == torch.float32 and network.carried(batch).dtype == torch.float32
+    assert answer.dtype == torch.float32 and network.carried(batch, 32).dtype == torch.float32
     torch.testing.assert_close(answer, network(batch), rtol=0.1, atol=0.1)
 
 

@@ -53,7 +53,8 @@ class Attention(nn.Module):
         return self.out(gathered_BHQV.transpose(1, 2).flatten(2))
 
     def _turn(self, x: Tensor, place: Tensor) -> Tensor:
-        angle = (place @ self.turn_DF)[:, None]
+        # multiplied and summed, not a matrix product: autocast would round places and angles to three digits
+        angle = (place[..., None] * self.turn_DF).sum(-2)[:, None]
         cos, sin = angle.cos(), angle.sin()
         first, second = x.chunk(2, dim=-1)
         return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
@@ -113,6 +114,11 @@ class UTransformer(nn.Module):
         above = []
         for level, blocks in enumerate(self.down):
             if level:
+                if token_BLW.shape[1] % 2:
+                    raise ValueError(
+                        f"model.levels = {len(self.down)}: {token_BLW.shape[1]} tokens cannot be merged in pairs at "
+                        f"level {level + 1}; take fewer levels or another model.patch"
+                    )
                 above.append((token_BLW, place_BLD))
                 token_BLW = self.merge[level - 1](token_BLW.unflatten(1, (-1, 2)).flatten(2))
                 place_BLD = place_BLD.unflatten(1, (-1, 2)).mean(2)

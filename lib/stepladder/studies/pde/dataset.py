@@ -242,8 +242,8 @@ class Windows(_Samples):
         rollout = self.params.model.rollout
         if shard.frames <= rollout + shard.starts.start:
             raise StudyError(
-                f"{shard.shard.path.stem}: {shard.frames} frames are too few for model.rollout = {rollout}; "
-                "lower it or conversion.every_frame"
+                f"{shard.shard.path.stem}: {shard.frames} frames are too few for model.rollout = {rollout} "
+                f"(model.stride = {shard.stride}); lower these or conversion.every_frame"
             )
         starts = [start for start in shard.starts if start + rollout < shard.frames]
         times = [max(1, round(self.params.model.early / (place + 1))) for place in range(len(starts))]

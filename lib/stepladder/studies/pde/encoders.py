@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.studies.pde.patches import cut
-from stepladder.studies.pde.places import farthest, grid_places, morton, short_way, squared_distances, take
+from stepladder.studies.pde.places import farthest, grid_order, grid_places, morton, short_way, squared_distances, take
 
 EDGE = 10.0  # edges are short against a period: offsets are multiplied by it
 
@@ -46,7 +46,7 @@ class GridEncoder(nn.Module):
         middle = (patch - 1) / (2 * patch)
         place_LD = grid_places(coarse, periodic, x.device)
         place_1LD = (place_LD + middle * (1.0 if periodic else 0.5) / torch.tensor(coarse, device=x.device))[None]
-        order_L = morton(place_1LD)[0]
+        order_L = grid_order(coarse, x.device)
         return token_BLW[:, order_L], place_1LD[:, order_L]
 
 
@@ -111,6 +111,7 @@ class Messages(nn.Module):
 
 def _mean_by(x_BNC: Tensor, group_BN: Tensor, groups: int, weight_BN1: Tensor | None = None) -> Tensor:
     """Mean of the rows of every group: (B, groups, C); 0 for empty groups."""
+    x_BNC = x_BNC.float()  # 16 bits count to 256
     weight_BN1 = torch.ones_like(x_BNC[..., :1]) if weight_BN1 is None else weight_BN1
     total = x_BNC.new_zeros(len(x_BNC), groups, x_BNC.shape[-1])
     total = total.scatter_add(1, group_BN[..., None].expand_as(x_BNC), x_BNC)

@@ -76,10 +76,14 @@ class JointSpectralMix(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x` (B, *X, C)."""
         shape, axes = x.shape[1:-1], tuple(range(1, x.ndim - 1))
+        if 2 * self.modes > min(shape):
+            raise ValueError(f"model.modes = {self.modes}: {tuple(shape)} points show {min(shape) // 2} at most")
+        x = x.float()  # there is no transform of 16 bits
         spectrum = torch.fft.rfftn(x, dim=axes, norm="forward")
         kept = spectrum[self._corner(shape)]
         pairs_MBC = torch.view_as_real(kept.flatten(1, -2)).permute(1, 0, 3, 2).flatten(2)
-        mixed_BMC2 = torch.bmm(pairs_MBC, pair_matrix(self.weight_MPCC)).unflatten(2, (2, -1)).permute(1, 0, 3, 2)
+        mixed_MBC = torch.bmm(pairs_MBC, pair_matrix(self.weight_MPCC)).float()
+        mixed_BMC2 = mixed_MBC.unflatten(2, (2, -1)).permute(1, 0, 3, 2)
         placed = torch.zeros_like(spectrum)
         placed[self._corner(shape)] = torch.view_as_complex(mixed_BMC2.contiguous()).view_as(kept)
         return torch.fft.irfftn(placed, s=shape, dim=axes, norm="forward")

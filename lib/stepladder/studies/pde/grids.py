@@ -121,13 +121,14 @@ class GridOperator(nn.Module):
         fields = self.read(self.decoder(at_BQD, token_BLW, place_1LD)) * self.scale_C
         return fields if position_BQD is not None else fields.unflatten(1, state.shape[1:-1])
 
-    def carried(self, batch: Batch) -> Tensor:
-        """How far a step of `carry` moves the state, in periods: linear in coefficient x dt, (B, 1).
+    def carried(self, batch: Batch, points: int) -> Tensor:
+        """How far a step of `carry` moves a state of `points`, in periods: linear in coefficient x dt, (B, 1).
 
         Multiplied and summed, not a matrix product: autocast would round the distance to three digits.
         """
         travelled_BK = batch["coefficient_K"] * batch["dt"][:, None]
-        return GAIN * (travelled_BK * self.distance.weight).sum(1, keepdim=True)
+        length_B1 = batch["dx"][:, None] * points
+        return GAIN * (travelled_BK * self.distance.weight).sum(1, keepdim=True) / length_B1
 
     def _answer(self, batch: Batch, state: Tensor) -> Tensor:
         condition_BW = self.conditioning(batch)
@@ -142,7 +143,7 @@ class GridOperator(nn.Module):
         if self.steady:
             return answer
         if self.distance is not None:
-            state = frame.moved(state[:, None], self.carried(batch))[:, 0]
+            state = frame.moved(state[:, None], self.carried(batch, state.shape[1]))[:, 0]
         ahead = state + (_without_mean(answer, batch) if self.conservative and self.periodic else answer)
         return diffused(ahead, self._spread(batch, state)) if self.diffuse else ahead
 

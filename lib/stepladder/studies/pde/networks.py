@@ -6,7 +6,8 @@ Decisions:
 - The forecast is autoregressive: as many frames as the sample's target has.
 - `kept` tells who answers: the operator, until the gate of a later stage says that it is better. It is a buffer, so a
   checkpoint carries the verdict.
-- An ensemble's noise is seeded by its member alone: the same question gets the same answer, in any process.
+- An ensemble's noise is seeded by its member alone and is the same for all samples of a batch: the same question gets
+  the same answer, in any process and any company.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,7 @@ class Forecaster(nn.Module):
         if model.student_steps:
             self.student = ConsistencyStudent(self.flow, evaluations=max(1, self.flow.evaluations // 4))
         if model.prior_steps:
-            self.prior = SteadyPrior()
+            self.prior = SteadyPrior(patch=model.patch)
 
     @property
     def answering(self) -> str:
@@ -106,7 +107,7 @@ class Forecaster(nn.Module):
 
         def step(batch: Batch) -> Tensor:
             forecast = self.network(batch)
-            noise = torch.randn(forecast.shape, generator=generator).to(forecast)
+            noise = torch.randn((1, *forecast.shape[1:]), generator=generator).to(forecast).expand_as(forecast)
             return sampler.draw(batch, forecast, noise, evaluations)
 
         return step
@@ -120,6 +121,12 @@ class Forecaster(nn.Module):
             raise StudyError(
                 f"samples have {axes} axes and {fields} fields, the network was built for model.axes = {model.axes} "
                 f"and model.fields = {model.fields}: set these in the profile"
+            )
+        wanted, answered = batch[key(batch, "target_")].shape[-1], model.answers or model.fields
+        if wanted != answered:
+            raise StudyError(
+                f"{wanted} fields are asked, the network answers {answered}: model.answers = {model.answers} is the "
+                "number of fields of a steady answer, 0 in time"
             )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepladder.params import ConversionParams, DataParams, EvaluationParams, Parameters, Section
 
@@ -79,6 +79,27 @@ class PdeModel(Section):
         False, description="smooth answers by the heat kernel of viscosity or diffusion (periodic 1-D grids)"
     )
     fit_scale: bool = Field(True, description="the first training batch decides the sizes of channels")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "PdeModel":
+        line = self.name == "operator" and self.kind == "grid" and self.axes == 1 and self.periodic
+        if (self.carry or self.diffuse) and not line:
+            raise ValueError("carry and diffuse are of the operator on periodic grids of one axis; set them to false")
+        if self.name != "operator" and self.kind != "grid":
+            raise ValueError(f"name = {self.name!r} works on grids only; on a {self.kind} take operator")
+        if self.student_steps and not self.flow_steps:
+            raise ValueError("student_steps: a student needs a teacher; set flow_steps too")
+        if self.unrolled and self.rollout == 1:
+            raise ValueError(f"unrolled = {self.unrolled} weighs later frames; set rollout to 2 or more")
+        attending = {"operator": ("width", "channels"), "dit": ("width",)}.get(self.name, ())
+        for name in attending if self.kind == "grid" else attending[:1]:
+            if getattr(self, name) % (2 * self.heads):
+                raise ValueError(f"{name} = {getattr(self, name)} is not divisible by 2 x heads = {2 * self.heads}")
+        if self.name == "unet" and (self.channels % 4 or self.axes > 2):
+            raise ValueError("a unet has channels in fours and one or two axes")
+        if self.name == "afno" and self.width % 4:
+            raise ValueError(f"width = {self.width}: an afno's is divisible by 4")
+        return self
 
 
 class PdeEvaluation(EvaluationParams):

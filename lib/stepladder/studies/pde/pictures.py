@@ -25,7 +25,7 @@ SPLIT_COLOURS = {"train": "#1f3a5f", "validation": "#2a9d8f", "test": "#d98e04"}
 
 
 def preview(sample: Sample, params: PdeParams) -> Figure:
-    """The state and the frames after it, in the same colours."""
+    """The state and the frames after it, in the same colours; what is given in a steady problem in its own."""
     state, ahead = np.asarray(sample[key(sample, "input_")]), np.asarray(sample[key(sample, "target_")])
     if state.ndim == 2 and "edge_E2" not in sample:
         return _preview_line(sample, state, ahead)
@@ -36,8 +36,10 @@ def preview(sample: Sample, params: PdeParams) -> Figure:
     later = [("answer", ahead[0])] if len(ahead) == 1 else [("frame 1", ahead[0]), (f"frame {len(ahead)}", ahead[-1])]
     pictures = told + later  # a mesh that is given by its points alone needs no picture of their coordinates
     figure, axes = plt.subplots(1, len(pictures), figsize=(3.2 * len(pictures), 3.0), squeeze=False)
+    shown = [values[..., 0] for title, values in pictures if title != "given"]
+    scale = {"vmin": min(map(np.min, shown)), "vmax": max(map(np.max, shown))}
     for axis, (title, values) in zip(axes[0], pictures, strict=True):
-        drawn = _draw_field(axis, sample, values)
+        drawn = _draw_field(axis, sample, values, **({} if title == "given" else scale))
         axis.set(title=title, xlabel="x (length)")
         figure.colorbar(drawn, ax=axis, shrink=0.8, label="first field (dimensionless)")
     axes[0, 0].set_ylabel("y (length)")
@@ -96,8 +98,8 @@ def _preview_line(sample: Sample, state_XC: np.ndarray, ahead_TXC: np.ndarray) -
     return figure
 
 
-def _draw_field(axis: plt.Axes, sample: Sample, values: np.ndarray) -> Any:
-    """First field of a frame on a grid, a mesh or as points."""
+def _draw_field(axis: plt.Axes, sample: Sample, values: np.ndarray, **scale: float) -> Any:
+    """First field of a frame on a grid, a mesh or as points; `scale` is vmin and vmax, by default the frame's own."""
     position = np.asarray(sample[key(sample, "position_")])
     axis.set_aspect("equal")
     if "edge_E2" not in sample:
@@ -106,13 +108,13 @@ def _draw_field(axis: plt.Axes, sample: Sample, values: np.ndarray) -> Any:
         up, across = position.reshape(*position.shape[:2], -1, position.shape[-1])[:, :, 0, :2].transpose(2, 0, 1)
         extent = (across.min() - half, across.max() + half, up.min() - half, up.max() + half)
         axis.grid(False)
-        return axis.imshow(plane, origin="lower", extent=extent, cmap="RdBu_r")
+        return axis.imshow(plane, origin="lower", extent=extent, cmap="RdBu_r", **scale)
     if "cell_M3" in sample:
         axis.grid(False)
         cells = np.asarray(sample["cell_M3"])
-        return axis.tripcolor(*position[:, :2].T, cells, values[:, 0], shading="gouraud", cmap="RdBu_r")
+        return axis.tripcolor(*position[:, :2].T, cells, values[:, 0], shading="gouraud", cmap="RdBu_r", **scale)
     flat = position if position.shape[1] > 1 else np.column_stack([position, np.zeros(len(position))])
-    return axis.scatter(flat[:, 0], flat[:, 1], c=values[:, 0], s=max(2, 4000 / len(flat)), cmap="RdBu_r")
+    return axis.scatter(flat[:, 0], flat[:, 1], c=values[:, 0], s=max(2, 4000 / len(flat)), cmap="RdBu_r", **scale)
 
 
 def forecast_figure(rows: Mapping[str, tuple[Sample, Prediction]], params: PdeParams) -> Figure:

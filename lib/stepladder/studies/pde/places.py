@@ -4,6 +4,7 @@ Decisions:
 - A periodic grid or box fills one period (0..1, the end left out). Everything else fills at most half of one, so that
   its ends are far apart for attention that turns by whole periods, and every offset may go the short way round.
 - Morton order (interleaved bits of the coordinates) keeps pairs, quadruples ... of consecutive tokens close in space.
+  On grids the coordinates are whole numbers of tokens, or the bits would cut through them.
 - Supernodes are farthest-point samples, started at the point nearest the first corner: spread evenly, no randomness.
 
 Shape legend: B batch, N points, L tokens, D axes of space.
@@ -70,6 +71,12 @@ def morton(place_BLD: Tensor) -> Tensor:
         for axis in range(axes):
             code_BL |= ((cell_BLD[..., axis] >> bit) & 1) << (bit * axes + axes - 1 - axis)
     return code_BL.argsort(dim=1, stable=True)
+
+
+def grid_order(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Indices (L,) that put the tokens of a grid, in the order of `flatten`, into Morton order."""
+    numbers = torch.meshgrid(*(torch.arange(size, device=device) for size in shape), indexing="ij")
+    return morton(torch.stack(numbers, dim=-1).flatten(0, -2)[None] / 2**BITS)[0]
 
 
 def farthest(place_BND: Tensor, count: int) -> Tensor:

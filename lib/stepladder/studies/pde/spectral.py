@@ -11,20 +11,33 @@ Decisions:
 Shape legend: B batch, X Y axes of space, M modes of an axis, C channels.
 """
 
-import functools
 import math
 
 import torch
 from torch import Tensor, nn
 
+_known: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = {}
 
-@functools.lru_cache(maxsize=64)
+
 def harmonics(points: int, modes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Matrices to and from the real Fourier coefficients of modes 0..modes - 1 on `points` equidistant points.
+
+    They are made once and kept, unless they are fake tensors, which a count of memory or operations asks for.
 
     Returns:
         (2M, X), cosines above negative sines, with 1 / points in it; and its inverse on band-limited functions (X, 2M).
     """
+    place = (points, modes, device)
+    if place in _known:
+        return _known[place]
+    with torch.inference_mode(False):  # training takes them too
+        made = _harmonics(points, modes, device)
+    if type(made[0]) is Tensor:
+        _known[place] = made
+    return made
+
+
+def _harmonics(points: int, modes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     angle_MX = 2 * math.pi * torch.outer(torch.arange(modes), torch.arange(points) / points)
     there = torch.cat([angle_MX.cos(), -angle_MX.sin()])
     weight_M1 = torch.full((modes, 1), 2.0)

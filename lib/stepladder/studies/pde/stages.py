@@ -6,7 +6,8 @@
 Decisions:
 - Every stage is judged by whole rollouts of validation trajectories, after its best weights were restored. A stage that
   does not win leaves its predecessor in place, and the verdict says by which numbers.
-- operator: its rollout error is below that of persistence and of the spatial mean.
+- operator: its rollout error is below that of persistence and of the spatial mean; in a steady problem below that of
+  the mean of the other answers.
 - flow: rollout error of the ensemble's mean, CRPS and spectrum of one draw are all better than the operator's. Sure
   forecasts have a CRPS too: their absolute error.
 - consistency: error and CRPS within a tenth of its teacher's at no more than a quarter of the evaluations, and the
@@ -27,11 +28,11 @@ from stepladder import evaluation
 from stepladder.params import ParameterError
 from stepladder.studies.pde import classical, metrics, scoring, steady
 from stepladder.studies.pde.dataset import key
-from stepladder.studies.pde.equations import NAMES
+from stepladder.studies.pde.equations import COEFFICIENTS, NAMES
 from stepladder.studies.pde.flow import crps
 from stepladder.studies.pde.networks import Forecaster
 from stepladder.studies.pde.params import PdeParams
-from stepladder.study import Batch, Check, Dataset, Prediction, TrainingStage
+from stepladder.study import Baseline, Batch, Check, Dataset, Prediction, TrainingStage
 
 MOST = 24  # validation trajectories a gate looks at
 NEAR = 1.1  # a student's errors, over its teacher's
@@ -49,8 +50,6 @@ def stages(params: PdeParams) -> list[TrainingStage]:
     drawn = model.flow_steps or model.student_steps
     if drawn and (model.kind != "grid" or not model.periodic or model.answers):
         raise ParameterError("parameter 'model.flow_steps': the stage flow is of periodic grids in time; set it to 0")
-    if model.student_steps and not model.flow_steps:
-        raise ParameterError("parameter 'model.student_steps': a student needs a teacher; set model.flow_steps too")
     if model.prior_steps and (model.kind, model.axes, model.answers) != ("grid", 2, 1):
         raise ParameterError("parameter 'model.prior_steps': the stage steady is of Darcy's problem; set it to 0")
     wanted = [
@@ -138,9 +137,23 @@ def verdict(stage: str, before: Quality, after: Quality, against: str, allowed: 
 def _operator(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> Check:
     own = _mean([_nrmse(batch, _answer(model, batch), params) for batch in found])
     guesses = {"persistence": classical.persistence, "the spatial mean": classical.spatial_mean}
+    if params.model.answers:
+        guesses = {"the mean of the other answers": _mean_of_others(found)}
     errors = {name: _mean([_nrmse(batch, guess(batch), params) for batch in found]) for name, guess in guesses.items()}
     strongest = min(errors, key=errors.get)
     return verdict("operator", {"nRMSE": errors[strongest]}, {"nRMSE": own}, strongest)
+
+
+def _mean_of_others(found: Sequence[Batch]) -> Baseline:
+    """For every answer the mean of all others in `found`."""
+    truths = [batch[key(batch, "target_")] for batch in found]
+    total, count = sum(truth.sum(0) for truth in truths), sum(map(len, truths))
+
+    def guess(batch: Batch) -> Prediction:
+        truth = batch[key(batch, "target_")]
+        return {classical.answer_name(batch): (total - truth) / max(count - 1, 1)}
+
+    return guess
 
 
 def _flow(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> Check:
@@ -170,7 +183,8 @@ def residuals(model: Forecaster, found: Sequence[Batch], params: PdeParams, stag
     for batch in found:
         u_BTYXC = model.ensemble(batch, stage)[0]
         errors.append(_nrmse(batch, {classical.answer_name(batch): u_BTYXC}, params))
-        wrong.append(steady.residual(batch, u_BTYXC[:, 0]).square().mean((1, 2)).sqrt())
+        force_B = batch["coefficient_K"][:, COEFFICIENTS.index("force")]
+        wrong.append(steady.residual(batch, u_BTYXC[:, 0]).square().mean((1, 2)).sqrt() / force_B)
     return {"nRMSE": _mean(errors), "residual": _mean(wrong)}
 
 

@@ -41,14 +41,16 @@ class SteadyPrior(nn.Module):
     Args:
         channels, modes: of the correcting network.
         rounds: corrections.
+        patch: points of a patch along each axis; must divide the grid.
     """
 
-    def __init__(self, channels: int = 24, modes: int = 8, rounds: int = 4) -> None:
+    def __init__(self, channels: int = 24, modes: int = 8, rounds: int = 4, patch: int = 8) -> None:
         super().__init__()
         self.rounds = rounds
         self.register_buffer("scale", torch.ones(2))  # of the answer and of its residual
         self.register_buffer("scaled", torch.tensor(False))
-        self.correct = GridOperator(2, 3, channels=channels, modes=modes, before=1, after=1, periodic=False, answers=1)
+        layers = {"channels": channels, "modes": modes, "before": 1, "after": 1, "patch": patch}
+        self.correct = GridOperator(2, 3, **layers, periodic=False, answers=1)
         nn.init.zeros_(self.correct.head[-1].weight)
         nn.init.zeros_(self.correct.head[-1].bias)
 

@@ -40,6 +40,7 @@ from stepladder.study import (
     Sample,
     ShardContent,
     Source,
+    StudyError,
     TrainingStage,
 )
 
@@ -89,11 +90,11 @@ class Pde:
 
     def dataset(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
         """Windows of trajectories."""
-        return Windows(shards, params)
+        return _fitting(Windows(shards, params))
 
     def cases(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
         """Whole trajectories."""
-        return Cases(shards, params)
+        return _fitting(Cases(shards, params))
 
     def model(self, params: PdeParams) -> nn.Module:
         """The network of `model.name`, with the later stages beside it."""
@@ -150,6 +151,23 @@ class Pde:
     def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PdeParams) -> dict[str, Any]:
         """A trajectory of every group, flat and as surfaces."""
         return {"map": scenes.overview(shards, splits), "city": scenes.gallery(shards, params)}
+
+
+def _fitting(data: Windows | Cases) -> Dataset:
+    """`data`, of shards that the profile's network was made for."""
+    model = data.params.model
+    for table in data.shards:
+        said = {"kind": table.kind, "answers > 0": bool(table.steady)}
+        asked = {"kind": model.kind, "answers > 0": bool(model.answers)}
+        if table.kind == "grid" and model.name == "operator":
+            said["periodic"], asked["periodic"] = table.boundary == "periodic", model.periodic
+        for name, value in said.items():
+            if asked[name] != value:
+                raise StudyError(f"{table.shard.path.stem}: model.{name} is {asked[name]} in the profile, {value} here")
+        points = table.shard.array(table.u_name).shape[2]
+        if table.kind != "grid" and model.supernodes > points:
+            raise StudyError(f"model.supernodes = {model.supernodes}: {table.shard.path.stem} has {points} points")
+    return data
 
 
 study = Pde()

@@ -5,6 +5,7 @@ Decisions:
   come before it and fields after it, always.
 - A reader takes only the part it is asked for (`Take`): published files are larger than memory.
 - A trajectory with values that are not finite is left out and counted, never repaired.
+- The trajectories of one file share their times: a file whose times differ is refused, because a shard has one clock.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from typing import Literal
 import numpy as np
 
 from stepladder.study import Issue, StudyError
+
+ROUNDING = 1e-5  # share of the whole time within which two clocks are the same
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Fields:
         times_T: times of the frames; a steady field has one, 0.
         coefficients: by symbol; of all trajectories, or (N,) one for each.
         boundary: a name in `equations.BOUNDARIES`.
-        given: of a steady problem: the field the answer depends on, float32 (N, *space, C').
+        given: the field the answer depends on, float32 (N, *space, C'); of a problem in time: what stays as it is
+            while `u` moves (a force, a mask, a speed of sound).
         cells_M3, edges_E2: of a mesh: its triangles, its edges (each once, lower number first).
         types_P: of particles: an integer each.
         facts: what else the file says (JSON types): units, box, radius, provenance.
@@ -82,6 +86,22 @@ class Fields:
     def space(self) -> tuple[int, ...]:
         """Length of each space axis."""
         return self.u.shape[2:-1]
+
+
+def shared_times(times: np.ndarray, name: str) -> np.ndarray:
+    """The times (T,) of all trajectories, from times (T,) or (N, T), in the unit of the file.
+
+    Raises:
+        StudyError: two trajectories have different times.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    if times.ndim == 1:
+        return times
+    alike_N = np.abs(times - times[0]).max(axis=1) <= ROUNDING * np.ptp(times[0])
+    if not alike_N.all():
+        number = np.flatnonzero(~alike_N)[0]
+        raise StudyError(f"{name}: trajectory {number} has other times than trajectory 0: split the file by times")
+    return times[0]
 
 
 def without_gaps(fields: Fields, name: str) -> Fields:

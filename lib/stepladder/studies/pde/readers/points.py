@@ -38,7 +38,8 @@ def read_comsol(path: Path) -> Fields:
     A file without header is read as coordinates and one field, and counted.
 
     Raises:
-        StudyError: lines of different lengths, fewer nodes than the header says, a header that fits no column.
+        StudyError: lines of different lengths, fewer nodes than the header says, a header that fits no column, a column
+            that stands twice, a parameter of two values.
     """
     header: dict[str, str] = {}
     columns: list[str] = []
@@ -59,6 +60,8 @@ def read_comsol(path: Path) -> Fields:
     if len(table) < expected:
         raise StudyError(f"{path.name}: {len(table)} nodes, but its header says {expected}: cut short, fetch it again")
     dims = int(header.get("Dimension", table.shape[1] - 1))
+    if not 0 < dims < table.shape[1]:
+        raise StudyError(f"{path.name}: {table.shape[1]} columns cannot be {dims} coordinates and a field")
     issues = () if columns else (Issue("file without header", 1, path.name),)
     columns = columns or [*"xyz"[:dims], "u"]
     if len(columns) != table.shape[1]:
@@ -79,12 +82,17 @@ def _comsol_fields(
     if len(names) * len(times) != len(columns):
         raise StudyError(f"{name}: {len(columns)} columns are not {len(names)} fields at {len(times)} times each")
     u = np.empty((1, len(times), len(points_PD), len(names)), dtype=np.float32)
-    coefficients = {}
+    coefficients: dict[str, float] = {}
+    filled: set[tuple[int, int]] = set()
     for match, column_P in zip(told, values_PK.T, strict=True):
-        if match["key"] not in (None, "t"):
-            coefficients[match["key"]] = float(match["value"])
-        frame = times.index(float(match["value"])) if match["key"] == "t" else 0
-        u[0, frame, :, names.index(match["name"])] = column_P
+        key, value = match["key"], float(match["value"] or 0)
+        if key not in (None, "t") and coefficients.setdefault(key, value) != value:
+            raise StudyError(f"{name}: {key} is {coefficients[key]:g} and {value:g}: split the file by {key}")
+        place = (times.index(value) if key == "t" else 0, names.index(match["name"]))
+        if place in filled:
+            raise StudyError(f"{name}: column {match[0]!r} stands twice: take one of them out")
+        filled.add(place)
+        u[0, place[0], :, place[1]] = column_P
     units = {match["name"]: match["unit"] or "1" for match in told}
     facts = {"units": units, "length_unit": header.get("Length unit", ""), "model": header.get("Model", "")}
     known = {key: value for key, value in coefficients.items() if key == "Re"}
@@ -102,6 +110,8 @@ def scattered(
     issues: tuple = (),
 ) -> Fields:
     """Fields on points, those without a value left out and counted; edges to the nearest ones."""
+    if len(points_PD) != u.shape[2]:
+        raise StudyError(f"{name}: {len(points_PD)} points, but values of {u.shape[2]}: cut short, or not one set")
     there_P = np.isfinite(u).all(axis=(0, 1, 3))
     if not there_P.any():
         raise StudyError(f"{name}: no point has a value")
@@ -134,7 +144,7 @@ def read_deepxde(path: Path) -> Fields:
             points_PD, values_PC = arrays["X_test"], arrays["y_ref"]
     except StudyError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StudyError(f"{path.name} cannot be read ({error}); fetch it again") from None
     u, names = values_PC[None, None].astype(np.float32), tuple(f"u{i}" for i in range(values_PC.shape[1]))
     return scattered(path.name, points_PD, u, np.zeros(1), names, {}, {})

@@ -1,10 +1,13 @@
 """One door for all raw files: how many trajectories a file holds, and any part of them as `Fields`.
 
 A file's family is told by its ending and content, never asked of the user. Whatever is wrong with a file comes out as
-`StudyError` with its name: cut short, unknown layout, missing key.
+`StudyError` with its name: cut short, unknown layout, missing key, anything else that a reader stumbles over. One bad
+file must not stop the conversion of all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,14 +24,17 @@ SINGLE: dict[str, Callable[[Path], Fields]] = {
     ".mat": points.read_matlab,
 }
 ENDINGS = (*HDF5, *TORCH, *SINGLE)
+# What readers raise over content that nobody foresaw.
+STUMBLES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 Answer = TypeVar("Answer")
 
 
 def length(path: Path) -> int:
     """Number of trajectories in a file; `StudyError` where it cannot be read."""
-    if path.suffix in HDF5:
-        return _with_hdf5(path, lambda file: _module(file).length(file))
-    return torchfiles.length(torchfiles.load(path), path.name) if path.suffix in TORCH else 1
+    with _named(path):
+        if path.suffix in HDF5:
+            return _with_hdf5(path, lambda file: _module(file).length(file))
+        return torchfiles.length(torchfiles.load(path), path.name) if path.suffix in TORCH else 1
 
 
 def read(path: Path, take: Take = Take()) -> Fields:  # noqa: B008
@@ -37,12 +43,14 @@ def read(path: Path, take: Take = Take()) -> Fields:  # noqa: B008
     Raises:
         StudyError: the file cannot be read or used; its name and the way out are in the message.
     """
-    return without_gaps(_read(path, take), path.name)
+    with _named(path):
+        return without_gaps(_read(path, take), path.name)
 
 
 def peek(path: Path) -> Fields:
     """The first trajectory of a file, whatever its values: equation, coefficients, grid and fields are those of all."""
-    return _read(path, Take(0, 1))
+    with _named(path):
+        return _read(path, Take(0, 1))
 
 
 def _read(path: Path, take: Take) -> Fields:
@@ -51,8 +59,32 @@ def _read(path: Path, take: Take) -> Fields:
     if path.suffix in TORCH:
         return torchfiles.read(torchfiles.load(path), take, path.name)
     if path.suffix in SINGLE:
-        return SINGLE[path.suffix](path)
+        return _part(SINGLE[path.suffix](path), take)
     raise StudyError(f"{path.name}: no reader for {path.suffix!r}; known: {', '.join(ENDINGS)}")
+
+
+def _part(fields: Fields, take: Take) -> Fields:
+    """The part `take` of a file of one trajectory, which is read whole and has no given field.
+
+    Only grids are thinned: the points of a mesh hang together by their edges.
+    """
+    points = take.points if fields.kind == "grid" else slice(None)
+    u = fields.u[(take.rows, take.frames, *(points,) * len(fields.space))]
+    return replace(fields, u=u, times_T=fields.times_T[take.frames], axes=tuple(axis[points] for axis in fields.axes))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What a reader stumbles over, as `StudyError` with the file's name."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except STUMBLES as error:
+        said = f"{type(error).__name__}: {error}"
+        raise StudyError(
+            f"{path.name} is not what its ending says ({said}); fetch it again or take it out of the folder"
+        ) from None
 
 
 def _with_hdf5(path: Path, ask: Callable[[h5py.File], Answer]) -> Answer:

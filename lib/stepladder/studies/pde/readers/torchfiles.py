@@ -42,7 +42,7 @@ def read(content: Any, take: Take, name: str) -> Fields:
     Raises:
         StudyError: the keys fit no known file, or shapes do not fit each other.
     """
-    if isinstance(content, list) and content and "press" in content[0]:
+    if isinstance(content, list) and content and isinstance(content[0], dict) and "press" in content[0]:
         return _car(content[take.rows], name)
     if isinstance(content, dict) and {"x", "y", "mu", "edge_index", "triang"} <= set(content):
         return _holed_poisson(content, take, name)
