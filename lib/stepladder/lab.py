@@ -100,11 +100,15 @@ class Stage:
         return self.run.require(name)
 
     def sources(self) -> list[study.Source]:
-        """Where this run's raw files come from; made on the spot first where the profile says `synthetic`."""
+        """Where this run's raw files come from; made on the spot first where the profile says `synthetic`.
+
+        Every profile has its own folder of them: two profiles may make different files of one name.
+        """
         data = self.params.data
         if data.source != "synthetic":
             return self.study.sources(self.params)
-        return self.study.synthesize(self.run.data / "synthetic", data.synthetic, self.params.seed, self.params)
+        folder = self.run.data / "synthetic" / self.params.profile
+        return self.study.synthesize(folder, data.synthetic, self.params.seed, self.params)
 
     def assets(self, reports: Iterable[Report]) -> list[study.Asset]:
         """What there is to convert of the files that were asked for now.

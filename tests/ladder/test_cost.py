@@ -426,3 +426,17 @@ def test_people_read_no_hours_of_a_millisecond():
     shown = cost.readable(frame)
     assert shown["hours"].tolist() == ["under a minute", 2.5] and shown["dollars"].tolist() == ["under 0.01", 3.0]
     assert shown["hours low"][0] == "under a minute" and np.isnan(shown["hours low"][1])
+
+
+def test_attention_is_counted():
+    class Attending(Tiny):
+        def model(self, params):
+            return torch.nn.Linear(8, 8)
+
+        def loss(self, model, batch, stage):
+            x = model(batch["x"].view(-1, 1, 8, 8))
+            return Loss(torch.nn.functional.scaled_dot_product_attention(x, x, x).square().mean())
+
+    linear = 6 * 8 * 8 * 8 - 2 * 8 * 8 * 8  # the input needs no gradient
+    first, _ = cost.training_flops(Attending(), PARAMS, BATCH)
+    assert first == linear + 3 * 2 * 2 * 8 * 8 * 8, "two products forward, four backward"

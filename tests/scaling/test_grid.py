@@ -40,6 +40,8 @@ def test_every_size_meets_every_data_size_and_one_run_is_outside(asked):
         ({"beyond_units": 37}, "37 units"),
         ({"metrics": ["IoUs"]}, "did you mean 'IoU'"),
         ({"beyond_model": {"width": 0}}, r"size 'beyond' .*model\.width"),
+        ({"beyond_model": {"width": 2}, "beyond_units": 8}, "lies inside the grid"),
+        ({"units": [4, 4, 8]}, r"ladder.scaling.units = \[4, 4, 8\] names one twice"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_trains(make_run, values, words):

@@ -113,3 +113,17 @@ def test_the_command_prints_the_best_row(make_run, outputs, tmp_path, monkeypatc
     result = CliRunner().invoke(cli.app, ["sweep", str(path), "--study", "template"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "best of 4 trials: trial 3" in result.output and "`program` is for W&B's agents" in result.output
+
+
+def test_bayes_leaves_the_region_where_trials_fail(opened, monkeypatch):
+    near = {"training.learning_rate": {"distribution": "uniform", "min": 0.0001, "max": 1.0}}
+    found = opened({"method": "bayes", "run_cap": 30, "parameters": near})
+
+    def trial(sweep, setting):  # the better the nearer to 0.5, and nothing works beyond it
+        rate = setting["training.learning_rate"]
+        return {"score": None if rate > 0.5 else rate, "cpu_s": 0.0, "reason": ""}
+
+    monkeypatch.setattr(type(found), "_trial", trial)
+    found.run()
+    asked = [line["setting"]["training.learning_rate"] for line in found.lines()[15:]]
+    assert sum(rate > 0.5 for rate in asked) <= 5 and found.best()["score"] > 0.4

@@ -21,6 +21,7 @@ from stepladder.training.step import (
     parameter_contract,
     set_trainable,
     train_step,
+    update,
 )
 
 ALL = TrainingStage("all", 10)
@@ -185,3 +186,15 @@ def test_the_model_is_told_the_optimizer_step_not_the_micro_batch():
     for step in (7, 8):
         train_step(learner, step, [batch_of(2), batch_of(2)])
     assert told == [7, 7, 8, 8]
+
+
+def test_the_average_of_a_later_stage_is_warmed_up_anew():
+    """Or it would carry what the stage began with: weights that nobody trained."""
+    training = TrainingParams(batch=2, ema=0.999, learning_rate=1e-12)
+    learner = make_learner(nn.Identity(), nn.Linear(1, 1), training, 0)
+    learner.begin, first = 5000, learner.model.weight.detach().clone()
+    learner.model.weight.data.add_(1.0)
+    for parameter in learner.trainable:
+        parameter.grad = torch.zeros_like(parameter)
+    update(learner, 5000)
+    assert learner.average.values["weight"].item() == pytest.approx(first.item() + 0.9)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from stepladder.studies.pde.afno import AFNO
 from stepladder.studies.pde.dit import DiT
@@ -91,3 +92,18 @@ def test_patches_are_joined_as_they_were_cut(axes: int) -> None:
     assert torch.equal(joined(cut(x, 4), 4), x)
     with pytest.raises(ValueError, match="patches of 3"):
         cut(x, 3)
+
+
+def test_evaluation_first_leaves_training_possible() -> None:
+    batch, network = grid_batch(points=24), FNO(1, 1, 8, 5)
+    with torch.inference_mode():
+        network(batch)
+    network(batch).square().mean().backward()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        harmonics(26, 5, torch.device("cpu"))
+    assert type(harmonics(26, 5, torch.device("cpu"))[0]) is torch.Tensor
+
+
+def test_more_modes_than_a_plane_has_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"model.modes = 9: \(16, 16\) points show 8 at most"):
+        FNO(2, 1, 8, 9)(grid_batch(axes=2, points=16))

@@ -12,6 +12,7 @@ from stepladder.studies.pde.dataset import Cases, Windows
 from stepladder.studies.pde.params import PdeConversion, PdeEvaluation, PdeModel, PdeParams
 from stepladder.studies.pde.solvers import burgers as burgers_solver
 from stepladder.studies.pde.solvers import tasks
+from stepladder.studies.pde.study import study
 from stepladder.study import Dataset, StudyError
 
 from . import layouts
@@ -184,3 +185,23 @@ def test_particles_take_no_strides(tmp_path):
     paths = convert(tmp_path / "raw", tmp_path, params())
     with pytest.raises(StudyError, match=r"model.stride = 2: particles"):
         Windows(paths, params({"stride": 2}))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"kind": "mesh"}, "model.kind is mesh in the profile, grid here"),
+        ({"answers": 1}, "model.answers > 0 is True in the profile, False here"),
+        ({"periodic": False}, "model.periodic is False in the profile, True here"),
+    ],
+)
+def test_shards_that_the_network_was_not_made_for_are_refused(burgers, model, said):
+    with pytest.raises(StudyError, match=said):
+        study.dataset(burgers, params(model))
+    assert len(study.cases(burgers, params())) == 6
+
+
+def test_more_supernodes_than_points_are_refused(tmp_path):
+    paths = convert(layouts.lagrangian(tmp_path / "raw").parent, tmp_path, params())
+    with pytest.raises(StudyError, match=r"model.supernodes = 64: .* has 6 points"):
+        study.dataset(paths, params({"kind": "particles"}))

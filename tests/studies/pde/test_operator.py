@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from stepladder.studies.pde import frame, scales
-from stepladder.studies.pde.blocks import UTransformer
+from stepladder.studies.pde.blocks import Attention, UTransformer
 from stepladder.studies.pde.decoder import nearest_offset
 from stepladder.studies.pde.encoders import GraphEncoder
 from stepladder.studies.pde.equations import COEFFICIENTS, number
 from stepladder.studies.pde.losses import relative_l2, training_loss
 from stepladder.studies.pde.operator import GraphOperator, GridOperator, Size
-from stepladder.studies.pde.places import farthest, grid_places, morton, take
+from stepladder.studies.pde.places import farthest, grid_order, grid_places, morton, take
 from stepladder.studies.pde.rollout import state_key
 
 from .batches import grid_batch, mesh_batch, particle_batch
@@ -208,3 +208,24 @@ def test_supernodes_hear_their_points_only() -> None:
 def test_offsets_go_the_short_way_round() -> None:
     offset = nearest_offset(torch.tensor([[[0.95]]]), torch.tensor([[[0.05], [0.5]]]))
     torch.testing.assert_close(offset, torch.tensor([[[-0.1]]]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(14, 14), (12, 12), (8, 8), (6, 6, 6)])
+def test_tokens_that_are_merged_are_neighbours(shape: tuple[int, ...]) -> None:
+    places = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij"), -1).flatten(0, -2)
+    pairs = places[grid_order(shape, torch.device("cpu"))].unflatten(0, (-1, 2))
+    assert ((pairs[:, 0] - pairs[:, 1]).abs().sum(-1) == 1).all()
+
+
+def test_mixed_precision_does_not_round_places() -> None:
+    attention = Attention(16, 2, 1, 16)
+    places, x = (torch.arange(1024) / 1024)[None, :, None], torch.zeros(1, 2, 1024, 8) + 1.0
+    with torch.autocast("cpu", torch.bfloat16):
+        turned = attention._turn(x, places)
+    assert torch.equal(turned, attention._turn(x, places)) and len(turned[0, 0].unique(dim=0)) == 1024
+
+
+def test_too_many_levels_for_the_tokens_are_named() -> None:
+    network = GridOperator(1, 1, Size(8, 1, 3, 2, 8), channels=8, modes=4, patch=4)
+    with pytest.raises(ValueError, match=r"model.levels = 3: 3 tokens cannot be merged in pairs at level 3"):
+        network(grid_batch(points=24))

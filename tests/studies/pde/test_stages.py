@@ -298,3 +298,54 @@ def test_the_steady_prior_is_judged_by_error_and_residual() -> None:
     model.prior.answers = lambda batch, first: [first, batch["target_TYXC"][:, 0]]
     kept = stages.conclude(stages.stages(params)[1], model, Shelf(batch), params)
     assert kept.ok and model.answering == "steady"
+
+
+def test_a_drawn_forecast_does_not_depend_on_its_company() -> None:
+    model, _ = forecaster()
+    model.keep("flow")
+    batch = grid_batch(points=16)
+    together = model.predict(batch)["u_BTXC"]
+    for item in range(len(together)):
+        alone = model.predict({name: value[item : item + 1] for name, value in batch.items()})["u_BTXC"]
+        torch.testing.assert_close(alone[0], together[item])
+
+
+def test_a_steady_answer_that_ignores_its_question_is_not_kept() -> None:
+    params = small(axes=2, answers=1, periodic=False)
+    model, batch = networks.build(params).eval(), darcy_batch(6, points=16)
+    mean = batch["target_TYXC"][:, 0].mean(0)
+    model.network.forward = lambda batch: mean.expand(len(batch["dx"]), -1, -1, -1) * 1.5
+    refused = stages.conclude(stages.stages(params)[0], model, Shelf(batch), params)
+    assert not refused.ok and "of the mean of the other answers" in refused.reason
+    truth = dict(zip(batch["input_YXC"].sum((1, 2, 3)).tolist(), batch["target_TYXC"][:, 0], strict=True))
+    model.network.forward = lambda batch: torch.stack([truth[s] for s in batch["input_YXC"].sum((1, 2, 3)).tolist()])
+    assert stages.conclude(stages.stages(params)[0], model, Shelf(batch), params).ok
+
+
+def test_residuals_are_over_the_force() -> None:
+    params = small(axes=2, answers=1, periodic=False, prior_steps=2)
+    model, batch = networks.build(params).eval(), darcy_batch(4, points=16)
+    told = {}
+    for force in (1.0, 100.0):
+        scaled = {**batch, "target_TYXC": batch["target_TYXC"] * force, "coefficient_K": batch["coefficient_K"] * force}
+        model.network.forward = lambda batch: 1.1 * batch["target_TYXC"][:, 0]
+        told[force] = stages.residuals(model, [scaled], params, "operator")["residual"]
+    assert told[100.0] == pytest.approx(told[1.0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"carry": True, "axes": 2}, "carry and diffuse are of the operator on periodic grids of one axis"),
+        ({"diffuse": True, "name": "fno"}, "carry and diffuse are of the operator"),
+        ({"name": "unet", "kind": "mesh"}, "works on grids only"),
+        ({"student_steps": 2}, "a student needs a teacher"),
+        ({"unrolled": 0.5}, "set rollout to 2 or more"),
+        ({"heads": 3}, "width = 8 is not divisible by 2 x heads = 6"),
+        ({"channels": 6}, "channels = 6 is not divisible"),
+        ({"name": "unet", "channels": 10}, "channels in fours"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_by_name(model: dict, said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        small(**model)
