@@ -150,7 +150,11 @@ def _advection(record: dict[str, Any]) -> str:
 
 
 def _viscous(record: dict[str, Any]) -> str:
-    return _task(record, "burgers_eps", "operator")
+    """Every viscosity, then the held-out one beside two other trainings."""
+    rows = [row for row in record["rows"] if row["task"] == "burgers_eps" and row.get("group") == "burgers eps=0.03"]
+    others = {"operator, one clock": "without other clocks", "operator, eps 0.03 too": "trained on its files too"}
+    told = [f"{said} {row['nrmse']:.4f}" for row in rows if (said := others.get(row["method"]))]
+    return "; ".join([_task(record, "burgers_eps", "operator"), *([f"eps=0.03 {', '.join(told)}"] if told else [])])
 
 
 def _mixed(record: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ def flow(path: Path, dims: int, **attributes: float) -> Path:
     return path
 
 
-def groups(path: Path, dims: int, fields: int) -> Path:
+def groups(path: Path, dims: int, fields: int, config: str = "sim: {seed: 0}\n") -> Path:
     """Sorption, 2-D reaction, shallow water: a group for each trajectory, lzf, `grid/x`, `grid/t`, attribute config."""
     with h5py.File(path, "w") as file:
         for number in range(3):
@@ -60,7 +60,7 @@ def groups(path: Path, dims: int, fields: int) -> Path:
             for letter in "xy"[:dims]:
                 group[f"grid/{letter}"] = axis(POINTS)
             group["grid/t"] = 0.05 * np.arange(FRAMES, dtype=np.float32)
-            group.attrs["config"] = "sim: {seed: 0}\n"
+            group.attrs["config"] = config
     return path
 
 

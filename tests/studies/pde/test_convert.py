@@ -298,3 +298,10 @@ def test_tasks_that_make_one_file_are_refused(tmp_path):
     twice = [Task(equation="advection", coefficients={"beta": 0.4}, points=points) for points in (16, 32)]
     with pytest.raises(StudyError, match=r"1D_Advection_Sols_beta0\.4_000\.hdf5 twice"):
         synthesis.synthesize(tmp_path, 1, 0, twice)
+
+
+def test_a_common_force_makes_no_kin(tmp_path):
+    for number in range(2):
+        tasks.make(tmp_path, "navier_stokes", tasks.Job({}, 1, 16, 0, number), number)
+    one, two = conversion.assets([tmp_path], params())
+    assert one.kin != two.kin

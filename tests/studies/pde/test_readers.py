@@ -96,6 +96,51 @@ def test_incompressible_flow_keeps_velocity_dye_and_force(tmp_path):
     assert fields.names == ("Vx", "Vy", "dye") and fields.u.shape == (2, FRAMES, POINTS, POINTS, 3)
     assert fields.given.shape == (2, POINTS, POINTS, 2) and fields.boundary == "wall"
     assert [issue.kind for issue in fields.issues] == ["coefficient from the published configuration"]
+    with h5py.File(tmp_path / "ns_incom_inhom_2d_512-3.h5", "a") as file:
+        file.attrs["config"] = "NU: 0.02\nn_batch: 2\n"
+    told = source.read(tmp_path / "ns_incom_inhom_2d_512-3.h5")
+    assert told.coefficients == {"nu": 0.02} and not told.issues
+
+
+@pytest.mark.parametrize("number", ["1.e-8", "1e-08", "1.E-8", "1", "1.", "1.0", "0.001", "12.5"])
+def test_every_spelling_of_a_number_in_a_name_is_read(tmp_path, number):
+    path = layouts.flow(tmp_path / f"1D_CFD_Rand_Eta{number}_Zeta{number}_periodic_Train.hdf5", 1, eta=float(number))
+    assert source.read(path).coefficients == {"eta": float(number), "zeta": float(number)}
+    last = layouts.tensor(tmp_path / f"1D_Burgers_Sols_Nu{number}.hdf5")
+    assert source.read(last).coefficients == {"eps": float(number)}
+
+
+def test_grouped_files_tell_their_coefficients_in_their_configuration(tmp_path):
+    path = layouts.groups(tmp_path / "2D_diff-react_NA_NA.h5", 2, 2, "sim: {Du: 0.5, Dv: 7E-1, k: 0.1}\nname: k\n")
+    fields = source.read(path)
+    assert fields.coefficients == {"Du": 0.5, "Dv": 0.7, "k": 0.1} and not fields.issues
+    with h5py.File(path, "a") as file:
+        file.attrs["k"] = 0.2
+    assert source.read(path).coefficients["k"] == 0.2, "an attribute of its own wins"
+    with h5py.File(path, "a") as file:
+        file["0000"].attrs["config"] = "sim: {Du: 0.6, Dv: 0.7}"
+    with pytest.raises(StudyError, match=r"0001 has the coefficients .*0.5.* not .*0.6.*: split the file"):
+        source.read(path, Take(1, 1))
+    with h5py.File(path, "a") as file:
+        file["0000"].attrs["config"] = "sim: {Du"
+    with pytest.raises(StudyError, match=r"NA_NA.h5: 0000: the attribute config is no YAML"):
+        source.read(path)
+
+
+def test_published_coefficients_are_counted(tmp_path):
+    fields = source.read(layouts.groups(tmp_path / "2D_diff-react_NA_NA.h5", 2, 2, "sim: {Du: 0.001}"))
+    assert fields.coefficients == {"Du": 1e-3, "Dv": 5e-3, "k": 5e-3}
+    assert {issue.kind for issue in fields.issues} == {"coefficient from the published configuration"}
+    assert [issue.example for issue in fields.issues] == [f"2D_diff-react_NA_NA.h5: {s}=0.005" for s in ("Dv", "k")]
+    assert not source.read(layouts.groups(tmp_path / "2D_rdb_NA_NA.h5", 2, 1)).issues, "it has no coefficient"
+
+
+def test_what_else_a_grouped_file_holds_is_no_trajectory(tmp_path):
+    path = layouts.groups(tmp_path / "2D_rdb_NA_NA.h5", 2, 1)
+    with h5py.File(path, "a") as file:
+        file.create_group("0_notes"), file.create_group("notes")
+        file["7"] = np.zeros(2)
+    assert source.length(path) == 3 and source.read(path).u.shape[0] == 3
 
 
 def test_the_wells_files_give_every_field_that_varies(tmp_path):
@@ -106,11 +151,56 @@ def test_the_wells_files_give_every_field_that_varies(tmp_path):
     assert source.read(layouts.well(tmp_path / "b.hdf5", "ODD")).boundary == "mixed"
 
 
+def test_the_wells_constant_fields_and_parameters_are_kept_and_told(tmp_path):
+    path = layouts.well(tmp_path / "tiny.hdf5")
+    with h5py.File(path, "a") as file:
+        file.attrs["simulation_parameters"], file.attrs["beta"] = ["gamma", "beta", "lost"], 0.5
+        file["scalars/Ra"], mask = np.arange(3.0), file["t0_fields/mask"][()]
+    fields = source.read(path, Take(1, 2, every_point=2))
+    assert fields.facts["given"] == ["mask"] and fields.given.shape == (2, 4, 3, 1)
+    assert all(np.array_equal(given[..., 0], mask[::2, ::2]) for given in fields.given)
+    (issue,) = fields.issues
+    assert issue.kind == "parameter that the model is not told" and issue.count == 4
+    assert issue.example == "tiny.hdf5: Ra = 3 values, beta = 0.5, gamma = 1.4, lost = 0 values"
+
+
+@pytest.mark.parametrize("shape", [(FRAMES, POINTS), (FRAMES, POINTS, 1)], ids=["no axis", "one point"])
+def test_the_wells_fields_may_vary_along_some_axes_only(tmp_path, shape):
+    path = layouts.well(tmp_path / "tiny.hdf5")
+    with h5py.File(path, "a") as file:
+        inflow = file.create_dataset("t0_fields/inflow", data=layouts.values(*shape))
+        inflow.attrs.update({"sample_varying": False, "time_varying": True, "dim_varying": [True, False]})
+        wanted = np.broadcast_to(inflow[()].reshape(FRAMES, POINTS, 1), (2, FRAMES, POINTS, 6))
+    fields = source.read(path, Take(1))
+    assert np.array_equal(fields.u[..., fields.names.index("inflow")], wanted)
+    assert source.read(path, Take(0, 2, 2, 2)).u.shape == (2, 3, 4, 3, 4)
+
+
+def test_the_wells_contradictions_are_refused(tmp_path):
+    path = layouts.well(tmp_path / "tiny.hdf5")
+    times_NT = np.tile(0.1 * np.arange(FRAMES), (3, 1))
+    with h5py.File(path, "a") as file:
+        del file["dimensions/time"]
+        file["dimensions/time"] = times_NT
+    assert np.allclose(source.read(path).times_T, times_NT[0])
+    with h5py.File(path, "a") as file:
+        file["dimensions/time"][2] *= 1.01
+    with pytest.raises(StudyError, match=r"tiny.hdf5: trajectory 2 has other times than trajectory 0"):
+        source.read(path, Take(0, 1))
+    with h5py.File(path, "a") as file:
+        file["dimensions/time"][2], file.attrs["n_trajectories"] = times_NT[0], 9
+    for ask in (source.length, source.read):
+        with pytest.raises(StudyError, match=r"tiny.hdf5: n_trajectories is 9, but t0_fields/density holds 3"):
+            ask(path)
+
+
 def test_particles_come_with_box_radius_and_types(tmp_path):
     fields = source.read(layouts.lagrangian(tmp_path / "set"))
     assert fields.kind == "particles" and fields.u.shape == (2, FRAMES, 6, 2)
     assert np.allclose(np.diff(fields.times_T), 0.1) and fields.types_P.shape == (6,)
     assert fields.facts["default_connectivity_radius"] == 0.3
+    sparse = source.read(layouts.lagrangian(tmp_path / "sparse", write_every=100), Take(every_frame=2))
+    assert np.allclose(np.diff(sparse.times_T), 0.1 * 100 * 2), "dt is the solver's step"
 
 
 def test_torch_files_are_told_apart_by_their_keys(tmp_path):
@@ -131,6 +221,17 @@ def test_comsol_tables_tell_fields_units_and_times(tmp_path):
     assert fields.names == ("u", "p") and fields.times_T.tolist() == [0, 0.5]
     assert fields.facts["units"] == {"u": "m/s", "p": "Pa"} and fields.facts["length_unit"] == "m"
     assert fields.u[0, :, 2].tolist() == [[9, 11], [10, 12]]
+    part = source.read(tmp_path / "tiny.dat", Take(every_point=2, every_frame=2))
+    assert np.array_equal(part.u, fields.u[:, ::2]) and part.times_T.tolist() == [0], "a mesh keeps its points"
+
+
+def test_matlab_grids_are_thinned_as_all_grids(tmp_path):
+    path, u_XT = tmp_path / "burgers.mat", layouts.values(8, 5)
+    scipy.io.savemat(path, {"usol": u_XT, "x": np.arange(8.0), "t": np.arange(5.0)})
+    part = source.read(path, Take(every_point=4, every_frame=2))
+    assert np.array_equal(part.u[0, ..., 0], u_XT.T[::2, ::4])
+    assert part.axes[0].tolist() == [0, 4] and part.times_T.tolist() == [0, 2, 4]
+    assert len(source.read(path, Take(1, 1)).u) == 0, "it holds one trajectory"
 
 
 @settings(max_examples=25)
@@ -142,111 +243,6 @@ def test_neighbours_are_all_pairs_within_the_radius(seed, radius, periodic):
     distance = np.linalg.norm(gap - np.round(gap) if periodic else gap, axis=-1)
     i, j = np.nonzero(np.triu(distance <= radius, 1))
     assert sorted(map(tuple, found.tolist())) == sorted(zip(i.tolist(), j.tolist(), strict=True))
-
-
-# What can be wrong ---------------------------------------------------------------------------------------------------
-
-
-def test_a_coefficient_that_nobody_tells_is_refused(tmp_path):
-    with pytest.raises(StudyError, match=r"Burgers_lost.hdf5: coefficient 'eps' is neither an attribute nor"):
-        source.read(layouts.tensor(tmp_path / "Burgers_lost.hdf5"))
-
-
-def test_a_file_without_a_known_equation_is_refused(tmp_path):
-    with pytest.raises(StudyError, match=r"mystery.hdf5: which equation\?"):
-        source.read(layouts.tensor(tmp_path / "mystery.hdf5"))
-
-
-@pytest.mark.parametrize("shape", [(3, POINTS, FRAMES), (FRAMES, 3, POINTS), (3, FRAMES + 3, POINTS)])
-def test_wrong_axis_order_and_missing_frames_are_refused(tmp_path, shape):
-    path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu1.0.hdf5", shape)
-    with pytest.raises(StudyError, match=r"Nu1.0.hdf5: tensor has shape .* wrong axis order"):
-        source.read(path)
-
-
-def test_unknown_keys_are_named(tmp_path):
-    with h5py.File(tmp_path / "odd.hdf5", "w") as file:
-        file["solution"] = np.zeros(3)
-    with pytest.raises(StudyError, match=r"odd.hdf5: no known layout; it holds solution"):
-        source.read(tmp_path / "odd.hdf5")
-    path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu1.0.hdf5")
-    with h5py.File(path, "a") as file:
-        del file["x-coordinate"]
-    with pytest.raises(StudyError, match=r"no dataset 'x-coordinate', only t-coordinate, tensor"):
-        source.read(path)
-    flow = layouts.flow(tmp_path / "2D_CFD_Rand_M0.1_Eta0.1_Zeta0.1.hdf5", 2)
-    with h5py.File(flow, "a") as file:
-        del file["Vy"]
-    with pytest.raises(StudyError, match=r"2-dimensional flow needs Vy"):
-        source.read(flow)
-    torch.save({"a": torch.zeros(2)}, tmp_path / "odd.pt")
-    with pytest.raises(StudyError, match=r"odd.pt: no known layout; it holds a"):
-        source.read(tmp_path / "odd.pt")
-    with pytest.raises(StudyError, match=r"no reader for '.csv'"):
-        source.read(tmp_path / "table.csv")
-
-
-@pytest.mark.drill
-@pytest.mark.parametrize("kind", ["tensor", "groups", "particles", "torch", "comsol", "npz", "mat"])
-def test_half_a_file_is_an_error_that_names_it(tmp_path, kind):
-    if kind == "tensor":
-        path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu1.0.hdf5", (300, FRAMES, POINTS))
-    elif kind == "groups":
-        path = layouts.groups(tmp_path / "2D_rdb_NA_NA.h5", 2, 1)
-    elif kind == "particles":
-        path = layouts.lagrangian(tmp_path / "set")
-    elif kind == "torch":
-        path = layouts.torch_files(tmp_path)["burgers"]
-    elif kind == "comsol":
-        path = tmp_path / "tiny.dat"
-        path.write_text(layouts.COMSOL)
-    elif kind == "npz":
-        path = tmp_path / "shape.npz"
-        np.savez(path, X_test=np.zeros((9, 2)), y_ref=np.zeros((9, 1)))
-    else:
-        path = tmp_path / "burgers.mat"
-        scipy.io.savemat(path, {"usol": np.zeros((8, 5)), "x": np.zeros(8), "t": np.zeros(5)}, do_compression=True)
-    content = path.read_bytes()
-    # a text file is cut between two lines, where only its header can tell
-    path.write_bytes(content[: content.rfind(b"\n1  ")] if kind == "comsol" else content[: len(content) // 2])
-    with pytest.raises(StudyError, match=path.name):
-        source.read(path)
-
-
-def test_trajectories_with_nan_are_left_out_and_counted(tmp_path):
-    path = layouts.tensor(tmp_path / "1D_Burgers_Sols_Nu1.0.hdf5", Nu=1.0)
-    with h5py.File(path, "a") as file:
-        file["tensor"][1, 2, 3] = np.nan
-    fields = source.read(path)
-    assert len(fields.u) == 2 and np.isfinite(fields.u).all()
-    issue = next(issue for issue in fields.issues if "NaN" in issue.kind)
-    assert issue.count == 1 and issue.example.endswith("trajectory 1")
-    with h5py.File(path, "a") as file:
-        file["tensor"][:, 0, 0] = np.inf
-    with pytest.raises(StudyError, match="no trajectory is free of NaN"):
-        source.read(path)
-
-
-def test_particles_without_their_metadata_are_refused(tmp_path):
-    path = layouts.lagrangian(tmp_path / "set", dim=3)
-    with pytest.raises(StudyError, match=r"positions are 2-dimensional, metadata.json says 3"):
-        source.read(path)
-    (path.parent / "metadata.json").write_text("{}")
-    with pytest.raises(StudyError, match=r"metadata.json lacks dim, dt, bounds"):
-        source.read(path)
-    (path.parent / "metadata.json").unlink()
-    with pytest.raises(StudyError, match=r"train.h5: no metadata.json beside it"):
-        source.read(path)
-
-
-def test_comsol_tables_that_do_not_fit_their_header_are_refused(tmp_path):
-    path = tmp_path / "tiny.dat"
-    path.write_text(layouts.COMSOL.replace("u (m/s) @ t=0.5", "u (m/s) @ t=0.25"))
-    with pytest.raises(StudyError, match=r"4 columns are not 2 fields at 3 times"):
-        source.read(path)
-    path.write_text("1 2 3\n4 5\n")
-    with pytest.raises(StudyError, match="lines of different lengths"):
-        source.read(path)
 
 
 # Real files ----------------------------------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ def _kin(first: Fields, meta: Mapping[str, Any]) -> str:
     """Equal for blocks, of any files, that begin with the same first state (of a steady problem: the same question)."""
     if "frames" in meta:  # stretches of one trajectory, which share no frame
         return ""
-    state = first.u[0, 0] if first.given is None else first.given[0]
+    asked = first.given is not None and equations.EQUATIONS[first.equation].steady
+    state = first.given[0] if asked else first.u[0, 0]  # of a problem in time the given field is often the same
     return f"{hashlib.sha256(np.ascontiguousarray(state)).hexdigest()[:16]}/{meta['first']}"
 
 

@@ -60,7 +60,7 @@ def layout(file: h5py.File) -> str | None:
         return "fields"
     if {"velocity", "particles"} <= keys:
         return "incompressible"
-    return "groups" if any("data" in file[name] for name in _rows(file)) else None
+    return "groups" if any(_is_row(file, name) and "data" in file[name] for name in file) else None
 
 
 def length(file: h5py.File) -> int:
@@ -183,7 +183,11 @@ def _incompressible(file: h5py.File, take: Take) -> Fields:
 
 def _rows(file: h5py.File) -> list[str]:
     """Names of the groups that hold a trajectory each, in order; whatever else the root holds is no trajectory."""
-    return sorted(name for name in file if name.isdigit() and file.get(name, getclass=True) is h5py.Group)
+    return sorted(name for name in file if _is_row(file, name))
+
+
+def _is_row(file: h5py.File, name: str) -> bool:
+    return name.isdigit() and isinstance(file[name], h5py.Group)
 
 
 def _alike(file: h5py.File, rows: list[str], symbols: Collection[str]) -> dict[str, float]:

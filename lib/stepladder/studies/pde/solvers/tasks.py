@@ -153,6 +153,7 @@ def _reaction_diffusion_2d(file: h5py.File, job: Job) -> None:
     for number, frames in zip(job.numbers, uv, strict=True):
         group = file.create_group(f"{number:04d}")
         group.create_dataset("data", data=frames.astype(np.float32), compression="lzf", track_times=False)
+        group.attrs.update({"Du": reaction_diffusion.DU, "Dv": reaction_diffusion.DV, "k": reaction_diffusion.K})
         for name, axis in (("x", x), ("y", x), ("t", times)):
             group.create_dataset(f"grid/{name}", data=axis.astype(np.float32), track_times=False)
 
