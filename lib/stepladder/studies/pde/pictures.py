@@ -55,7 +55,7 @@ def _preview_particles(sample: Sample, state_XC: np.ndarray, ahead_TXC: np.ndarr
         times = _draw_paths(axis, sample, state_XC[:, :axes_of_space], ahead_TXC, (across, up))
         axis.set(xlabel=f"{'xyz'[across]} (length)", ylabel=f"{'xyz'[up]} (length)")
     drawn = f", drawn {times:.0f} times as long" if times > 1 else ""
-    axes[0, 0].set_title(f"{len(ahead_TXC)} frames{drawn}")
+    axes[0, 0].set_title(f"{len(ahead_TXC)} frame{'s' * (len(ahead_TXC) > 1)}{drawn}")
     return figure
 
 

@@ -175,7 +175,9 @@ def _paths_scene(sample: Sample, truth_TXC: np.ndarray, guess_TXC: np.ndarray | 
         guess = _paths(start_XD, guess_TXC, times, "forecast path", FORECAST)
         panels.append(Panel("truth and forecast", (*_box(sample), solid, true, guess)))
     drawn = f", drawn {times:.0f} times as long" if times > 1 else ""
-    return Scene(f"Particles: {len(truth_TXC)} frames{drawn}", tuple(panels), unit="length", columns=2)
+    return Scene(
+        f"Particles: {len(truth_TXC)} frame{'s' * (len(truth_TXC) > 1)}{drawn}", tuple(panels), unit="length", columns=2
+    )
 
 
 def _space(points: np.ndarray) -> np.ndarray:
