@@ -175,7 +175,8 @@ def test_a_profile_lists_the_tasks_that_are_made_for_it(tmp_path):
     }
     given = params(wanted)
     (source,) = study.synthesize(tmp_path, 3, 0, given)
-    assert source.members == ("*.hdf5", "*.h5")
+    files = ["1D_Advection_Sols_beta0.4_000.hdf5", "1D_Advection_Sols_beta0.4_001.hdf5"]
+    assert source.members == (*files, "2D_DarcyFlow_beta1_Train_000.hdf5")
     found = conversion.assets([tmp_path], given)
     assert [asset.id for asset in found] == [
         "1D_Advection_Sols_beta0.4_000",

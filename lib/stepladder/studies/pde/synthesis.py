@@ -33,4 +33,4 @@ def synthesize(folder: Path, count: int, seed: int, wanted: Sequence[Task] = ())
     for path in set(folder.iterdir()) - made:
         if tasks.recipe(path):
             path.unlink()
-    return [Source(str(folder), "pde", tuple(f"*{ending}" for ending in (".hdf5", ".h5")))]
+    return [Source(str(folder), "pde", tuple(sorted(path.name for path in made)))]
