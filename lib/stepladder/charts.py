@@ -124,7 +124,7 @@ def intervals(summary: pd.DataFrame, metrics: Sequence[str], group: str = "all")
         if part["value"].min() > 0 and part["value"].max() > WIDE * part["value"].min():
             axis.set_xscale("log")
         else:
-            axis.locator_params(axis="x", nbins=4)
+            axis.locator_params(axis="x", nbins=5)
             axis.ticklabel_format(axis="x", scilimits=(-3, 4))
         axis.margins(x=0.15)
     return figure
