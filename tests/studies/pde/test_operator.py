@@ -229,3 +229,10 @@ def test_too_many_levels_for_the_tokens_are_named() -> None:
     network = GridOperator(1, 1, Size(8, 1, 3, 2, 8), channels=8, modes=4, patch=4)
     with pytest.raises(ValueError, match=r"model.levels = 3: 3 tokens cannot be merged in pairs at level 3"):
         network(grid_batch(points=24))
+
+
+def test_what_is_carried_goes_half_as_far_round_twice_the_length() -> None:
+    batch, network = grid_batch(equation="advection"), grid_operator(carry=True)
+    torch.nn.init.constant_(network.distance.weight, 0.1)
+    longer = {**batch, "dx": 2 * batch["dx"]}
+    torch.testing.assert_close(network.carried(longer, 32), network.carried(batch, 32) / 2)
