@@ -84,8 +84,8 @@ class Task(Record):
         params = self.params.model_copy(update={"model": self.params.model.model_copy(update=model)})
         windows = Windows([*self.shards["train"], *more], params)
         wanted = np.flatnonzero([group in ("", name) for name in windows.groups])
-        rngs = [np.random.Generator(np.random.Philox(key=number)) for number in range(CLOCKS)]
-        rngs = rngs if params.model.rescale else [None]
+        keys = range(CLOCKS) if params.model.rescale else ()
+        rngs = [np.random.Generator(np.random.Philox(key=key)) for key in keys] or [None]
         return default_collate([windows.sample(int(index), rng) for rng in rngs for index in wanted])
 
     def cases(self, shards: Sequence[Path] = ()) -> dict[str, Batch]:

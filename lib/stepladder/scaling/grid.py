@@ -110,14 +110,15 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
         return Job(run.folder, size, model, units, tuple(budgets), folder / f"{size}_{units}.json", key)
 
     counts = {name: learning(study, changed) for name, changed in sizes.items()}
-    _check_beyond(wanted, counts, learning(study, outside))
+    beyond = learning(study, outside)
+    _check_grid(wanted, counts, beyond)
     order = sorted(sizes, key=lambda name: -counts[name])
     jobs = [job(name, sizes[name], units, wanted.budgets) for name in order for units in sorted(wanted.units)[::-1]]
     last = job(BEYOND, outside, wanted.beyond_units, [max(wanted.budgets)])
-    return Plan(study, wanted, counts, tuple(jobs), last, learning(study, outside))
+    return Plan(study, wanted, counts, tuple(jobs), last, beyond)
 
 
-def _check_beyond(wanted: ScalingParams, counts: dict[str, int], beyond: int) -> None:
+def _check_grid(wanted: ScalingParams, counts: dict[str, int], beyond: int) -> None:
     """Refuse a grid with a line twice, and a test of it that is no test."""
     for name in ("units", "budgets"):
         values = getattr(wanted, name)

@@ -57,22 +57,19 @@ def assets(raw: Sequence[Path], params: PdeParams) -> list[Asset]:
         other = known.setdefault(asset.id, asset.files[0])
         if other != asset.files[0]:
             raise StudyError(f"{other} and {asset.files[0]} would both become {asset.id}.h5: rename one of them")
-    return [
-        asset for asset in found if not asset.meta["trajectories"] or _wanted(asset.group, params.data.groups, found)
-    ]
+    unread = {asset.id for asset in found if not asset.meta["trajectories"]}
+    groups = sorted({asset.group for asset in found if asset.id not in unread})
+    wanted = _wanted(groups, params.data.groups)
+    return [asset for asset in found if asset.id in unread or asset.group in wanted]
 
 
-def _wanted(group: str, wanted: Sequence[str], found: Sequence[Asset]) -> bool:
-    """Whether a group is asked for, by its name or the beginning of it."""
-    groups = sorted({asset.group for asset in found if asset.meta["trajectories"]})
-    for name in wanted:
-        if not any(_begins(other, name) for other in groups):
-            raise StudyError(f"data.groups names {name!r}; there are {', '.join(groups) or 'none'}")
-    return not wanted or any(_begins(group, name) for name in wanted)
-
-
-def _begins(group: str, name: str) -> bool:
-    return group == name or group.startswith(f"{name} ")
+def _wanted(groups: Sequence[str], names: Sequence[str]) -> set[str]:
+    """The groups that are asked for, each by its name or the beginning of it; all where none is named."""
+    chosen = {name: {group for group in groups if f"{group} ".startswith(f"{name} ")} for name in names}
+    for name, found in chosen.items():
+        if groups and not found:
+            raise StudyError(f"data.groups names {name!r}; there are {', '.join(groups)}")
+    return set().union(*chosen.values()) if names else set(groups)
 
 
 def _files(folder: Path) -> list[Path]:

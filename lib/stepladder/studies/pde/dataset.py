@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from stepladder.shards import Shard
-from stepladder.studies.pde import clock, equations
-from stepladder.studies.pde.equations import BOUNDARIES, number
+from stepladder.studies.pde import clock
+from stepladder.studies.pde.equations import BOUNDARIES, EQUATIONS, number
 from stepladder.studies.pde.params import PdeParams
 from stepladder.study import Sample, StudyError
 
@@ -76,7 +76,7 @@ class Trajectories:
         step = step or self.stride
         state, ahead = self._frames(n, start, length, step)
         factor = np.float32(step / self.stride)
-        if equations.EQUATIONS[self.equation].timed == "fields":
+        if EQUATIONS[self.equation].timed == "fields":
             state, ahead = factor * state, factor * ahead
         position = self._position(n, state)
         return {
@@ -229,7 +229,7 @@ class Windows(_Samples):
         """Sample `index`; plain without `rng`."""
         number, n, start, length = self.places[index]
         shard = self.shards[number]
-        if rng is None or not equations.EQUATIONS[shard.equation].timed or rng.random() >= self.params.model.rescale:
+        if rng is None or not EQUATIONS[shard.equation].timed or rng.random() >= self.params.model.rescale:
             return super().sample(index)
         known, most = self.bounds[shard.equation], (shard.stored - 1) // length
         step = clock.frames(shard.coefficient_NK[n], known, shard.stride, most, rng)

@@ -35,9 +35,9 @@ class Ridge:
 
     def __init__(self, shards: Sequence[Path], stride: int = 1):
         pairs: dict[tuple, list[np.ndarray]] = {}
-        for shard in (Trajectories(Path(path), stride) for path in shards if Trajectories(Path(path)).kind == "grid"):
+        for shard in (Trajectories(Path(path), stride) for path in shards):
             u = shard.shard.array(shard.u_name)[:, ::stride]
-            if not shard.steady and np.prod(u.shape[2:]) <= MOST_FEATURES:
+            if not shard.steady and shard.kind == "grid" and np.prod(u.shape[2:]) <= MOST_FEATURES:
                 known = _physics(shard.equation, shard.coefficient_NK[0], shard.step, u.shape[2:])
                 pairs.setdefault(known, []).append(u)
         self.maps = {known: fit_step(*parts) for known, parts in pairs.items()}

@@ -15,7 +15,7 @@ def synthesize(folder: Path, count: int, seed: int, wanted: Sequence[Task] = ())
 
     Trajectories are numbered through all files of a task and seeded by `seed` and number, so no two of a task are the
     same; those of the same number in two tasks begin alike, which `Asset.kin` tells the splits. Files that were made
-    before and are not asked for any more are removed: a run reads all of its folder.
+    before and are not asked for any more are removed: whoever reads the folder reads what was asked for.
 
     Raises:
         StudyError: two tasks make one file.
