@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stepladder.run import STAGES
+from stepladder.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")

@@ -6,7 +6,8 @@ import pytest
 
 from stepladder import files, params, run
 from stepladder.params import ParameterError
-from stepladder.run import STAGES, Run
+from stepladder.run import Run
+from stepladder.stages import STAGES
 
 ROOT = run.Path(__file__).parents[1]
 

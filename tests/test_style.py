@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from stepladder.params import Parameters
-from stepladder.run import STAGES
+from stepladder.stages import STAGES
 from stepladder.style import lint
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"

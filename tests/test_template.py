@@ -17,7 +17,8 @@ import pytest
 
 import walk
 from stepladder import files
-from stepladder.run import STAGES, Run
+from stepladder.run import Run
+from stepladder.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,7 +19,8 @@ OPEN = """
 import stepladder.run
 stepladder.run.code_hash = lambda stage, study: "the toy study has no code"
 from stepladder.params import Parameters
-from stepladder.run import Run, outputs_root, project_root
+from stepladder.paths import outputs_root, project_root
+from stepladder.run import Run
 checked = Parameters(study=study, profile=profile, run=run, seed=seed, tracking=tracking)
 opened = Run.open(project_root(), checked)
 """

@@ -14,11 +14,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from stepladder import params, study
+from stepladder.lock import Leased
 from stepladder.params import ParameterError
+from stepladder.paths import outputs_root, project_root
 from stepladder.registry.commands import app as artifacts
-from stepladder.run import STAGES, Run, project_root, runs
-from stepladder.run import stage as find_stage
+from stepladder.run import EXIT_CODES, Run, StageState, runs
 from stepladder.scaling.command import sweep
+from stepladder.stages import STAGES
+from stepladder.stages import stage as find_stage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,17 +53,21 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, as training.steps=10; repeat.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Run stages even when nothing they read has changed.")] = False,
+    forget: Annotated[bool, typer.Option(help="Forget what was set earlier in this run: back to the profile.")] = False,
 ) -> None:
     """Walk the road: run the notebooks of a study, skipping what is done.
 
-    Examples: `stepladder run plateau`, `stepladder run plateau --stages 5-7 --set training.steps=500`.
+    What is set once holds for the run from then on, in notebooks too.
+
+    Examples: `stepladder run plateau`, `stepladder run plateau --set training.steps=500`.
     """
     from stepladder import notebook, report
 
     root = project_root()
-    overrides = params.merge({"run": run_name or profile}, *(params.parse_assignment(text) for text in settings or []))
-    checked = params.load(root, name, profile, overrides)
-    opened = Run.open(root, checked)
+    given = params.merge(*(params.parse_assignment(text) for text in settings or []))
+    study.find(name)  # a misspelt study is refused before its folder is looked for
+    opened = Run(outputs_root(root) / name / (run_name or profile), root)
+    checked = opened.resolve(profile, given, forget)
     console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
     with Narrator() as narrator:
         outcome = notebook.run_road(opened, select(stages), checked, root, force=force, on_event=narrator)
@@ -73,12 +80,15 @@ def run(
 
 
 @app.command()
-def status(name: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Only this study.")] = None) -> None:
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Only this study.")] = None,
+    verify: Annotated[bool, typer.Option(help="Read every file that results vouch for, not only its size.")] = False,
+) -> None:
     """Show every run: its state and how far each stage is."""
     table = Table("run", "state", "attempts", *(stage.name[:2] for stage in STAGES), "reason")
     for found in runs(project_root(), name):
         record = found.status()
-        cells = [_stage_cell(found, stage.name) for stage in STAGES]
+        cells = [_stage_cell(state) for state in found.states(verify=verify).values()]
         colour = COLOURS.get(record["state"], "yellow")
         state = f"[{colour}]{record['state']}[/]"
         table.add_row(
@@ -88,20 +98,25 @@ def status(name: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="O
 
 
 @app.command()
+def stop(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `stepladder status`.")]) -> None:
+    """Ask the training of a run, begun in a notebook on this machine, to save and stop; the next start goes on."""
+    from stepladder.training import launch
+
+    running = launch.stop(_found(name))
+    console.print(f"{name}: training has saved and stopped" if running else f"{name}: no training is running here")
+
+
+@app.command()
 def report(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `stepladder status`.")]) -> None:
     """Build a run's report page and the index over all runs again, from the files alone."""
     from stepladder import report as pages
 
-    root = project_root()
-    found = [item for item in runs(root) if f"{item.study}/{item.name}" == name]
-    if not found:
-        known = (f"{item.study}/{item.name}" for item in runs(root))
-        raise ParameterError(f"no run {name!r}{params.nearest(name, known)}")
+    found = _found(name)
     for stage in STAGES:
-        if (found[0].folder / stage.name / "notebook.ipynb").exists():
-            pages.stage_page(found[0], stage.name)
-    console.print(f"report: {_shown(pages.run_page(found[0]))}", soft_wrap=True)
-    console.print(f"index:  {_shown(pages.index(root))}", soft_wrap=True)
+        if (found.folder / stage.name / "notebook.ipynb").exists():
+            pages.stage_page(found, stage.name)
+    console.print(f"report: {_shown(pages.run_page(found))}", soft_wrap=True)
+    console.print(f"index:  {_shown(pages.index(found.root))}", soft_wrap=True)
 
 
 @app.command("params")
@@ -198,12 +213,19 @@ def main() -> None:
         app()
     except (ParameterError, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, markup=True)
-        sys.exit(1)
+        sys.exit(EXIT_CODES["preempted"] if isinstance(error, Leased) else 1)
 
 
-def _stage_cell(found: Run, name: str) -> str:
-    result = found.result(name)
-    return "[dim]-[/]" if result is None else "[green]done[/]"
+def _found(name: str) -> Run:
+    """The run called STUDY/RUN; `ParameterError` with the nearest name."""
+    known = {f"{found.study}/{found.name}": found for found in runs(project_root())}
+    if name not in known:
+        raise ParameterError(f"no run {name!r}{params.nearest(name, known)}")
+    return known[name]
+
+
+def _stage_cell(state: StageState) -> str:
+    return "[dim]-[/]" if state.state == "missing" else f"[{COLOURS.get(state.state, 'yellow')}]{state.state}[/]"
 
 
 def _shown(path: Path) -> str:
@@ -231,6 +253,8 @@ class Narrator:
         """One event of the walk, as a line or in the status line."""
         if kind == "cell_start":
             self.status.update(f"{stage}  cell {fields['cell']} of {fields['of']}: {fields['title']}")
+        elif kind == "stage_start" and fields.get("reason"):
+            console.print(f"  {stage:18} runs: {escape(fields['reason'])}", soft_wrap=True)
         elif kind == "stage_skipped":
             console.print(f"  {stage:18} [dim]skipped: {fields['reason']}[/]")
         elif kind == "stage_end":

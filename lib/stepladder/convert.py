@@ -3,7 +3,9 @@
 Decisions:
 - Each asset is its own unit of work on any `concurrent.futures.Executor`: a process pool here, a Dask cluster's
   `Client(address).get_executor()` when one machine is not enough. A kill loses at most the assets in hand.
-- A shard whose recipe (study code, conversion parameters, size and time of the raw files) is unchanged is kept.
+- A shard lies under its recipe: the bytes of the raw files, the conversion's parameters and the code of the study that
+  converts. Another recipe is another file, so no run replaces what another stands on, and the same bytes fetched again
+  are converted already. `convert` is handed nothing that the recipe does not hold.
 - A broken asset is a row of the report with its reason. Only a full disk stops everything, because every later asset
   would fail for the same reason.
 """
@@ -18,11 +20,12 @@ from typing import Any
 
 import pandas as pd
 
-from stepladder import files, shards, study
+from stepladder import closure, files, identity, shards, study
 from stepladder.params import Parameters
 from stepladder.run import Run
 
 Progress = Callable[[dict[str, Any]], None]
+RECIPE = ("conversion",)  # the parameters a shard may depend on
 
 
 def convert_all(assets: Sequence[study.Asset], params: Parameters, folder: Path, run: Run) -> pd.DataFrame:
@@ -53,11 +56,12 @@ def convert(
     executor: Executor,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Convert `assets` to `folder/<id>.h5` and report on each.
+    """Convert `assets` to `folder/<recipe>/<id>.h5` and report on each.
 
     Returns:
-        One row per asset in their order: `asset, group, state` (converted, kept, failed), `reason`, `seconds`, `bytes`
-        and `issues`, the list of `{kind, count, example}` of everything skipped or repaired.
+        One row per asset in their order: `asset, group, state` (converted, kept, failed), `reason`, `seconds`, `bytes`,
+        `shard` (relative to `folder`; empty where it failed) and `issues`, the list of `{kind, count, example}` of
+        everything skipped or repaired.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; nothing half-written stays behind.
@@ -96,42 +100,48 @@ def _row(asset: study.Asset, state: str, reason: str = "") -> dict[str, Any]:
         "reason": reason,
         "seconds": 0.0,
         "bytes": 0,
+        "shard": "",
         "issues": [],
     }
 
 
 def convert_asset(asset: study.Asset, params: Parameters, folder: Path) -> dict[str, Any]:
     """Convert one asset unless its shard is there already; the row of the report (see `convert`)."""
-    start, path = time.perf_counter(), folder / f"{asset.id}.h5"
+    start, name = time.perf_counter(), f"{asset.id}.h5"
     row = _row(asset, "kept")
     try:
-        recipe = recipe_of(asset, params)
+        recipe = recipe_of(asset, params, folder.parent / "hashes")
+        path = folder / recipe / name
         if shards.recipe_of(path) != recipe:
-            shards.write(path, study.find(params.study).convert(asset, params, folder / "_cache"), recipe)
+            content = study.find(params.study).convert(asset, params.only(RECIPE), folder / "_cache")
+            shards.write(path, content, recipe)
             row["state"] = "converted"
+        facts = shards.Shard(path).attributes
+        row |= {"bytes": path.stat().st_size, "shard": f"{recipe}/{name}", "issues": list(facts["issues"])}
     except (study.StudyError, shards.ShardError, FileNotFoundError) as error:
         row |= {"state": "failed", "reason": str(error)}
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise OSError(
-                error.errno, f"cannot write {path.name}: {error.strerror}; free some space and run again"
+                error.errno, f"cannot write {name}: {error.strerror}; free some space and run again"
             ) from None
         row |= {"state": "failed", "reason": str(error)}
-    if row["state"] == "failed":
-        path.unlink(missing_ok=True)  # an older shard of a file that is broken now would be a silent lie
-    else:
-        row |= {"bytes": path.stat().st_size, "issues": list(shards.Shard(path).attributes["issues"])}
     return {**row, "seconds": time.perf_counter() - start}
 
 
-def recipe_of(asset: study.Asset, params: Parameters) -> str:
-    """Hash of what decides a shard: the conversion code and parameters, the raw files by name, size and time."""
-    tenant = study.find(params.study)
-    code = [files.file_sha256(study.home(tenant) / name) for name in tenant.conversion_code]
-    raw = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in (*asset.files, *asset.neighbours)]
-    return files.fingerprint(
-        [asset.id, asset.group, asset.region, params.seed, params.conversion.model_dump(exclude={"workers"}), raw, code]
-    )
+def recipe_of(asset: study.Asset, params: Parameters, memory: Path | None = None) -> str:
+    """Hash of what decides a shard: code and parameters of the conversion, the asset's facts and its files' bytes.
+
+    Args:
+        asset: what is converted.
+        params: of which only `conversion` counts, without the number of workers.
+        memory: where hashes of files are remembered (see `identity.content`).
+    """
+    raw = [(path.name, identity.content(path, memory)) for path in (*asset.files, *asset.neighbours)]
+    facts = [asset.id, asset.group, asset.region, dict(asset.meta)]
+    values = params.conversion.model_dump(mode="json", exclude={"workers"})
+    code = closure.of_member(params.study, "convert")
+    return files.fingerprint([shards.FORMAT, facts, raw, values, code])
 
 
 def issue_table(report: pd.DataFrame) -> pd.DataFrame:
@@ -148,10 +158,10 @@ def issue_table(report: pd.DataFrame) -> pd.DataFrame:
 
 
 def converted(report: pd.DataFrame, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Asset id and shard path of every asset that has one."""
+    """Asset id and shard path below `folder` of every asset that has one."""
     for row in report.itertuples():
         if row.state != "failed":
-            yield row.asset, folder / f"{row.asset}.h5"
+            yield row.asset, folder / row.shard
 
 
 def asset_table(assets: Sequence[study.Asset]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import torch
 
 from stepladder import view
 from stepladder.ladder import limits
-from stepladder.run import outputs_root
+from stepladder.paths import outputs_root
 from stepladder.study import Check
 
 LEAST_DISK_GB = 2.0

@@ -33,7 +33,7 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager
 from traitlets.config import Config
 
 from stepladder import files
-from stepladder.run import PACKAGE
+from stepladder.paths import PACKAGE
 from stepladder.signals import Stop
 
 SOCKETS = "/tmp"  # a socket's path may have 107 bytes, which a long TMPDIR would exceed

@@ -20,7 +20,8 @@ from typing import Any
 import nbformat
 
 from stepladder import files
-from stepladder.run import STAGES, project_root
+from stepladder.paths import project_root
+from stepladder.stages import STAGES
 
 STUDIES = ("plateau", "scroll", "pde")
 PROFILE = "smoke"

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from stepladder import files
 from stepladder.fetch import Plan
 from stepladder.params import ParameterError, read_yaml
-from stepladder.run import project_root
+from stepladder.paths import project_root
 from stepladder.study import Check
 
 COLUMNS = ("group", "name", "region", "bytes", "year", "quality")

@@ -8,12 +8,12 @@ Decisions:
 - `finish` writes the stage's result, last of all.
 """
 
+import ast
 import io
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,16 @@ import torch
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from stepladder import __version__, files, params, signals, study
+from stepladder import __version__, closure, files, params, signals, study
 from stepladder.fetch import Report
-from stepladder.run import Run, outputs_root, project_root
-from stepladder.run import stage as find_stage
+from stepladder.paths import outputs_root, project_root
+from stepladder.run import Run
 from stepladder.signals import Preempted
+from stepladder.stages import before, hidden, readable, visible
+from stepladder.stages import stage as find_stage
 from stepladder.study import Check
 
-__all__ = ["Preempted", "Stage", "explore", "interactive", "open_stage", "start", "track"]
+__all__ = ["Preempted", "Stage", "explore", "interactive", "open", "start", "track"]
 
 STYLE = Path(__file__).with_name("stepladder.mplstyle")
 PROGRESS_SECONDS = 10.0
@@ -55,40 +57,109 @@ def start(notebook: str) -> None:
     print(f"Stepladder {__version__} | {find_stage(notebook).name} | torch {torch.__version__} | {device}")
 
 
-def open_stage(notebook: str, **values: Any) -> "Stage":
+def open(notebook: str, namespace: Mapping[str, Any]) -> "Stage":
     """Check the values of the `parameters` cell and open the stage's place in its run.
+
+    What the cell leaves empty takes the value that was set in this run before, else the profile's; what it sets holds
+    for the run from then on. Nothing of an earlier result is touched before `Stage.finish`.
 
     Args:
         notebook: name of the stage, such as `03_smoke_test`.
-        values: every name of the `parameters` cell; sections left empty take the profile's values.
+        namespace: the notebook's names, `globals()`.
 
     Raises:
-        ParameterError: for a parameter that cannot be used, or an earlier stage that has not run.
+        ParameterError: a name that is no parameter, a value that cannot be used, or a value that changes an earlier
+            stage, which has to run again first.
     """
-    root = project_root()
+    refuse_unknown(namespace)
+    values = {name: namespace.get(name) for name in params.Parameters.model_fields}
     given = {name: value for name, value in values.items() if value not in (None, {}, [], "")}
-    name, profile = given.pop("study"), given.pop("profile")
-    checked = params.load(root, name, profile, {"run": profile, **given})
-    run = Run.open(root, checked)
-    opened = Stage(find_stage(notebook).name, run, checked)
+    name, profile = given.pop("study", ""), given.pop("profile", "quick")
+    study.find(name)  # a misspelt study is refused before its folder is looked for
+    root = project_root()
+    run = Run(outputs_root(root) / name / given.pop("run", profile), root)
+    earlier = run.overrides(profile)
+    checked = run.resolve(profile, given)
+    _begin(find_stage(notebook).name, run, checked)
     torch.manual_seed(checked.seed)
     if checked.training.threads:
         torch.set_num_threads(checked.training.threads)
     print(f"run {run.study}/{run.name}, profile {checked.profile}, seed {checked.seed}")
+    opened = Stage(find_stage(notebook).name, run, checked)
+    opened.show_parameters(params.merge(earlier, given))
     return opened
 
 
+def refuse_unknown(namespace: Mapping[str, Any]) -> None:
+    """Refuse a name that the parameters cell, or the cell that papermill injects after it, sets in vain.
+
+    Raises:
+        ParameterError: naming the nearest parameter.
+    """
+    cells = [_assigned(source) for source in namespace.get("In", [])]
+    own = [names for names, injected in cells if "study" in names and not injected]
+    injected = [names for names, injected in cells if injected]
+    for names in (*own[-1:], *injected[-1:]):
+        for unknown in names - set(params.Parameters.model_fields):
+            known = params.Parameters.model_fields
+            raise params.ParameterError(f"no parameter {unknown!r}{params.nearest(unknown, known)}")
+
+
+def _assigned(source: str) -> tuple[set[str], bool]:
+    """Names that a cell of plain assignments sets, and whether papermill wrote it; no names for any other cell."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return set(), False
+    plain = all(isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) for node in body)
+    names = {node.targets[0].id for node in body} if plain else set()
+    return names, bool(names) and source.startswith("# Parameters")
+
+
+def _begin(name: str, run: Run, checked: params.Parameters) -> None:
+    """Save the parameters with which a stage begins, unless they would make a stage before it stale.
+
+    Under an engine the runner has saved them and looked at the stages before.
+    """
+    values = checked.model_dump(mode="json")
+    if values == run.values():
+        return
+    states = run.states(values)
+    for earlier in (states[part.name] for part in before(name)):
+        if earlier.state != "done":
+            raise params.ParameterError(f"{name} cannot begin with these parameters: {run.refusal(earlier)}")
+    with run.locked():
+        run.begin(checked)
+
+
 class Stage:
-    """One stage of a run, open in a notebook: its parameters, its folder, and what it leaves behind."""
+    """One stage of a run, open in a notebook: its parameters, its folder, and what it leaves behind.
+
+    Attributes:
+        params: what it may read; anything else in there is refused (see `stages`).
+        folder: where it makes what it leaves; takes the place of an earlier result at `finish`.
+        kept: folder of what a later start of the stage may use again.
+    """
 
     def __init__(self, name: str, run: Run, checked: params.Parameters):
-        self.name, self.run, self.params = name, run, checked
+        self.name, self.run = name, run
+        self.params = checked.only(readable(name), hidden(name))
         self.study = study.find(checked.study)
-        self.folder = run.stage_folder(name)
+        self.folder = run.make_aside(name)
+        self.kept = run.stage_folder(name) / "kept"
         self._checks: list[Check] = []
         self._tables: list[dict[str, Any]] = []
-        (self.folder / "result.json").unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "figures", ignore_errors=True)
+        self._code: dict[str, str] = {}
+
+    def show_parameters(self, changed: Mapping[str, Any]) -> None:
+        """List the parameters that this stage reads, those `changed` from the profile marked."""
+        values = visible(self.name, self.params.model_dump(mode="json"))
+        marked = [name for name, _ in params.flat(changed) if name in values]
+        said = f"{len(values)} parameters, " + (", ".join(f"{n} = {values[n]}" for n in marked) or "all the profile's")
+        rows = [(f"<b>{escape(n)}</b>" if n in marked else escape(n), escape(str(v))) for n, v in values.items()]
+        body = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
+        folded = f"<details><summary>{escape(said)}</summary><table>{body}</table></details>"
+        display({"text/html": folded, "text/plain": said}, raw=True)
 
     @property
     def home(self) -> Path:
@@ -97,18 +168,19 @@ class Stage:
 
     def require(self, name: str) -> dict[str, Any]:
         """Result of an earlier stage (see `Run.require`)."""
-        return self.run.require(name)
+        return self.run.require(name, self.params.model_dump(mode="json"))
 
     def sources(self) -> list[study.Source]:
         """Where this run's raw files come from; made on the spot first where the profile says `synthetic`.
 
-        Every profile has its own folder of them: two profiles may make different files of one name.
+        Synthetic files lie under what decides them, so no other run replaces them.
         """
-        data = self.params.data
+        data, seed = self.params.data, self.params.seed
         if data.source != "synthetic":
             return self.study.sources(self.params)
-        folder = self.run.data / "synthetic" / self.params.profile
-        return self.study.synthesize(folder, data.synthetic, self.params.seed, self.params)
+        code = closure.of_member(self.run.study, "synthesize")
+        recipe = files.fingerprint([data.model_dump(mode="json"), seed, code])
+        return self.study.synthesize(self.run.data / "synthetic" / recipe, data.synthetic, seed, self.params)
 
     def assets(self, reports: Iterable[Report]) -> list[study.Asset]:
         """What there is to convert of the files that were asked for now.
@@ -154,15 +226,17 @@ class Stage:
         else:
             from stepladder import view
 
-            sidecar |= {"renderer": view.render(picture, path, tuple(self.params.view.size))}
+            size = self.params.view.size if "view" in readable(self.name) else params.ViewParams().size
+            sidecar |= {"renderer": view.render(picture, path, tuple(size))}
             view.save_html(picture, path.with_suffix(".html"))
             sidecar["scene"] = path.with_suffix(".html").name
             png = path.read_bytes()
         files.write_json(path.with_suffix(".json"), sidecar)
         display({"image/png": png, "text/plain": f"figure {name}: {caption}"}, raw=True, metadata={"alt": caption})
         if "scene" in sidecar and interactive():
-            link = path.with_suffix(".html").relative_to(outputs_root(project_root()))
-            display(HTML(f"<a href='/files/outputs/{link.as_posix()}' target='_blank'>open the scene in 3-D</a>"))
+            place = f"{self.run.study}/{self.run.name}/{self.name}/figures/{path.stem}.html"
+            words = "open the scene in 3-D, once the last cell has run"
+            display(HTML(f"<a href='/files/outputs/{place}' target='_blank'>{words}</a>"))
 
     def table(self, frame: pd.DataFrame, title: str, note: str = "", measured: bool = False) -> None:
         """Display a table and keep it for the report.
@@ -206,10 +280,16 @@ class Stage:
         print(f"{len(self._checks) - len(failed)} of {len(self._checks)} checks passed")
         assert not failed, "; ".join(failed)
 
-    def finish(self, **values: Any) -> None:
-        """Write the stage's `result.json`, last of all."""
+    def finish(self, vouched: Iterable[Path] = (), **values: Any) -> None:
+        """Put what was made in its place and write the stage's `result.json`, last of all.
+
+        Args:
+            vouched: files elsewhere that the result stands for, such as shards: gone or changed, it is made again.
+            values: what later stages read.
+        """
         checks = [vars(check) for check in self._checks]
-        self.run.finish_stage(self.name, self.params, checks, tables=self._tables, **values)
+        kept = {"vouched": vouched, "made": self.folder, "code": self._code}
+        self.run.finish_stage(self.name, self.params, checks, **kept, tables=self._tables, **values)
         print(f"recorded: {self.name} of {self.run.study}/{self.run.name}")
 
 
@@ -250,6 +330,7 @@ def follow(job: Any, stage: Stage) -> str:
     """Wait for a training job and show its curve growing (in JupyterLab); why it ended, in words."""
     from stepladder import charts
 
+    stage._code = dict(job.code)  # what ran decides the result, even where files have changed since
     place = display(HTML("training starts ..."), display_id=True) if interactive() else None
 
     def draw(lines: list[dict[str, Any]]) -> None:

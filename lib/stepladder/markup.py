@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from stepladder import __version__, freeze, offline
-from stepladder.run import now
+from stepladder.provenance import now
 
 HERE = Path(__file__).parent
 SYMBOLS = {"done": "✓", "running": "▸", "failed": "✕", "oom": "✕", "preempted": "‖", "timeout": "✕", "stale": "~"}

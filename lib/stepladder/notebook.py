@@ -1,8 +1,10 @@
 """Walk the road: run notebooks one after another, and say truly how each ended.
 
 Decisions:
-- A stage is done only when its notebook finished *and* left a `result.json` with the hash computed before it started.
-  The old result is removed first, so nothing old can pose as new; so is the result of a notebook that did not finish.
+- A stage is done only when its notebook finished *and* left a `result.json` of this very attempt, with the key computed
+  before it started. The result of a notebook that did not finish is removed; an older one stays until it is replaced.
+- One walker per run: its lock is taken before anything is written, and nothing is written before a stage begins. Stages
+  that would build on something missing or stale are refused first, with the reason and the command.
 - How a notebook that broke off ended is decided in `verdict.py`.
 - While it runs, `run.json` says `running` with the runner's pid; readers find a vanished runner `stale`. A heartbeat
   goes to `events.jsonl` every ten seconds.
@@ -12,8 +14,9 @@ Decisions:
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +24,13 @@ from typing import Any
 import psutil
 
 from stepladder import report
+from stepladder.lock import TOKEN, Lock
 from stepladder.oom import Memory
 from stepladder.params import ParameterError, Parameters
-from stepladder.run import EXIT_CODES, Run
-from stepladder.run import stage as find_stage
+from stepladder.run import ATTEMPT, EXIT_CODES, Run
 from stepladder.signals import GRACE_SECONDS, Stop
+from stepladder.stages import STAGES
+from stepladder.stages import stage as find_stage
 from stepladder.verdict import Outcome, judge
 
 HEARTBEAT_EVERY = 10.0
@@ -82,25 +87,35 @@ def run_road(
         grace: seconds a cell has to end after a request to stop.
 
     Raises:
-        ParameterError: another process walks this run, or a notebook is missing.
+        Held, Leased: another process walks this run, or may do.
+        ParameterError: a notebook is missing, or a stage that is asked for builds on one that is not done.
     """
-    record = run.status()
-    if record["state"] == "running" and record["pid"] != os.getpid():
-        raise ParameterError(
-            f"run {run.study}/{run.name} is being walked by process {record['pid']} on {record['host']}: "
-            "wait for it, stop it, or choose another --run"
-        )
-    run.set_status("running", stages=list(stages))
-    outcome = Outcome("failed", EXIT_CODES["failed"], "the runner itself failed")
-    try:
-        with Stop(grace) as stop:
-            outcome = _walk(run, stages, params, root, stop, force, on_event, cell_timeout)
-    except BaseException as error:
-        outcome = Outcome("failed", EXIT_CODES["failed"], f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        run.set_status(outcome.state, outcome.reason, exit_code=outcome.exit_code)
+    with run.locked() as held:
+        outcome = Outcome("failed", EXIT_CODES["failed"], "the runner itself failed")
+        walk = _Walk(run, params, root, force, on_event, cell_timeout, held)
+        asked = walk.planned(stages)
+        try:
+            with Stop(grace) as stop, _token(held):
+                outcome = walk.go(asked, stop)
+        except BaseException as error:
+            outcome = Outcome("failed", EXIT_CODES["failed"], f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            if walk.tells(outcome):
+                run.set_status(outcome.state, outcome.reason, exit_code=outcome.exit_code)
     return outcome
+
+
+@contextmanager
+def _token(held: Lock | None) -> Iterator[None]:
+    """Hand the run's lock on to the kernels started in the block."""
+    if held:
+        os.environ[TOKEN] = held.token
+    try:
+        yield
+    finally:
+        if held:
+            del os.environ[TOKEN]
 
 
 def run_stage(
@@ -110,58 +125,98 @@ def run_stage(
     root: Path,
     on_event: Listener | None = None,
     cell_timeout: float | None = None,
-    stop: Stop | None = None,
 ) -> Outcome:
     """Run one notebook with `params` into `<run>/<stage>/notebook.ipynb` and freeze its page `report.html`.
 
     Leaves `run.json` alone (see `run_road`).
 
-    Args:
-        stop: who asks to stop; None listens to this process's signals. The rest as in `run_road`.
-
     Raises:
         ParameterError: the notebook is missing.
     """
     name = find_stage(stage_name).name
-    stage_run = _StageRun(run, name, params, root, _teller(run, name, on_event))
-    stage_run.tell("stage_start", cells=stage_run.cells)
+    with Stop() as stop:
+        stage = _StageRun(run, name, params, root, _teller(run, name, on_event))
+        return _run_stage(stage, stop, cell_timeout)
+
+
+def _run_stage(
+    stage: "_StageRun", stop: Stop, cell_timeout: float | None, reason: str = "", held: Lock | None = None
+) -> Outcome:
+    """Execute a stage and draw its pages; `reason` is why it runs."""
+    stage.tell("stage_start", cells=stage.cells, reason=reason)
     began = time.monotonic()
-    with _heartbeat(run, name), nullcontext(stop) if stop else Stop() as stop:
-        outcome = stage_run.execute(stop, cell_timeout)
+    with _heartbeat(stage.run, stage.name, stop, held):
+        outcome = stage.execute(stop, cell_timeout)
     seconds = round(time.monotonic() - began, 3)
-    stage_run.tell("stage_end", state=outcome.state, reason=outcome.reason, seconds=seconds)
+    stage.tell("stage_end", state=outcome.state, reason=outcome.reason, seconds=seconds)
     try:
-        report.stage_page(run, name)
-        report.run_page(run)
+        report.stage_page(stage.run, stage.name)
+        report.run_page(stage.run)
     except Exception as error:  # a page that cannot be drawn must not undo what was computed; it is said, not hidden
-        stage_run.tell("page_failed", reason=f"{type(error).__name__}: {error}")
+        stage.tell("page_failed", reason=f"{type(error).__name__}: {error}")
     return outcome
 
 
-def _walk(
-    run: Run,
-    stages: Sequence[str],
-    params: Parameters,
-    root: Path,
-    stop: Stop,
-    force: bool,
-    on_event: Listener | None,
-    cell_timeout: float | None,
-) -> Outcome:
-    """The stages one after another; see `run_road`."""
-    notebook, ran = None, 0
-    for name in stages:
-        name = find_stage(name).name
-        if stop.state:
-            return Outcome(stop.state, EXIT_CODES[stop.state], f"{stop.reason}, before {name}", notebook)
-        if not force and run.stage_state(name, params) == "done":
-            _teller(run, name, on_event)("stage_skipped", reason="nothing it reads has changed")
-            continue
-        outcome = run_stage(run, name, params, root, on_event, cell_timeout, stop)
-        notebook, ran = outcome.notebook, ran + 1
-        if outcome.state != "done":
-            return Outcome(outcome.state, outcome.exit_code, f"{name}: {outcome.reason}", notebook)
-    return Outcome("done", 0, f"{len(stages)} stages asked for, {ran} run, {len(stages) - ran} unchanged", notebook)
+@dataclass
+class _Walk:
+    """One call of `run_road`; `begun` once a stage has started."""
+
+    run: Run
+    params: Parameters
+    root: Path
+    force: bool
+    on_event: Listener | None
+    cell_timeout: float | None
+    held: Lock | None
+    begun: bool = False
+
+    def tells(self, outcome: Outcome) -> bool:
+        """Whether `run.json` is to say how it ended: something happened, or it still tells of an end long mended."""
+        if self.held and self.held.lost:
+            return False  # it is another walker's now
+        complete = all(state.state == "done" for state in self.run.states().values())
+        mended = complete and self.run.status()["state"] not in ("done", "stale")
+        return self.begun or outcome.state != "done" or mended
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters asked for."""
+        return self.params.model_dump(mode="json")
+
+    def planned(self, stages: Sequence[str]) -> list[str]:
+        """Full names of `stages`; `ParameterError` where one would build on what is not done and not asked for."""
+        names = [find_stage(name).name for name in stages]
+        states, running = self.run.states(self.values), False
+        for name in (part.name for part in STAGES if part.name <= max(names, default="")):
+            if name in names:
+                running = running or self.force or states[name].state != "done"
+            elif states[name].state != "done":
+                raise ParameterError(self.run.refusal(states[name]))
+            elif running:
+                raise ParameterError(f"{name} reads what runs before it, and was not asked for: ask for it too")
+        return names
+
+    def go(self, names: Sequence[str], stop: Stop) -> Outcome:
+        """The stages one after another, skipping those that are done."""
+        notebook, ran = None, 0
+        for name in names:
+            if stop.state:
+                return Outcome(stop.state, EXIT_CODES[stop.state], f"{stop.reason}, before {name}", notebook)
+            state = self.run.states(self.values)[name]
+            if not self.force and state.state == "done":
+                _teller(self.run, name, self.on_event)("stage_skipped", reason="nothing it reads has changed")
+                continue
+            if not self.begun:
+                self.run.begin(self.params)
+                self.run.set_status("running", stages=list(names))
+                self.begun = True
+            reason = state.reason or "asked for by force"
+            stage = _StageRun(self.run, name, self.params, self.root, _teller(self.run, name, self.on_event))
+            outcome = _run_stage(stage, stop, self.cell_timeout, reason, self.held)
+            notebook, ran = outcome.notebook, ran + 1
+            if outcome.state != "done":
+                return Outcome(outcome.state, outcome.exit_code, f"{name}: {outcome.reason}", notebook)
+        return Outcome("done", 0, f"{len(names)} stages asked for, {ran} run, {len(names) - ran} unchanged", notebook)
 
 
 @dataclass
@@ -173,6 +228,7 @@ class _StageRun:
     params: Parameters
     root: Path
     tell: Listener
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
     nb: Any = field(init=False)
     before: Memory = field(init=False)
 
@@ -190,9 +246,7 @@ class _StageRun:
 
     def execute(self, stop: Stop, cell_timeout: float | None) -> Outcome:
         """Run the cells and judge how it ended."""
-        recorded = self.target.parent / "result.json"
-        recorded.unlink(missing_ok=True)
-        expected = self.run.input_hash(self.name, self.params)
+        expected = self._key()
         self.before = Memory.read()
         error = None
         try:
@@ -211,9 +265,13 @@ class _StageRun:
         except Exception as caught:  # the kernel died or never started: `judge` names it
             error = caught
         outcome = judge(self.nb, error, stop, self.before) or self._check_result(expected)
-        if outcome.state != "done":
-            recorded.unlink(missing_ok=True)
+        if outcome.state != "done" and (self.run.result(self.name) or {}).get("attempt") == self.attempt:
+            (self.target.parent / "result.json").unlink()
         return replace(outcome, notebook=self.target)
+
+    def _key(self) -> str:
+        """What decides the stage, as things are now."""
+        return self.run.key(self.name, self.params.model_dump(mode="json")).hash
 
     def _watch(self, kind: str, **fields: Any) -> None:
         """Pass an event of the engine on; memory is judged from the start of the cell that fails."""
@@ -238,14 +296,15 @@ class _StageRun:
             "STEPLADDER_ROOT": str(self.root.resolve()),
             "STEPLADDER_OUTPUTS": str(outputs),
             "STEPLADDER_HEADLESS": "1",
+            ATTEMPT: self.attempt,
         }
 
     def _check_result(self, expected: str) -> Outcome:
         """Every cell ran: done, if the notebook recorded what it should."""
         result = self.run.result(self.name)
-        if result is None:
+        if result is None or result["attempt"] != self.attempt:
             return Outcome("failed", 1, "the notebook finished but recorded no result: its last cell must call finish")
-        if not result["hash"] == expected == self.run.input_hash(self.name, self.params):
+        if not result["hash"] == expected == self._key():
             return Outcome("failed", 1, "code, parameters or earlier results changed while it ran: run it again")
         return Outcome("done", 0, f"{self.cells} cells")
 
@@ -262,12 +321,18 @@ def _teller(run: Run, stage: str, on_event: Listener | None) -> Listener:
 
 
 @contextmanager
-def _heartbeat(run: Run, stage: str) -> Iterator[None]:
-    """While the block runs, write an event every ten seconds: alive, and the memory of all children in MB."""
+def _heartbeat(run: Run, stage: str, stop: Stop, held: Lock | None) -> Iterator[None]:
+    """While the block runs, write an event every ten seconds: alive, and the memory of all children in MB.
+
+    Where another machine took the run over, because this one had been silent for too long, stop instead.
+    """
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_EVERY):
+            if held and held.lost:
+                stop.request("preempted", "another machine took this run over while this one was silent")
+                return
             run.event("heartbeat", stage=stage, memory_mb=round(_children_memory() / 1e6))
 
     thread = threading.Thread(target=beat, daemon=True)

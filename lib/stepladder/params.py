@@ -11,8 +11,9 @@ Decisions:
 
 import difflib
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +24,9 @@ SECRET = re.compile(
 )
 
 
+LABELS = ("study", "profile", "run")  # what a run is called; no result depends on it
+
+
 class ParameterError(ValueError):
     """A parameter that cannot be used, with its name, its value and the way out."""
 
@@ -31,6 +35,14 @@ class Section(BaseModel):
     """Base of every parameter section: unknown keys refused, types strict, values frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).model_fields:  # taken out by `Parameters.only`
+            raise ParameterError(
+                f"{type(self).__name__}.{name} is read where it does not count: a stage's key holds only what "
+                "`stages.STAGES` lets it read, a shard's recipe only `conversion`; name it there or read something else"
+            )
+        return super().__getattr__(name)  # pyright: ignore[reportAttributeAccessIssue] (pydantic hides it)
 
 
 class DataParams(Section):
@@ -119,6 +131,7 @@ class ScalingParams(Section):
         [], description="budgets to recommend a size for; empty: the dearest run's, a tenth, ten times"
     )
     bootstrap: int = Field(200, ge=20, description="bootstrap replicates of each law")
+    confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the bands of each law")
 
 
 class LadderParams(Section):
@@ -189,6 +202,23 @@ class Parameters(Section):
     evaluation: EvaluationParams = EvaluationParams()
     view: ViewParams = ViewParams()
     tracking: list[Literal["jsonl", "wandb", "tensorboard"]] = Field(["jsonl"], description="where metrics go")
+
+    def only(self, sections: Iterable[str], hidden: Iterable[str] = ()) -> Self:
+        """A copy that holds the names of the run and `sections`: reading anything else is a `ParameterError`.
+
+        Args:
+            sections: names of top-level fields.
+            hidden: fields taken out of them again, as `evaluation.samples`.
+        """
+        kept = {*LABELS, *sections}
+        copy = self.model_copy()
+        for name in set(type(self).model_fields) - kept:
+            copy.__dict__.pop(name, None)
+        for section, _, field in (name.partition(".") for name in hidden):
+            if section in kept:
+                part = copy.__dict__[section] = copy.__dict__[section].model_copy()
+                part.__dict__.pop(field, None)
+        return copy
 
 
 def profile_path(root: Path, study: str, profile: str) -> Path:
@@ -261,9 +291,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def dump(params: Parameters) -> str:
-    """The resolved parameters as YAML, in the order of the schema."""
-    return yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump(values: dict[str, Any]) -> str:
+    """Parameters as YAML, in their order."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested parameters as (`training.steps`, 100)."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def changes(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `values` that differs from `usual`, nested alike."""
+    found = {}
+    for key, value in values.items():
+        other = usual.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            if inner := changes(value, other):
+                found[key] = inner
+        elif value != other or key not in usual:
+            found[key] = value
+    return found
 
 
 def table(schema: type[BaseModel], section: str | None = None) -> list[dict[str, str]]:

@@ -15,8 +15,9 @@ from typing import Any
 
 from stepladder import curve, files, freeze, markup
 from stepladder.params import ParameterError, load
-from stepladder.run import Run, outputs_root, project_root, runs
-from stepladder.run import stage as find_stage
+from stepladder.paths import outputs_root, project_root
+from stepladder.run import Run, runs
+from stepladder.stages import stage as find_stage
 from stepladder.story import Step, Story
 
 QUIET = ("cell_start", "cell_end", "heartbeat", "progress", "check", "stage_start", "stage_end", "stage_skipped")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from stepladder import files, params, study
 from stepladder.measured import ROWS
-from stepladder.run import EXIT_CODES, STAGES, project_root
+from stepladder.paths import project_root
+from stepladder.run import EXIT_CODES
+from stepladder.stages import STAGES
 
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 

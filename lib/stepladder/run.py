@@ -2,102 +2,62 @@
 
 Decisions:
 - `outputs/<study>/<run>/` holds everything one walk of the road leaves behind; every page can be rebuilt from it.
-- A stage's `result.json` is written last, atomically, and carries the hash of what went in: the parameters the stage
-  reads, the results of the stages before it, and the source of the code it runs. Same hash: the stage is skipped.
-  Another hash: it and everything after it are stale.
-- `run.json` tells the state of the run. A run whose process is gone while its state says `running` is reported stale,
-  never done.
+- A stage's `result.json` is written last, atomically, with its key (see `identity`), the parameter values among it, and
+  with the files it vouches for. A stage is done when its key is what it would be now, its files are there, and all
+  stages before it are done. `Run.states` is the only judge: engine, notebooks, `status` and pages ask it.
+- What a stage leaves is made aside and takes its place when the stage finishes: looking destroys nothing.
+- `params.yaml` and `overrides.yaml` are the run's parameters, written when a stage begins that needs them so, and by
+  nobody who does not hold the run's lock. What is set once holds for the run from then on.
+- `run.json` tells the state of the run. A run whose holder is gone while its state says `running` is stale, never done.
 """
 
-import hashlib
 import os
-import platform
-import socket
-import subprocess
-import time
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from stepladder import files
-from stepladder.params import ParameterError, Parameters, dump, nearest
+from stepladder import closure, files, identity, lock, params, processes
+from stepladder.identity import Key
+from stepladder.params import ParameterError, Parameters
+from stepladder.paths import outputs_root, project_root
+from stepladder.provenance import environment, now
+from stepladder.stages import STAGES, before, stage, visible
 
-PACKAGE = Path(__file__).parent
 STATES = ("running", "done", "failed", "oom", "preempted", "timeout", "stale")
 EXIT_CODES = {"done": 0, "failed": 1, "preempted": 75, "timeout": 124, "oom": 137}
-HEARTBEAT_SECONDS = 60.0
+ATTEMPT = "STEPLADDER_ATTEMPT"  # environment variable by which a runner knows the result that its kernel wrote
+ASIDE = ".aside"  # start of the names of folders in which stages under way make what they leave
+CHOICE = "04_scaling/ladder.json"  # the one file that a person may edit and a later stage reads
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One notebook of the road: what it reads decides when it is stale.
-
-    Attributes:
-        name: name of the notebook and of its folder in the run.
-        sections: parameter sections it reads, beside `study` and `seed`.
-        code: files and folders of the package it runs; `{study}` is the study's folder, `{conversion}` only those files
-            of it that decide what shards hold.
-    """
+class StageState:
+    """How a stage stands, and why where it is not `done`."""
 
     name: str
-    sections: tuple[str, ...]
-    code: tuple[str, ...]
-
-
-STAGES = (
-    Stage("01_inventory", ("data",), ("inventory.py", "fetch", "{conversion}")),
-    Stage("02_conversion", ("data", "conversion", "splits"), ("convert.py", "shards.py", "splits.py")),
-    Stage("03_smoke_test", ("model", "training"), ("{study}", "sampling.py", "training/step.py")),
-    Stage("04_scaling", ("model", "training", "ladder", "evaluation"), ("ladder", "scaling")),
-    Stage("05_training", ("model", "training", "tracking"), ("training",)),
-    Stage("06_evaluation", ("evaluation",), ("evaluation.py",)),
-    Stage("07_visualization", ("view",), ("view.py",)),
-)
-
-
-def project_root(start: Path | None = None) -> Path:
-    """The folder that holds `notebooks/` and `params/`, from `$STEPLADDER_ROOT` or upwards from `start` (or here)."""
-    if os.environ.get("STEPLADDER_ROOT"):
-        return Path(os.environ["STEPLADDER_ROOT"])
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
-            return folder
-    raise ParameterError(f"no project above {start}: a folder with notebooks/ and params/ (or set STEPLADDER_ROOT)")
-
-
-def outputs_root(root: Path) -> Path:
-    """Where runs are kept: `$STEPLADDER_OUTPUTS` or `outputs/` of the project."""
-    return Path(os.environ.get("STEPLADDER_OUTPUTS") or root / "outputs")
-
-
-def stage(name: str) -> Stage:
-    """The stage called `name`, or numbered so (`4`, `04`); `ParameterError` with the nearest name."""
-    for candidate in STAGES:
-        if name in (candidate.name, candidate.name[:2], candidate.name[:2].lstrip("0")):
-            return candidate
-    raise ParameterError(f"no stage {name!r}{nearest(name, (s.name for s in STAGES))}")
+    state: Literal["done", "stale", "missing"]
+    reason: str = ""
 
 
 class Run:
     """One walk of the road, as files in `outputs/<study>/<run>/`."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, root: Path | None = None):
         self.folder = folder
+        self._root = root
 
     @classmethod
-    def open(cls, root: Path, params: Parameters) -> "Run":
-        """The run of `params`, made when it is not there; saves the resolved parameters."""
-        run = cls(outputs_root(root) / params.study / params.run)
-        try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ParameterError(
-                f"cannot write outputs at {run.folder}: {error.strerror}; set STEPLADDER_OUTPUTS"
-            ) from None
-        files.write_text(run.folder / "params.yaml", dump(params))
-        return run
+    def of(cls, root: Path, checked: Parameters) -> "Run":
+        """The run of `checked`; nothing is written."""
+        return cls(outputs_root(root) / checked.study / checked.run, root)
+
+    @property
+    def root(self) -> Path:
+        """The project, whose notebooks the run executes."""
+        return self._root or project_root()
 
     @property
     def name(self) -> str:
@@ -115,6 +75,11 @@ class Run:
         return self.folder.parent / "_data"
 
     @property
+    def hashes(self) -> Path:
+        """Folder of the hashes of files that were read before (see `identity.content`)."""
+        return self.data / "hashes"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the training checkpoints."""
         return self.folder / "checkpoints"
@@ -122,13 +87,52 @@ class Run:
     @property
     def chosen(self) -> dict[str, Any] | None:
         """The setting in `04_scaling/ladder.json`: what the ladder chose, or a person who edited the file; or None."""
-        return (files.read_json(self.folder / "04_scaling" / "ladder.json") or {}).get("chosen")
+        return (files.read_json(self.folder / CHOICE) or {}).get("chosen")
 
     def stage_folder(self, name: str) -> Path:
         """Folder of a stage, made when it is not there."""
         folder = self.folder / stage(name).name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    # Parameters --------------------------------------------------------------------------------------------------
+
+    def values(self) -> dict[str, Any]:
+        """The run's parameters as they are saved; empty where nothing has begun."""
+        path = self.folder / "params.yaml"
+        return params.read_yaml(path) if path.exists() else {}
+
+    def overrides(self, profile: str) -> dict[str, Any]:
+        """What was set in this run against `profile`; nothing of another profile's."""
+        path = self.folder / "overrides.yaml"
+        return params.read_yaml(path) if path.exists() and self.values().get("profile") == profile else {}
+
+    def resolve(self, profile: str, given: Mapping[str, Any], forget: bool = False) -> Parameters:
+        """The parameters of this run: the profile's, what was set in it before (unless `forget`), then `given`."""
+        earlier = {} if forget else self.overrides(profile)
+        return params.load(self.root, self.study, profile, params.merge({"run": self.name}, earlier, dict(given)))
+
+    def begin(self, checked: Parameters) -> None:
+        """Save the parameters with which a stage begins. Only for who holds the lock."""
+        values = checked.model_dump(mode="json")
+        if values == self.values():
+            return
+        usual = params.load(self.root, self.study, checked.profile).model_dump(mode="json")
+        own = {key: value for key, value in params.changes(values, usual).items() if key not in params.LABELS}
+        files.write_text(self.folder / "overrides.yaml", params.dump(own))
+        files.write_text(self.folder / "params.yaml", params.dump(values))
+
+    @contextmanager
+    def locked(self) -> Iterator[lock.Lock | None]:
+        """Hold the run while the block runs (see `lock.hold`); an error names outputs that cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ParameterError(
+                f"cannot write outputs at {self.folder}: {error.strerror}; set STEPLADDER_OUTPUTS"
+            ) from None
+        with lock.hold(self.folder, f"run {self.study}/{self.name}") as held:
+            yield held
 
     # Records -----------------------------------------------------------------------------------------------------
 
@@ -145,9 +149,9 @@ class Run:
         return files.read_lines(self.folder / "metrics.jsonl")
 
     def status(self) -> dict[str, Any]:
-        """`run.json` with the state a reader may believe: `stale` when it says running and its process is gone."""
+        """`run.json` with the state a reader may believe: `stale` when it says running and its holder is gone."""
         record = files.read_json(self.folder / "run.json") or {"state": "stale", "reason": "never started"}
-        if record["state"] == "running" and not self._alive(record):
+        if record["state"] == "running" and lock.holder(self.folder) is None:
             record = {**record, "state": "stale", "reason": "its process is gone without a word"}
         return record
 
@@ -156,19 +160,12 @@ class Run:
         assert state in STATES, state
         record = files.read_json(self.folder / "run.json") or {"created": now(), "attempts": 0}
         if state == "running":
-            own = {"pid": os.getpid(), "pid_started": start_ticks(os.getpid())}
-            record |= {"attempts": record["attempts"] + 1, "started": now(), **own, **environment()}
+            own = {"process": processes.identity(), **environment()}
+            record |= {"attempts": record["attempts"] + 1, "started": now(), **own}
         else:
             record["ended"] = now()
         record |= {"state": state, "reason": reason, "exit_code": EXIT_CODES.get(state), **fields}
         files.write_json(self.folder / "run.json", record)
-
-    def _alive(self, record: dict[str, Any]) -> bool:
-        """Whether the process of a running record lives; one of another host lives while its heartbeat is fresh."""
-        if record["host"] == socket.gethostname():
-            return start_ticks(record["pid"]) == record["pid_started"]
-        signs = [self.folder / "run.json", self.folder / "events.jsonl"]
-        return any(p.exists() and time.time() - p.stat().st_mtime < HEARTBEAT_SECONDS for p in signs)
 
     # Stages ------------------------------------------------------------------------------------------------------
 
@@ -176,109 +173,160 @@ class Run:
         """`result.json` of a stage, or None."""
         return files.read_json(self.folder / stage(name).name / "result.json")
 
-    def require(self, name: str) -> dict[str, Any]:
-        """`result.json` of an earlier stage; an error naming the command that makes it."""
-        result = self.result(name)
-        if result is None:
-            number = stage(name).name[:2].lstrip("0")
-            raise ParameterError(
-                f"run {self.name!r} has no result of {stage(name).name}: run that notebook first, or "
-                f"`stepladder run {self.study} --run {self.name} --stages {number}`"
-            )
-        return result
+    def key(self, name: str, values: Mapping[str, Any] | None = None) -> Key:
+        """What decides a stage, as things are now.
 
-    def input_hash(self, name: str, params: Parameters) -> str:
-        """Hash of everything that decides the outcome of a stage: parameters, upstream results, code."""
-        this = stage(name)
-        upstream = [(s.name, (self.result(s.name) or {}).get("hash")) for s in STAGES if s.name < this.name]
-        sections = {key: params.model_dump(mode="json")[key] for key in ("study", "seed", *this.sections)}
-        chosen = self.chosen if this.name > "04_scaling" else None
-        return files.fingerprint([sections, upstream, chosen, code_hash(this, params.study)])
+        Args:
+            name: the stage.
+            values: parameters, nested; the saved ones where None.
+        """
+        name = stage(name).name
+        inputs = {part.name: _output(self.result(part.name)) for part in before(name)}
+        if name > "04_scaling":
+            inputs["ladder.json"] = self.chosen
+        code = closure.of_stage(self.root, name, self.study)
+        return Key(visible(name, self.values() if values is None else values), code, files.plain(inputs))
 
-    def stage_state(self, name: str, params: Parameters) -> str:
-        """`done`, `stale` (made from other inputs) or `missing`."""
-        result = self.result(name)
-        if result is None:
-            return "missing"
-        return "done" if result["hash"] == self.input_hash(name, params) else "stale"
+    def states(self, values: Mapping[str, Any] | None = None, verify: bool = False) -> dict[str, StageState]:
+        """How every stage stands; see the module's decisions.
+
+        Args:
+            values: parameters the run is asked for, nested; the saved ones where None.
+            verify: read every file that results vouch for, instead of asking for its size.
+        """
+        values = self.values() if values is None else values
+        found: dict[str, StageState] = {}
+        broken: StageState | None = None
+        for part in STAGES:
+            state = self._state(part.name, values, verify)
+            if broken and state.state == "done":
+                state = StageState(part.name, "stale", f"{broken.name} is {broken.state}")
+            broken = broken or (None if state.state == "done" else state)
+            found[part.name] = state
+        return found
+
+    def require(self, name: str, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """`result.json` of an earlier stage that is done; else an error that says why not and names the command."""
+        state = self.states(values)[stage(name).name]
+        if state.state != "done":
+            raise ParameterError(self.refusal(state))
+        return self.result(name) or {}
+
+    def refusal(self, state: StageState) -> str:
+        """Why nothing can be built on a stage, and the command that mends it."""
+        profile = self.values().get("profile", self.name)
+        shown = "" if profile == self.name else f" --profile {profile}"
+        run = "" if self.name == "quick" == profile else f" --run {self.name}"
+        what = "has no result" if state.state == "missing" else f"is stale ({state.reason})"
+        return (
+            f"{state.name} of run {self.study}/{self.name} {what}: run that notebook first, or "
+            f"`stepladder run {self.study}{shown}{run} --stages 1-{stage(state.name).number}`"
+        )
+
+    def make_aside(self, name: str) -> Path:
+        """An empty folder for what this process makes in a stage; those of processes that died here are removed."""
+        for old in self.stage_folder(name).glob(f"{ASIDE}-*"):
+            owner = files.read_json(old / "owner.json")
+            if owner is None or (processes.is_here(owner) and not processes.is_alive(owner)):
+                shutil.rmtree(old, ignore_errors=True)
+        me = processes.identity()
+        own = self.stage_folder(name) / f"{ASIDE}-{me['pid']}-{me['started']}"
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir()
+        files.write_json(own / "owner.json", me)
+        return own
 
     def finish_stage(
-        self, name: str, params: Parameters, checks: list[dict[str, Any]], **values: Any
+        self,
+        name: str,
+        checked: Parameters,
+        checks: list[dict[str, Any]],
+        vouched: Iterable[Path] = (),
+        made: Path | None = None,
+        code: Mapping[str, str] | None = None,
+        **values: Any,
     ) -> dict[str, Any]:
-        """Write a stage's `result.json`, last of all its files."""
-        record = {
-            "stage": stage(name).name,
-            "hash": self.input_hash(name, params),
-            "finished": now(),
-            "checks": checks,
-            **values,
-        }
-        files.write_json(self.stage_folder(name) / "result.json", record)
+        """Put what a stage made in its place and write its `result.json`, last of all.
+
+        Args:
+            name: the stage.
+            checked: its parameters.
+            checks: its gates.
+            vouched: files it stands for, wherever they are, beside those in `made`.
+            made: folder whose entries take the place of those that the last result left (see `make_aside`).
+            code: digests of code that ran in another process, where they may be older than the files.
+            values: what later stages read.
+        """
+        name, folder = stage(name).name, self.stage_folder(name)
+        key = self.key(name, checked.model_dump(mode="json"))
+        key = Key(key.parameters, {**key.code, **(code or {})}, key.inputs)
+        with self.locked():
+            old = self.result(name) or {}
+            (folder / "result.json").unlink(missing_ok=True)
+            names = _swap(made, folder, old.get("made", [])) if made else old.get("made", [])
+            own = [path for entry in names for path in _files(folder / entry) if path != self.folder / CHOICE]
+            record = {
+                "stage": name,
+                "hash": key.hash,
+                "key": {"parameters": key.parameters, "code": key.code, "inputs": key.inputs},
+                "attempt": os.environ.get(ATTEMPT),
+                "finished": now(),
+                "checks": checks,
+                "made": names,
+                "sizes": {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in own},
+                "files": identity.vouch(vouched, self.folder, self.hashes),
+                **values,
+            }
+            files.write_json(folder / "result.json", record)
         return record
+
+    def _state(self, name: str, values: Mapping[str, Any], verify: bool) -> StageState:
+        """A stage by itself, without those before it."""
+        result = self.result(name)
+        if result is None:
+            return StageState(name, "missing", "no result yet")
+        if "key" not in result:
+            return StageState(name, "stale", "it was made before results had keys")
+        if changed := Key(**result["key"]).differences(self.key(name, values)):
+            return StageState(name, "stale", changed)
+        wrong = identity.faults(result["files"], self.folder, self.hashes, verify)
+        wrong += [
+            f"{size_name} is missing or has another size"
+            for size_name, size in result["sizes"].items()
+            if not (path := self.folder / size_name).is_file() or path.stat().st_size != size
+        ]
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            return StageState(name, "stale", f"{wrong[0]}{more}")
+        return StageState(name, "done")
+
+
+def _output(result: dict[str, Any] | None) -> str | None:
+    """What later stages build on: a result's key, and the content of the files it vouches for."""
+    if result is None:
+        return None
+    return files.fingerprint([result.get("hash"), sorted(f["sha256"] for f in result.get("files", {}).values())])
+
+
+def _swap(made: Path, folder: Path, old: list[str]) -> list[str]:
+    """Move what was made aside into a stage's folder, in place of what the last result left there; its names."""
+    names = sorted(path.name for path in made.iterdir() if path.name != "owner.json")
+    for name in {*names, *old}:
+        place = folder / name
+        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    for name in names:
+        (made / name).rename(folder / name)
+    return names
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or all files of a folder."""
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def runs(root: Path, study: str | None = None) -> list[Run]:
     """All runs below the outputs folder, newest first."""
     pattern = f"{study or '*'}/*/params.yaml"
-    found = [Run(path.parent) for path in outputs_root(root).glob(pattern) if not path.parent.name.startswith("_")]
-    return sorted(found, key=lambda run: (run.folder / "params.yaml").stat().st_mtime, reverse=True)
-
-
-def code_hash(this: Stage, study: str) -> str:
-    """Hash of the source files a stage runs."""
-    from stepladder.study import find, home
-
-    tenant = find(study)
-    folder = home(tenant)
-    special = {"{study}": [folder], "{conversion}": [folder / name for name in tenant.conversion_code]}
-    digest = hashlib.sha256()
-    for path in [path for entry in this.code for path in special.get(entry, [PACKAGE / entry])]:
-        assert path.exists(), f"{this.name} names code that is not there: {path.name}"
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def environment() -> dict[str, Any]:
-    """Where a run happens: host, device, versions, git commit and hash of uncommitted changes."""
-    import torch
-
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("diff", "HEAD")
-    return {
-        "host": socket.gethostname(),
-        "device": device,
-        "cpus": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "commit": commit or None,
-        "dirty": hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None,
-    }
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601 with milliseconds."""
-    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _git(*arguments: str) -> str:
-    """Output of a git command in the package's checkout; empty where git or a checkout is missing."""
-    try:
-        return subprocess.run(
-            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=10
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of /proc/<pid>/stat); None when it is gone.
-
-    A pid alone may have been given to another process, above all after a container restarted.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return int(fields[19]) if fields[0] != "Z" else None
+    places = [path.parent for path in outputs_root(root).glob(pattern) if not path.parent.name.startswith("_")]
+    newest = sorted(places, key=lambda folder: (folder / "params.yaml").stat().st_mtime, reverse=True)
+    return [Run(folder, root) for folder in newest]

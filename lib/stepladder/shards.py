@@ -20,6 +20,7 @@ from stepladder import files
 from stepladder.study import ShardContent
 
 ALIGNMENT = 4096
+FORMAT = 1  # of what this file, and whatever else the shared part does to a shard, makes of it
 
 
 class ShardError(ValueError):

@@ -1,7 +1,7 @@
 """What a run's files tell about it: the state of every stage and of the whole, times, and where it was made.
 
-States come from `Run.status` and `Run.stage_state`, the same as everywhere: what is stale or died is shown so. Nothing
-here imports a study; a result whose study is not installed cannot be checked and is believed.
+States come from `Run.status` and `Run.states`, the same as everywhere: what is stale or died is shown so. Nothing here
+imports a study.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from stepladder import markup
-from stepladder.params import ParameterError, read_yaml
-from stepladder.run import STAGES, Run
+from stepladder.params import read_yaml
+from stepladder.run import Run, StageState
+from stepladder.stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Story:
                 checks[event["stage"]][event["name"]] = event
         return [self._step(name, last.get(name), list(found.values())) for name, found in checks.items()]
 
+    @cached_property
+    def _states(self) -> dict[str, StageState]:
+        """How the stages stand."""
+        return self.run.states(self.values)
+
     @property
     def state(self) -> str:
         """State of the run; of one walked by hand in JupyterLab, that of its furthest stage."""
@@ -92,32 +98,15 @@ class Story:
 
     def _step(self, name: str, event: dict[str, Any] | None, checks: list[dict[str, Any]]) -> Step:
         """One stage, from its last event, its result, and the checks it noted since it began."""
-        result = self.run.result(name) or {}
-        state, reason, seconds = self._recorded_state(name, result), "", None
+        result, found = self.run.result(name) or {}, self._states[name]
+        state, reason, seconds = found.state, found.reason if result else "", None
         if event and event["kind"] == "stage_end":
             seconds = event["seconds"]
-            if not result:
+            if state != "done" and event["state"] != "done" and event["time"] > result.get("finished", ""):
                 state, reason = event["state"], event["reason"]
-        elif event and not result:
-            state = "running" if self.status["state"] == "running" else "stale"
-            reason = "" if state == "running" else "its runner is gone without a word"
+        elif event and self.status["state"] == "running":
+            state, reason = "running", ""
+        elif event and state != "done":
+            state, reason = "stale", "its runner is gone without a word"
         has_notebook = (self.run.folder / name / "notebook.ipynb").exists()
         return Step(name, state, reason, seconds, result, result.get("checks") or checks, has_notebook)
-
-    def _recorded_state(self, name: str, result: dict[str, Any]) -> str:
-        """`done`, `stale` or `missing`; a result that cannot be checked here (study not installed) is believed."""
-        try:
-            return self.run.stage_state(name, _Saved(self.values))
-        except ParameterError:
-            return "done" if result else "missing"
-
-
-class _Saved:
-    """Saved parameters where only their values are asked for, so that no study need be imported to draw a page."""
-
-    def __init__(self, values: dict[str, Any]):
-        self.values, self.study = values, values["study"]
-
-    def model_dump(self, mode: str) -> dict[str, Any]:
-        """The values."""
-        return self.values

@@ -10,7 +10,6 @@ Decisions:
 """
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,7 +178,6 @@ class Study(Protocol):
     card: str  # markdown: source, licence, citation, units, known defects
     Params: type[Parameters]
     better: Literal["higher", "lower"]  # where a better value of every metric lies
-    conversion_code: tuple[str, ...]  # files of the study's folder that decide what shards hold
 
     sizes: Mapping[str, str]  # column of bytes in the catalogue -> what it is, the whole first
     planned: Mapping[str, float]  # region (or "all") -> bytes somebody planned for; may be empty
@@ -285,11 +283,6 @@ def names() -> list[str]:
     """Names of all studies: the sub-packages of `stepladder.studies` that hold a `study` module."""
     folders = [Path(folder) for folder in studies.__path__]
     return sorted({path.parent.name for folder in folders for path in folder.glob("*/study.py")})
-
-
-def home(study: Study) -> Path:
-    """The folder that holds a study's code."""
-    return Path(inspect.getfile(type(study))).parent
 
 
 def find(name: str) -> Study:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.params import SECRET, Parameters
-from stepladder.run import STAGES
+from stepladder.stages import STAGES
 
 MOST_LINES = 10
 INSTALL = re.compile(r"\bpip3?\s+install\b|\bconda\s+install\b")

@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from stepladder import files, lab, params
-from stepladder.run import Run, outputs_root, project_root
+from stepladder.paths import outputs_root, project_root
+from stepladder.run import Run
 from stepladder.scaling import outcome
 
 RECORD = Path(__file__).with_name("records") / "scaling_law.json"

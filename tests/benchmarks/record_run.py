@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from stepladder import files
-from stepladder.run import Run, outputs_root, project_root
+from stepladder.paths import outputs_root, project_root
+from stepladder.run import Run
 
 
 def main(study: str, profile: str, run: str | None = None) -> None:

@@ -42,7 +42,8 @@ def compare(predicted: pd.DataFrame | Sequence[Mapping[str, Any]], run: Run) -> 
     Raises:
         ParameterError: the run has trained nothing, or on a machine that the table does not have.
     """
-    study, params = worker.read_parameters(run)
+    trained = run.folder / "05_training" / "params.yaml"
+    study, params = worker.read_parameters(run, trained if trained.exists() else None)
     lines, events = run.metrics(), _last_training(run.events())
     steps = [line for line in lines if "samples_per_s" in line]
     if not steps:

@@ -37,7 +37,8 @@ def climb(
     """
     ladder = params.ladder
     memory = ladder.memory_fraction * limits.memory_free()
-    bench = ProcessBench(JOB, {"run": str(run.folder)}, folder, ladder.seconds, memory, ladder.batch)
+    job = {"run": str(run.folder), "values": params.model_dump(mode="json")}
+    bench = ProcessBench(JOB, job, folder, ladder.seconds, memory, ladder.batch)
 
     def told(rung: Rung) -> None:
         rate = rung.rate if rung.rate is None or math.isfinite(rung.rate) else None

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from stepladder.ladder.records import Precision
 from stepladder.params import ParameterError, Section, check, read_yaml
-from stepladder.run import project_root
+from stepladder.paths import project_root
 
 
 class Offer(Section):

@@ -1,7 +1,7 @@
 """The real training of a run as a job of the ladder: its samples in their order, and its step at any setting.
 
 Decisions:
-- Everything comes from the run's folder: `params.yaml`, the shards and splits that `02_conversion` left.
+- It gets the parameters of the stage, and from the run's folder the shards and splits that `02_conversion` left.
 - The step is the training's own (`training.step`), one forward pass at a time, because the loader delivers forward
   passes and the ladder times what arrives between them.
 - The first training stage stands for all.
@@ -18,19 +18,20 @@ from torch import Tensor
 from stepladder.ladder import memory
 from stepladder.ladder.job import Job, Key, Stepper
 from stepladder.ladder.records import Setting
-from stepladder.params import Parameters
+from stepladder.params import Parameters, check
 from stepladder.run import Run
 from stepladder.sampling import Drawn, Order, StepBatches
-from stepladder.study import Dataset, Study
+from stepladder.stages import hidden, readable
+from stepladder.study import Dataset, Study, find
 from stepladder.training import parallel, step, worker
 from stepladder.training.parallel import Ranks
 from stepladder.training.step import Clock, Learner
 
 
-def open(run: str) -> Job:  # the word of `job.open_job`
-    """The training of the run folder `run`."""
-    folder = Run(Path(run))
-    study, params = worker.read_parameters(folder)
+def open(run: str, values: dict[str, Any]) -> Job:  # the word of `job.open_job`
+    """The training of the run folder `run` with the parameters `values`."""
+    folder, study = Run(Path(run)), find(values["study"])
+    params = check(study.Params, values).only(readable("04_scaling"), hidden("04_scaling"))
     train, *_ = worker.datasets(folder, study, params)
     return StudyJob(study, params, train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from stepladder import params
 from stepladder.params import ParameterError
+from stepladder.paths import outputs_root, project_root
 from stepladder.registry.hydrate import damaged, fetched, hydrate, survey
 from stepladder.registry.index import Manifest, Registry
 from stepladder.registry.mirror import to_wandb
 from stepladder.registry.publish import Published, publish_folder, publish_run
 from stepladder.registry.store import RegistryError, Store
-from stepladder.run import Run, outputs_root, project_root, runs
+from stepladder.run import Run, runs
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stepladder import files, study
-from stepladder.params import Parameters, check, read_yaml
+from stepladder.params import Parameters, check
+from stepladder.provenance import environment, now
 from stepladder.registry import leaks, normaliser, secrecy
 from stepladder.registry.index import RECEIPTS, Entry, Manifest, Registry, checked
 from stepladder.registry.store import RegistryError
 from stepladder.registry.unpack import ENDINGS
-from stepladder.run import Run, environment, now
+from stepladder.run import CHOICE, Run
 from stepladder.shards import Shard
 from stepladder.splits import NAMES
 
 PARALLEL = 4  # blobs side by side
 DATA_STAGES = ("01_inventory", "02_conversion")
 MODEL_STAGES = (*DATA_STAGES, "03_smoke_test", "04_scaling", "05_training")
-RECORDS = ("result.json", "splits.json", "ladder.json")  # of a stage, what later stages read
 SECTIONS = ("seed", "data", "conversion", "splits")  # parameters that decide the shards
 
 
@@ -165,32 +165,24 @@ def _shard_entry(asset: str, path: Path, outputs: Path) -> Entry:
 def _settled(run: Run, stage: str) -> Parameters:
     """The parameters of a run whose `stage` is done and not stale."""
     run.require(stage)
-    values = read_yaml(run.folder / "params.yaml")
-    params = check(study.find(run.study).Params, values)
-    if run.stage_state(stage, params) != "done":
-        raise RegistryError(
-            f"{run.study}/{run.name}: {stage} is stale, its code or parameters have changed since; first "
-            f"`stepladder run {run.study} --profile {params.profile} --run {run.name} --stages 1-{int(stage[:2])}`"
-        )
-    return params
+    return check(study.find(run.study).Params, run.values())
 
 
 def _records(run: Run, stages: Sequence[str]) -> list[Path]:
-    """What later stages read of these stages, without the shards."""
-    paths = (run.folder / stage / record for stage in stages for record in RECORDS)
-    return [path for path in paths if path.exists()]
+    """What these stages left in the run, pictures included: the results stand for all of it."""
+    left = [run.folder / name for stage in stages for name in (run.result(stage) or {}).get("sizes", {})]
+    records = [run.folder / stage / "result.json" for stage in stages]
+    return sorted({path for path in (*left, *records, run.folder / CHOICE) if path.exists()})
 
 
 def _checkpoints(run: Run) -> list[Path]:
     """Files of the last checkpoint and of the best."""
     from stepladder.training import checkpoint
 
-    places = dict(checkpoint.committed(run.checkpoints))
-    if not places:
+    found = checkpoint.whole(run.checkpoints)
+    if not found:
         raise RegistryError(f"{run.study}/{run.name} has no checkpoint: run 05_training first")
-    last = max(places)
-    best = (files.read_json(places[last] / "COMMITTED")["best"] or {}).get("step", last)
-    return [places[step] / name for step in sorted({last, best} & set(places)) for name in ("state.pt", "COMMITTED")]
+    return found
 
 
 def _origin(run: Run, params: Parameters, licence: str | None) -> dict[str, Any]:

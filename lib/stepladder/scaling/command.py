@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stepladder import params
-from stepladder.run import Run, outputs_root, project_root
+from stepladder.paths import outputs_root, project_root
+from stepladder.run import Run
 
 console = Console(highlight=False)
 

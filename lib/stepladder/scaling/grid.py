@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from stepladder import files, signals, studies
+from stepladder import closure, files, signals, studies
 from stepladder.ladder import limits
 from stepladder.params import ParameterError, Parameters, ScalingParams, check, nearest
-from stepladder.run import Run, Stage, code_hash
+from stepladder.run import Run
 from stepladder.scaling import flops
 from stepladder.scaling.trial import Course, Subset, metric_names, train
 from stepladder.smoke import batch as plain_batch
@@ -34,7 +34,7 @@ from stepladder.training import worker
 
 BEYOND = "beyond"  # name of the size outside the grid
 SHAPING = ("batch", "learning_rate", "weight_decay", "warmup", "clip_norm", "precision")  # of training, in a run here
-CODE = Stage("scaling", (), ("training", "sampling.py", "scaling/trial.py", "{study}"))
+TRIAL = "stepladder.scaling.trial"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Job:
     """One run: a size, a number of units of data, its budgets, and the file its losses go to."""
 
     run: Path
+    values: dict[str, Any]
     size: str
     model: dict[str, Any]
     units: int
@@ -99,15 +100,17 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
         if metric not in known:
             raise ParameterError(f"ladder.scaling.metrics: no metric {metric!r}{nearest(metric, known)}")
 
-    decides = [params.seed, trajectory.data(run), code_hash(CODE, study.name)]
+    decides = [params.seed, trajectory.data(run), code(study.name)]
     decides += [wanted.cooldown, wanted.seconds, wanted.samples]
     decides.append(params.evaluation.model_dump(exclude={"samples", "bootstrap", "confidence"}))
     decides += [getattr(params.training, name) for name in SHAPING]
 
+    values = params.model_dump(mode="json")
+
     def job(size: str, changed: Parameters, units: int, budgets: Sequence[int]) -> Job:
         model = changed.model.model_dump()
         key = files.fingerprint([model, units, budgets, decides])
-        return Job(run.folder, size, model, units, tuple(budgets), folder / f"{size}_{units}.json", key)
+        return Job(run.folder, values, size, model, units, tuple(budgets), folder / f"{size}_{units}.json", key)
 
     counts = {name: learning(study, changed) for name, changed in sizes.items()}
     beyond = learning(study, outside)
@@ -147,6 +150,11 @@ def learning(study: Study, params: Parameters) -> int:
     return sum(p.numel() for name, p in study.model(params).named_parameters() if name.startswith(prefixes))
 
 
+def code(study: str) -> str:
+    """Hash of the code that decides what a run of the grid reaches."""
+    return files.fingerprint(closure.of_modules(TRIAL, f"stepladder.studies.{study}.study"))
+
+
 def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Dataset]:
     """Training samples, and the validation cases that runs are scored on."""
     train_samples, _, cases = worker.datasets(run, study, params)
@@ -184,8 +192,8 @@ def runs(jobs: Sequence[Job], processes: int) -> Iterator[dict[str, Any]]:
 def measure(job: Job) -> None:
     """Train one job in this process and write its record."""
     run = Run(job.run)
-    study, params = worker.read_parameters(run)
-    params = resized(study, params, job.model, job.size)
+    study = find(job.values["study"])
+    params = resized(study, check(study.Params, job.values), job.model, job.size)
     wanted = params.ladder.scaling
     data, cases = datasets(run, study, params)
     data = Subset(data, job.units, params.seed)

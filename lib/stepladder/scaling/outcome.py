@@ -216,7 +216,7 @@ def _fit(plan: grid.Plan, records: list[dict[str, Any]], metric: str, params: Pa
                 data.append((record["parameters"], record["units"], loss, record["name"]))
             if usable and record["units"] == most:
                 time.append((record["parameters"], point["samples"], loss, record["name"]))
-    settings = {"replicates": plan.wanted.bootstrap, "seed": params.seed, "confidence": params.evaluation.confidence}
+    settings = {"replicates": plan.wanted.bootstrap, "seed": params.seed, "confidence": plan.wanted.confidence}
     of_data, of_time = (_law(axes, rows, settings) for axes, rows in ((DATA_AXES, data), (TIME_AXES, time)))
     forecast = of_data.predict(np.array([[plan.beyond_parameters, plan.beyond.units]]), scatter=True).at(0)
     name = metric if plan.study.better == "lower" else f"1 - {metric}"

@@ -24,10 +24,10 @@ import pandas as pd
 
 from stepladder import files
 from stepladder.params import ParameterError, Parameters, TrainingParams, check, merge, nearest
-from stepladder.run import Run, code_hash
+from stepladder.run import Run
 from stepladder.sampling import philox
 from stepladder.scaling import bayes, space
-from stepladder.scaling.grid import CODE, SHAPING, datasets
+from stepladder.scaling.grid import SHAPING, code, datasets
 from stepladder.scaling.space import Space
 from stepladder.scaling.trial import Course, metric_names, train
 from stepladder.study import Dataset, Study, find
@@ -140,7 +140,7 @@ def open_sweep(path: Path, run: Run, params: Parameters) -> Sweep:
     if metric not in known:
         raise ParameterError(f"{path.name}: metric.name: no metric {metric!r}{nearest(metric, known)}")
     decides = [found.file.model_dump(), params.model_dump(mode="json")]
-    key = files.fingerprint([decides, trajectory.data(run), code_hash(CODE, study.name)])
+    key = files.fingerprint([decides, trajectory.data(run), code(study.name)])
     folder = run.folder / "sweeps" / f"{found.file.name or path.stem}-{key[:8]}"
     files.write_text(folder / "sweep.yaml", path.read_text(encoding="utf-8"))
     return Sweep(found, study, params, data, folder)

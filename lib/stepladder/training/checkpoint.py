@@ -177,6 +177,16 @@ def load_model(
     return model.eval(), {**vars(progress), "which": which, "sha256": seal, "average": state["average"] is not None}
 
 
+def whole(folder: Path) -> list[Path]:
+    """Files of the last checkpoint and of the best: what a trained run stands for."""
+    places = dict(committed(folder))
+    if not places:
+        return []
+    best = (files.read_json(places[max(places)] / "COMMITTED")["best"] or {}).get("step", max(places))
+    kept = sorted({max(places), best} & set(places))
+    return [places[step] / name for step in kept for name in ("state.pt", "COMMITTED")]
+
+
 def _fault(place: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:

@@ -10,14 +10,16 @@ Decisions:
 from dataclasses import dataclass
 from typing import Any
 
-from stepladder import files
+from stepladder import closure, files
+from stepladder.identity import Key
 from stepladder.params import Parameters, TrainingParams
-from stepladder.run import Run, Stage, code_hash
+from stepladder.run import Run
 from stepladder.shards import recipe_of
+from stepladder.stages import visible
 from stepladder.study import Study, TrainingStage
 
 SHAPING = ("steps", "batch", "learning_rate", "weight_decay", "schedule", "warmup", "clip_norm", "ema")
-CODE = Stage("training", (), ("training", "sampling.py", "{study}"))
+PROCESS = "stepladder.training.worker"
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,25 @@ def trajectory(run: Run, study: Study, params: Parameters, training: TrainingPar
 
 def data(run: Run) -> str:
     """Hash of the splits and of what every shard was made by; the same again when the same data is converted again."""
-    result = run.require("02_conversion")
+    result = run.result("02_conversion") or {}
     recipes = {asset: recipe_of(run.folder.parent / path) for asset, path in result["shards"].items()}
     return files.fingerprint([result["splits"], recipes])
 
 
 def code(study: str) -> str:
     """Hash of the code that training runs."""
-    return code_hash(CODE, study)
+    return files.fingerprint(code_read(study))
+
+
+def code_read(study: str) -> dict[str, str]:
+    """Digest of every file that decides what the training process of a study does."""
+    return closure.of_modules(PROCESS, f"stepladder.studies.{study}.study")
+
+
+def job_key(run: Run, params: Parameters) -> Key:
+    """What a training process is started with: parameters, code, data, and the setting that the ladder chose."""
+    values = visible("05_training", params.model_dump(mode="json"))
+    return Key(values, code_read(run.study), files.plain({"the data": data(run), "ladder.json": run.chosen}))
 
 
 def set_aside(run: Run, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 Decisions:
 - Training runs in a process of its own, so a crash or an out-of-memory kill there never takes the notebook down.
-- The job is known by `05_training/job.json` (host, pid and start time of the process, so that a reused pid is not taken
-  for it). `start` attaches to a job that still runs: the notebook can be closed and opened again.
+- The job is known by `05_training/job.json`: its process (machine, pid, start time) and its key. `start` attaches to a
+  job of the same parameters and data that still runs, so the notebook can be closed and opened again; another one is
+  refused, for its checks and metrics would pass for the wrong ones. Code that has changed meanwhile is no reason to
+  refuse: the result is stamped with the code that ran, and is stale.
 - In a person's JupyterLab the job outlives the kernel. Under an engine it dies with it, saving first: nothing may go on
   holding a GPU that nobody watches.
 - A kernel that is told to stop (`Preempted`) passes SIGTERM on, waits for the checkpoint, and stops then.
@@ -12,21 +14,21 @@ Decisions:
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stepladder import files
+from stepladder import files, lock, processes
+from stepladder.identity import Key
 from stepladder.oom import Memory
-from stepladder.params import Parameters
-from stepladder.run import Run, start_ticks
+from stepladder.params import ParameterError, Parameters, dump
+from stepladder.run import Run
 from stepladder.signals import Preempted
 from stepladder.study import Study
 from stepladder.training import checkpoint, course, worker
@@ -49,11 +51,13 @@ class Job:
     Attributes:
         run: its run.
         pid: process id of its agent.
+        code: digests of the code it runs.
         attached: whether it was found running rather than started.
     """
 
     run: Run
     pid: int
+    code: Mapping[str, str] = field(default_factory=dict)
     attached: bool = False
     _child: subprocess.Popen | None = None
     _before: Memory = field(default_factory=Memory.read)
@@ -67,7 +71,7 @@ class Job:
         """Whether the process still runs."""
         if self._child is not None:
             return self._child.poll() is None
-        return _alive(_job_file(self.run))
+        return processes.is_alive(_job_file(self.run))
 
     def follow(self, on_metrics: Callable[[list[dict[str, Any]]], None] | None = None, poll: float = 0.5) -> str:
         """Wait for the end, handing over new lines of metrics; returns the reason in words.
@@ -174,25 +178,48 @@ def plan_table(run: Run, study: Study, params: Parameters) -> pd.DataFrame:
 def start(run: Run, params: Parameters) -> Job:
     """Start training in a process of its own, or attach to the one of this run that still runs.
 
-    Args:
-        run: the run; its `params.yaml` is what the process reads.
-        params: the parameters of the run, which must be those saved there.
+    Raises:
+        ParameterError: a job with other parameters or data runs, here or on another machine; or 04_scaling is not done.
     """
+    folder, key = run.stage_folder("05_training"), course.job_key(run, params)
     found = _job_file(run)
-    if _alive(found):
-        return Job(run, found["pid"], attached=True)
-    folder = run.stage_folder("05_training")
+    if processes.is_alive(found):
+        return Job(run, found["pid"], _same(run, found, key), attached=True)
+    run.require("04_scaling", params.model_dump(mode="json"))
+    lock.wait_for_other_machines(folder, f"training of {run.study}/{run.name}")
     worker.outcome_path(run).unlink(missing_ok=True)
+    files.write_text(folder / "params.yaml", dump(params.model_dump(mode="json")))
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", worker.DIE_WITH_PARENT: "1" if _headless() else ""}
-    command = [sys.executable, "-m", "stepladder.training.worker", str(run.folder)]
+    command = [sys.executable, "-m", "stepladder.training.worker", str(run.folder), str(folder / "params.yaml")]
     with (folder / "train.log").open("ab") as log:
         child = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
         )
-    record = {"host": socket.gethostname(), "pid": child.pid, "started": start_ticks(child.pid)}
-    files.write_json(folder / "job.json", record)
+    files.write_json(folder / "job.json", {**processes.identity(child.pid), "key": asdict(key)})
     run.event("training_started", pid=child.pid, processes=params.training.processes)
-    return Job(run, child.pid, _child=child)
+    return Job(run, child.pid, key.code, _child=child)
+
+
+def stop(run: Run) -> bool:
+    """Ask the training process of a run to save and stop, and wait until it has; whether one was running here."""
+    found = _job_file(run)
+    running = processes.is_alive(found)
+    if running:
+        Job(run, found["pid"], attached=True).stop()
+    return running
+
+
+def _same(run: Run, found: dict[str, Any], key: Key) -> Mapping[str, str]:
+    """Digests of the code that a running job runs; `ParameterError` where it is not the job that is asked for."""
+    own = Key(**found["key"])
+    if changed := replace(own, code={}).differences(replace(key, code={})):
+        raise ParameterError(
+            f"a training of {run.study}/{run.name} is running with other settings ({changed}): stop it with "
+            f"`stepladder stop {run.study}/{run.name}` (it saves first), or wait for its end"
+        )
+    if changed := own.differences(key):
+        print(f"attached to a job that began with other code: {changed}; its result will be stale")
+    return own.code
 
 
 def _headless() -> bool:
@@ -202,8 +229,3 @@ def _headless() -> bool:
 
 def _job_file(run: Run) -> dict[str, Any] | None:
     return files.read_json(run.folder / "05_training" / "job.json")
-
-
-def _alive(job: dict[str, Any] | None) -> bool:
-    """Whether the process of a job record runs on this host."""
-    return bool(job) and job["host"] == socket.gethostname() and start_ticks(job["pid"]) == job["started"]

@@ -24,7 +24,7 @@ from torch.utils.data import default_collate
 
 from stepladder import tracking
 from stepladder.params import Parameters, TrainingParams
-from stepladder.run import HEARTBEAT_SECONDS, Run
+from stepladder.run import Run
 from stepladder.sampling import Drawn, Order, StepBatches, Stream, loader, torch_seed, validation_batches
 from stepladder.signals import Preempted
 from stepladder.study import Batch, Dataset, Study
@@ -45,6 +45,8 @@ from stepladder.training.step import (
     to_device,
     train_step,
 )
+
+HEARTBEAT_SECONDS = 60.0  # between events that say the training lives
 
 
 class TrainingError(ValueError):

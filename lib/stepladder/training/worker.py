@@ -18,9 +18,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepladder import files, oom, signals
+from stepladder import files, lock, oom, signals
 from stepladder.params import Parameters, TrainingParams, check, read_yaml
 from stepladder.run import Run
+from stepladder.stages import hidden, readable
 
 if TYPE_CHECKING:  # the agent trains nothing: it starts without the studies and their packages
     from stepladder.study import Box, Dataset, Study
@@ -40,26 +41,34 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "run", type=Path, help="run folder, outputs/<study>/<run>"
     )  # torchrun would take a --run for its own
-    run = Run(parser.parse_args(arguments).run.resolve())
-    code = work(run) if "RANK" in os.environ else lead(run)
+    parser.add_argument("parameters", type=Path, nargs="?", help="YAML of the parameters; the run's params.yaml")
+    given = parser.parse_args(arguments)
+    run = Run(given.run.resolve())
+    parameters = given.parameters or run.folder / "params.yaml"
+    code = work(run, parameters) if "RANK" in os.environ else lead(run, parameters)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def lead(run: Run) -> int:
+def lead(run: Run, parameters: Path) -> int:
     """The agent: torchrun around `training.processes` workers; returns the exit code that tells how they ended."""
     if os.environ.get(DIE_WITH_PARENT):
         signals.die_with_parent(signal.SIGTERM)
+    with lock.hold(run.folder / "05_training", f"training of {run.study}/{run.name}"):
+        return _lead(run, parameters)
+
+
+def _lead(run: Run, parameters: Path) -> int:
     outcome_path(run).unlink(missing_ok=True)
-    processes = read_yaml(run.folder / "params.yaml")["training"]["processes"]
+    processes = read_yaml(parameters)["training"]["processes"]
     os.environ.update(ENVIRONMENT)
 
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    own = ["-m", "stepladder.training.worker", str(run.folder)]
+    own = ["-m", "stepladder.training.worker", str(run.folder), str(parameters)]
     options = ["--standalone", f"--nproc-per-node={processes}", f"--shutdown-timeout={SAVE_SECONDS}"]
     try:
         torchrun.run(torchrun.parse_args([*options, *own]))
@@ -87,13 +96,13 @@ def _judge(run: Run, codes: set[int]) -> int:
     return FAILED
 
 
-def work(run: Run) -> int:
+def work(run: Run, parameters: Path) -> int:
     """One worker: train, and return the exit code."""
     signals.die_with_parent(signal.SIGTERM)
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
     try:
-        step = _train(run, lambda: bool(told))
+        step = _train(run, parameters, lambda: bool(told))
         write_outcome(run, "done", f"all {step} steps are done")
         return DONE
     except signals.Preempted as stop:
@@ -115,13 +124,13 @@ def _for_memory(error: Exception) -> bool:
     return named or oom.said(str(error)) is not None
 
 
-def _train(run: Run, stop: Any) -> int:
+def _train(run: Run, parameters: Path, stop: Any) -> int:
     import torch
 
     from stepladder.training.loop import Training
     from stepladder.training.parallel import Ranks
 
-    study, params = read_parameters(run)
+    study, params = read_parameters(run, parameters)
     training = in_force(run, params)
     if training.threads:
         torch.set_num_threads(training.threads)
@@ -134,13 +143,13 @@ def _train(run: Run, stop: Any) -> int:
             ranks.leave()  # after an error the others may never come
 
 
-def read_parameters(run: Run) -> "tuple[Study, Parameters]":
-    """The study of a run and its checked parameters."""
+def read_parameters(run: Run, path: Path | None = None, stage: str = "05_training") -> "tuple[Study, Parameters]":
+    """The study of a run, and what `stage` may read of the parameters in `path` (the run's `params.yaml`)."""
     from stepladder.study import find
 
-    values = read_yaml(run.folder / "params.yaml")
+    values = read_yaml(path or run.folder / "params.yaml")
     study = find(values["study"])
-    return study, check(study.Params, values)
+    return study, check(study.Params, values).only(readable(stage), hidden(stage))
 
 
 def in_force(run: Run, params: Parameters) -> TrainingParams:
@@ -157,7 +166,7 @@ def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Da
     It holds `shards` (asset id -> path relative to the study's outputs) and `splits` (name -> asset ids). Samples keep
     clear of the regions of the other splits' shards (their attribute `region`).
     """
-    result = run.require("02_conversion")
+    result = run.result("02_conversion") or {}
     train, validation = (split_shards(run.folder.parent, result, name) for name in ("train", "validation"))
 
     def samples(place: "tuple[list[Path], list[Box]]") -> "Dataset":

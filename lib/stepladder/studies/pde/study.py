@@ -53,18 +53,6 @@ class Pde:
     card = catalogue.CARD
     Params = PdeParams
     better = "lower"
-    conversion_code = (
-        "conversion.py",
-        "equations.py",
-        "readers/fields.py",
-        "readers/particles.py",
-        "readers/pdebench.py",
-        "readers/points.py",
-        "readers/source.py",
-        "readers/torchfiles.py",
-        "readers/well.py",
-    )
-
     sizes: ClassVar = catalogue.SIZES
     planned: ClassVar = catalogue.PLANNED
 

@@ -18,13 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stepladder import files
+from stepladder import closure, files
 from stepladder.studies.plateau import citygml
 from stepladder.studies.plateau.raw import Tally
 from stepladder.studies.plateau.surfaces import BOUNDS, Surfaces, concatenate
 from stepladder.study import Box, Issue
 
-READER = ("cache", "citygml", "classes", "codes", "faces", "geo", "polygons", "raw", "rings", "surfaces")
 PIECE_M = 1000.0
 
 
@@ -49,7 +48,7 @@ def surfaces_of(path: Path, zone: int, box: Box, folder: Path | None) -> Surface
 @once
 def _reader() -> str:
     """Hash of the code that reads raw files."""
-    return files.fingerprint([files.file_sha256(Path(__file__).with_name(f"{name}.py")) for name in READER])
+    return files.fingerprint(closure.of_modules(__name__, within=closure.study_home("plateau")))
 
 
 @contextmanager

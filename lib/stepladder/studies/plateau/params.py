@@ -21,6 +21,7 @@ class PlateauData(DataParams):
 class PlateauConversion(ConversionParams):
     """How tiles become labelled grids, paths and clips."""
 
+    seed: int = Field(0, ge=0, description="seed of the paths that cars drive")
     voxel_m: float = Field(0.4, gt=0, description="edge of a voxel")
     height_m: float = Field(12.8, gt=0, description="height above the local ground that is stored")
     below_m: float = Field(1.2, ge=0, description="depth below the local ground that is stored")

@@ -61,27 +61,6 @@ class Plateau:
     card = CARD
     Params = PlateauParams
     better = "higher"
-    conversion_code = (
-        "assets.py",
-        "cache.py",
-        "citygml.py",
-        "classes.py",
-        "centrelines.py",
-        "codes.py",
-        "faces.py",
-        "geo.py",
-        "ground.py",
-        "obj.py",
-        "paths.py",
-        "polygons.py",
-        "raw.py",
-        "relief.py",
-        "rings.py",
-        "surfaces.py",
-        "tile.py",
-        "voxelize.py",
-    )
-
     sizes: ClassVar = {"zip_bytes": "whole archives", "bldg_bytes": "buildings only, compressed"}
     planned: ClassVar = catalogue.PLANNED
 

@@ -67,7 +67,7 @@ def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> 
     road_N = TO_OCC3D[near.label_N] == DRIVEABLE
     lines = centrelines.find(near.triangles_N33[road_N, :, :2], box)
     deck = _decks(near.triangles_N33[road_N & standing], box)
-    seed = (params.seed, int(asset.meta["mesh"]))
+    seed = (params.conversion.seed, int(asset.meta["mesh"]))
     drives = paths.drive(lines, asset.region, (field.height, deck.height), conversion, seed)
     return ShardContent(
         arrays={

@@ -27,8 +27,6 @@ from stepladder.study import Asset, Issue, ShardContent, StudyError
 PERCENTILES = (0.5, 50.0, 99.5)
 MOST_PLACES = 200_000  # surface voxels kept for sampling
 SAMPLED = 2_000_000  # voxels that percentiles of a volume are taken from
-LICENCES = {"synthetic": "Apache-2.0 (made by this project)"}
-LICENCE = "that of the source; CC BY-NC 4.0 for the Kaggle set"
 
 
 def convert(asset: Asset, params: ScrollParams) -> ShardContent:
@@ -65,7 +63,7 @@ def convert(asset: Asset, params: ScrollParams) -> ShardContent:
             "label_ZYX": label_ZYX,
             "distance_ZYX": squared_distance(sheet_ZYX, conversion.truncate**2),
             "skeleton_ZYX": medial_surface(sheet_ZYX).view(np.uint8),
-            "foreground_N3": _places(sheet_ZYX, params.seed),
+            "foreground_N3": _places(sheet_ZYX, params.conversion.seed),
         },
         attributes={
             "group": asset.group,
@@ -76,7 +74,7 @@ def convert(asset: Asset, params: ScrollParams) -> ShardContent:
             "units": "voxels; spacing in micrometres along z, y, x where the file says it",
             "truncate": conversion.truncate,
             "median": conversion.median,
-            "licence": LICENCES.get(params.data.source, LICENCE),
+            "licence": asset.meta["licence"],
             "sources": [{"name": v.name, "sha256": volumes.digest(v.path)} for v in (image, label)],
         },
         issues=issues,

@@ -23,6 +23,8 @@ from stepladder.studies.scroll.params import ScrollParams
 from stepladder.studies.scroll.readers.volume import shown
 from stepladder.study import Asset, Source, StudyError
 
+LICENCES = {"synthetic": "Apache-2.0 (made by this project)"}
+LICENCE = "that of the source; CC BY-NC 4.0 for the Kaggle set"
 TABLE, IMAGES, LABELS = "train.csv", "train_images", "train_labels"
 COLUMNS = ("id", "scroll_id")
 MEMBERS = (f"*{TABLE}", f"*{IMAGES}/*", f"*{LABELS}/*")
@@ -58,7 +60,8 @@ def assets(raw: Sequence[Path], params: ScrollParams) -> list[Asset]:
         if scroll not in known:
             raise StudyError(f"data.scrolls names {scroll!r}, which is not in the data{nearest(scroll, known)}")
     wanted = [entry for entry in found if not params.data.scrolls or entry.scroll in params.data.scrolls]
-    return [_asset(entry) for entry in sorted(wanted, key=lambda entry: entry.id)]
+    licence = LICENCES.get(params.data.source, LICENCE)
+    return [_asset(entry, licence) for entry in sorted(wanted, key=lambda entry: entry.id)]
 
 
 def sets(raw: Sequence[Path]) -> list[Path]:
@@ -101,11 +104,12 @@ def _part(asset: Asset, folder: str) -> Path | None:
     return next((place for line in lines for place in line if place.parent.name == folder), None)
 
 
-def _asset(entry: Entry) -> Asset:
+def _asset(entry: Entry, licence: str) -> Asset:
     own = [path for part in (entry.image, entry.label) if part for path in volumes.raw_files(part)]
     own = own if entry.image else [entry.table, *own]
     size = sum(path.stat().st_size for path in own)
-    return Asset(entry.id, f"scroll_{entry.scroll}", tuple(own), meta={"scroll": entry.scroll, "bytes": size})
+    meta = {"scroll": entry.scroll, "bytes": size, "licence": licence}
+    return Asset(entry.id, f"scroll_{entry.scroll}", tuple(own), meta=meta)
 
 
 def _table(path: Path) -> pd.DataFrame:

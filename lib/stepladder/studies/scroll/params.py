@@ -20,6 +20,7 @@ class ScrollData(DataParams):
 class ScrollConversion(ConversionParams):
     """What is done to a volume once, so that no training step does it again."""
 
+    seed: int = Field(0, ge=0, description="seed of the surface voxels that are remembered")
     median: bool = Field(False, description="3 x 3 x 3 median filter on the image")
     truncate: int = Field(8, ge=2, le=15, description="voxels from the surface at which stored distances are cut off")
     level: int = Field(0, ge=0, description="level of OME-Zarr pyramids, 0 the finest")

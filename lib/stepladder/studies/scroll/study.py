@@ -43,19 +43,6 @@ class Scroll:
     card = catalogue.CARD
     Params = ScrollParams
     better = "higher"
-    conversion_code = (
-        "conversion.py",
-        "distance.py",
-        "kaggle.py",
-        "labels.py",
-        "readers/medical.py",
-        "readers/omezarr.py",
-        "readers/tif.py",
-        "readers/volume.py",
-        "skeleton.py",
-        "volumes.py",
-    )
-
     sizes = catalogue.SIZES
     planned = catalogue.PLANNED
 

@@ -82,7 +82,6 @@ class Template:
     card = "**Source.** Made on the spot. **Licence.** Apache-2.0. **Units.** Pixels. **Known defects.** None."
     Params = DiscParams
     better = "higher"
-    conversion_code = ("study.py",)
 
     sizes: ClassVar = {"bytes": "all"}
     planned: ClassVar = {}
