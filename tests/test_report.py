@@ -3,8 +3,10 @@
 import base64
 import re
 import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -226,16 +228,48 @@ def test_pages_are_imported_without_a_plotting_library() -> None:
     assert done.stdout == "False\n"
 
 
-@pytest.mark.browser
-@pytest.mark.slow
-def test_browser_draws_the_page(tmp_path: Path) -> None:
+def browse(page: Path, shot: Path) -> None:
+    """Draw `page` in Debian's chromium as the picture `shot`, or skip."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("Debian's chromium is not installed")
-    page = report.run_page(write_run(tmp_path))
-    shot = tmp_path / "page.png"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
     command = [chromium, *options, "--window-size=1100,1600", f"--screenshot={shot}", page.as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_browser_draws_the_page(tmp_path: Path) -> None:
+    shot = tmp_path / "page.png"
+    browse(report.run_page(write_run(tmp_path)), shot)
     pixels = plt.imread(shot)
     assert pixels[..., :3].std() > 0.05  # not a blank page
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_browser_asks_nobody_even_for_what_was_overlooked(tmp_path: Path) -> None:
+    """An address spelled so that cleaning does not see it is stopped by the page's policy, and by that alone."""
+    with socketserver.TCPServer(("127.0.0.1", 0), Asked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        style = rf"<style>p {{ background: u\72l(http://127.0.0.1:{server.server_address[1]}/) }}</style><p>a</p>"
+        run = write_run(tmp_path)
+        cell = new_code_cell("x", outputs=[new_output("display_data", {"text/html": style})])
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), run.folder / "06_evaluation" / "notebook.ipynb")
+        page = report.stage_page(run, "6")
+        browse(page, tmp_path / "page.png")
+        assert Asked.times == 0
+        page.write_text(re.sub("<meta http-equiv.*", "", page.read_text()))
+        browse(page, tmp_path / "page.png")
+        server.shutdown()
+    assert Asked.times > 0
+
+
+class Asked(socketserver.BaseRequestHandler):
+    """Counts how often anybody connects."""
+
+    times = 0
+
+    def handle(self) -> None:
+        Asked.times += 1
