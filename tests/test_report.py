@@ -209,7 +209,9 @@ def test_curve_says_what_it_shows() -> None:
 
 
 def test_curve_that_falls_far_is_logarithmic() -> None:
-    assert "loss (log)" in curve.loss(training(0.01, "fit")) and "loss (log)" not in curve.loss(training(0.5, "fit"))
+    far = training(0.01, "fit")
+    assert "loss (log)" in curve.loss(far) and "loss (log)" not in curve.loss(training(0.5, "fit"))
+    assert {">0.02</text>", ">0.05</text>", ">0.1</text>"} <= set(re.findall(r">[\d.]+</text>", curve.loss(far)))
 
 
 def test_curve_is_the_same_every_time_and_small() -> None:

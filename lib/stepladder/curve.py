@@ -29,25 +29,14 @@ def series(metrics: Sequence[dict[str, Any]], key: str) -> Points:
 
 def loss(metrics: Sequence[dict[str, Any]]) -> Markup:
     """Training and validation loss against the optimizer step; empty without at least two points."""
-    train, validation = series(metrics, "loss"), series(metrics, "validation_loss")
-    if len(train) < 2:
+    if len(series(metrics, "loss")) < 2:
         return Markup("")
     from matplotlib import style
     from matplotlib.figure import Figure
 
     with style.context([Path(__file__).parent / "stepladder.mplstyle", TEXT]):
         figure = Figure(figsize=SIZE)
-        axis = figure.subplots()
-        axis.plot(*zip(*_thin(train), strict=True), color=NAVY, linewidth=1.4, label="training loss")
-        if validation:
-            axis.plot(*zip(*validation, strict=True), "o-", color=AMBER, markersize=3.5, label="validation loss")
-        values = [value for _, value in train + validation]
-        falls = min(values) > 0 and max(values) / min(values) > FALL
-        axis.set(xlabel="optimizer step", ylabel="loss (log)" if falls else "loss", yscale="log" if falls else "linear")
-        axis.legend()
-        for name, step in _stages(metrics).items():
-            axis.axvline(step, color=GREY, linewidth=0.8, linestyle="--")
-            axis.text(step, 0.02, f" {name}", transform=axis.get_xaxis_transform(), fontsize=8)
+        _plot(figure.subplots(), metrics)
         figure.draw_without_rendering()  # makes the ticks, so that they are met below
         for part in figure.findobj():
             part.set_clip_on(False)  # nothing lies outside; a clip would be an address, `url(...)`, in the page
@@ -55,6 +44,26 @@ def loss(metrics: Sequence[dict[str, Any]]) -> Markup:
         figure.savefig(drawn, format="svg", metadata=UNDATED)
     svg = drawn.getvalue().partition("<svg ")[2]  # what stands before it belongs to a file, not into a page
     return Markup(f'<svg class="curve" role="img" aria-label="loss curve" {svg}')
+
+
+def _plot(axis: Any, metrics: Sequence[dict[str, Any]]) -> None:
+    """Both losses, a line where each stage of training begins, and a logarithmic axis for a loss that falls far."""
+    train, validation = series(metrics, "loss"), series(metrics, "validation_loss")
+    axis.plot(*zip(*_thin(train), strict=True), color=NAVY, linewidth=1.4, label="training loss")
+    if validation:
+        axis.plot(*zip(*validation, strict=True), "o-", color=AMBER, markersize=3.5, label="validation loss")
+    axis.set(xlabel="optimizer step", ylabel="loss")
+    axis.legend()
+    for name, step in _stages(metrics).items():
+        axis.axvline(step, color=GREY, linewidth=0.8, linestyle="--")
+        place = {"xycoords": axis.get_xaxis_transform(), "textcoords": "offset points"}
+        axis.annotate(name, (step, 0.02), (3, 0), **place, fontsize=8, parse_math=False)
+    values = [value for _, value in train + validation]
+    if min(values) > 0 and (fall := max(values) / min(values)) > FALL:
+        axis.set(yscale="log", ylabel="loss (log)")
+        axis.yaxis.get_major_locator().set_params(subs=(1, 2, 5) if fall < 1000 else (1,))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("")
 
 
 def sparkline(metrics: Sequence[dict[str, Any]], width: int = 96, height: int = 22) -> Markup:
