@@ -1,28 +1,38 @@
-"""HTML that needs nothing from anywhere: what runs, or would be loaded from elsewhere, is taken out.
+"""HTML that needs nothing from anywhere: what runs, or would be loaded from elsewhere, is taken out by nh3.
 
 Scripts, frames, forms and event handlers go; pictures that lie beside the notebook, or are attached to it, are put
-inside; every other address that a browser would load goes. Links that a person may click stay. Elements left open are
-closed, so that a broken table cannot swallow the rest of a page.
+inside; every other address that a browser would load goes. Tables, drawings, styles and links that a person may click
+stay. Elements left open are closed, so that a broken table cannot swallow the rest of a page.
+
+nh3 knows nothing of CSS: what a style would load is taken out by its looks, and the page forbids the browser the rest.
 """
 
 import base64
-import html
 import re
-from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import nh3
+from markupsafe import Markup
+
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".svg": "image/svg+xml"}
-VOID = {"area", "br", "col", "hr", "img", "input", "source", "track", "wbr"}
-DROPPED = {"script", "iframe", "object", "embed", "link", "meta", "base", "frame", "form"}
-WITH_INSIDE = ("script", "iframe", "object")  # what they hold goes with them
-LOADING = re.compile(r"""\s(src|srcset|poster|data|background|xlink:href)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.I)
-HANDLER = re.compile(r"""\son\w+\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.I)
 CSS_LOADING = re.compile(r"@import[^;]*;?|url\(\s*['\"]?(?!data:|#)[^)]*\)", re.I)
+STYLE = re.compile(r"<style.*?</style>", re.S)
+DRAWING = "svg g defs path line rect circle ellipse polyline polygon text tspan title"
+MORE = "style tfoot font video audio source meter progress button label"
+PLACE = "d x y x1 y1 x2 y2 dx dy cx cy r rx ry points width height viewBox transform"
+PAINT = "fill fill-opacity stroke stroke-width stroke-dasharray opacity text-anchor font-size font-family font-weight"
+COMMON = "class id style title role aria-label lang dir open value min max controls type src color size"
+CLEANER = {
+    "tags": nh3.ALLOWED_TAGS.union(DRAWING.split(), MORE.split()),
+    "clean_content_tags": {"script", "iframe", "object"},
+    "attributes": nh3.ALLOWED_ATTRIBUTES | {"*": {*PLACE.split(), *PAINT.split(), *COMMON.split()}},
+    "url_schemes": {"http", "https", "mailto", "data", "attachment"},
+    "link_rel": None,
+}
 
 
-def clean(text: str, folder: Path | None = None, attachments: dict[str, Any] | None = None) -> str:
+def clean(text: str, folder: Path | None = None, attachments: dict[str, Any] | None = None) -> Markup:
     """HTML without anything that runs or is loaded from elsewhere; local pictures are embedded.
 
     Args:
@@ -30,67 +40,27 @@ def clean(text: str, folder: Path | None = None, attachments: dict[str, Any] | N
         folder: where relative paths of pictures start; None embeds none.
         attachments: pictures of a markdown cell, name -> MIME bundle.
     """
-    cleaner = _Cleaner(lambda address: _embed(address, folder, attachments or {}))
-    cleaner.feed(text)
-    cleaner.close()
-    return "".join(cleaner.kept) + "".join(f"</{tag}>" for tag in reversed(cleaner.open))
+
+    def kept(tag: str, name: str, value: str) -> str | None:
+        if name == "src":
+            return value if value.startswith("data:") else _embed(value, folder, attachments or {})
+        if name == "href":  # a link, to be clicked: never to something it holds itself
+            return None if value.startswith(("data:", "attachment:")) else value
+        return CSS_LOADING.sub("none", value)
+
+    quiet = nh3.clean(text, attribute_filter=kept, **CLEANER)
+    return Markup(STYLE.sub(lambda style: CSS_LOADING.sub("none", style[0]), quiet))
 
 
-def picture(data: bytes | str, mime: str, alt: str = "") -> str:
+def picture(data: bytes | str, mime: str, alt: str = "") -> Markup:
     """An `<img>` holding its own data (bytes, or text already in base64)."""
-    return f'<img alt="{html.escape(alt, quote=True)}" src="{data_uri(data, mime)}">'
+    return Markup('<img alt="{}" src="{}">').format(alt, data_uri(data, mime))
 
 
 def data_uri(data: bytes | str, mime: str) -> str:
     """Bytes, or text already in base64, as an address that holds them."""
     encoded = data if isinstance(data, str) else base64.b64encode(data).decode()
     return f"data:{mime};base64,{''.join(encoded.split())}"
-
-
-class _Cleaner(HTMLParser):
-    """Copies HTML as it stands, leaving out what runs or loads; `open` are the elements nobody closed."""
-
-    def __init__(self, embed: Callable[[str], str | None]):
-        super().__init__(convert_charrefs=False)
-        self.embed, self.within = embed, ""
-        self.kept: list[str] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        if tag in DROPPED:
-            self.within = tag if tag in WITH_INSIDE else self.within
-        elif not self.within:
-            quiet = LOADING.sub(self._source, HANDLER.sub("", self.get_starttag_text()))
-            self.kept.append(CSS_LOADING.sub("none", quiet))
-            if tag not in VOID and not quiet.endswith("/>"):
-                self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: Any) -> None:
-        if tag not in DROPPED:
-            self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if self.within == tag:
-            self.within = ""
-        elif not self.within and tag in self.open:
-            while (last := self.open.pop()) != tag:
-                self.kept.append(f"</{last}>")
-            self.kept.append(f"</{tag}>")
-
-    def handle_data(self, data: str) -> None:
-        if not self.within:
-            self.kept.append(CSS_LOADING.sub("none", data) if self.cdata_elem == "style" else data)
-
-    def handle_entityref(self, name: str) -> None:
-        self.handle_data(f"&{name};")
-
-    def handle_charref(self, name: str) -> None:
-        self.handle_data(f"&#{name};")
-
-    def _source(self, match: re.Match[str]) -> str:
-        address = html.unescape(match[2].strip("\"'"))
-        kept = address if address.startswith(("data:", "#")) else self.embed(address)
-        return f' {match[1]}="{html.escape(kept, quote=True)}"' if kept else ""
 
 
 def _embed(address: str, folder: Path | None, attachments: dict[str, Any]) -> str | None:

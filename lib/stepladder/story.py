@@ -27,6 +27,11 @@ class Step:
     has_notebook: bool
 
     @property
+    def title(self) -> str:
+        """Number and name, as people read them."""
+        return self.name.replace("_", " ")
+
+    @property
     def small_print(self) -> str:
         """State, time and how many checks passed."""
         passed = f"{sum(c['ok'] for c in self.checks)}/{len(self.checks)} checks" if self.checks else ""
@@ -47,6 +52,11 @@ class Story:
         self.values = read_yaml(run.folder / "params.yaml")
         self.status = run.status()
         self.by_hand = not (run.folder / "run.json").exists()
+
+    @property
+    def title(self) -> str:
+        """Study and name of the run."""
+        return f"{self.run.study}/{self.run.name}"
 
     @cached_property
     def steps(self) -> list[Step]:
