@@ -11,10 +11,10 @@ Decisions:
   the search goes by what it measures.
 """
 
+import contextlib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -86,19 +86,25 @@ def fake_bytes(job: Job, setting: Setting) -> int | None:
     return ledger.peak
 
 
-def _fake_modules() -> Any:
-    """Lets `module.to(...)` work on fake parameters, which torch 2.13 refuses to swap in place."""
+@contextlib.contextmanager
+def _fake_modules() -> Iterator[None]:
+    """Let `module.to(...)` work on fake parameters inside the block; torch 2.13 refuses to swap them in place."""
+    of_torch, nn.Module._apply = nn.Module._apply, _apply
+    try:
+        yield
+    finally:
+        nn.Module._apply = of_torch
 
-    def apply(module: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        for part in module.modules():
-            for table in (part._parameters, part._buffers):
-                for name, old in table.items():
-                    if old is not None and (new := convert(old)) is not old:
-                        parameter = table is part._parameters
-                        table[name] = nn.Parameter(new.detach(), old.requires_grad) if parameter else new
-        return module
 
-    return mock.patch.object(nn.Module, "_apply", apply)
+def _apply(module: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """Put the converted tensors in the place of the old ones, which is all that a forecast of memory needs."""
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, old in table.items():
+                if old is not None and (new := convert(old)) is not old:
+                    parameter = table is part._parameters
+                    table[name] = nn.Parameter(new.detach(), old.requires_grad) if parameter else new
+    return module
 
 
 def forecast(fake: Mapping[int, int], measured: Mapping[int, int], batch: int) -> int:

@@ -16,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -137,12 +138,16 @@ class Twin:
     forked_bytes: float = FORKED_BYTES
     measured_bytes: int = 0
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _trials(self) -> Mapping[Kind, list[Trial[StepProbe]]]:
         grouped = defaultdict(list)
         for trial in self.steps:
             grouped[kind(trial.setting)].append(trial)
-        object.__setattr__(self, "_trials", grouped)
-        object.__setattr__(self, "_lines", {key: StepLine.fit(trials) for key, trials in grouped.items()})
+        return grouped
+
+    @cached_property
+    def _lines(self) -> Mapping[Kind, StepLine]:
+        return {key: StepLine.fit(trials) for key, trials in self._trials.items()}
 
     @property
     def kinds(self) -> set[Kind]:

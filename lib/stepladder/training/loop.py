@@ -103,7 +103,10 @@ class Training:
         )
         self.learner: Learner | None = None
         self.step = 0
+        self.tracker: tracking.Tracker = tracking.Silent()
         self._pending: list[Pending] = []
+        self._beat = time.monotonic()  # of the last heartbeat
+        self._logged, self._logged_step = time.time(), 0  # of the last logged step; pauses shift it
 
     def fit(self) -> Progress:
         """Train to the end.
@@ -130,7 +133,7 @@ class Training:
     def _walk(self, state: dict[str, Any] | None) -> None:
         """All spans that are not done yet."""
         stream = iter(self._loader())
-        self._beat, self._logged, self._logged_step = time.monotonic(), time.time(), self.step
+        self._logged, self._logged_step = time.time(), self.step
         for span in self.spans:
             if self.step < span.end:
                 self._enter(span, state)

@@ -56,7 +56,7 @@ class Clock:
     def __init__(self, device: torch.device):
         self.seconds: dict[str, float] = defaultdict(float)
         self._cuda = device.type == "cuda"
-        self.start()
+        self._since = self._now()
 
     def start(self) -> None:
         """Forget the time since the last lap."""
@@ -87,6 +87,7 @@ class Learner:
     average: Average | None = None
     begin: int = 0  # number of the first step, from which the average is warmed up
     scaler: torch.amp.GradScaler | None = None
+    trainable: list[nn.Parameter] = field(init=False)  # what the optimizer changes
 
     def __post_init__(self) -> None:
         self.trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
