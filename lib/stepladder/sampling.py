@@ -53,7 +53,7 @@ class Dice:
         self._generator = np.random.Generator(self._bits)
 
     def at(self, first: int, second: int = 0, third: int = 0) -> np.random.Generator:
-        """The generator, at a place of its stream."""
+        """The generator, put to a place of its stream."""
         self._counter[1], self._counter[2], self._counter[3] = first, second, third
         self._bits.state = self._fresh
         return self._generator

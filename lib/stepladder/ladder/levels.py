@@ -82,7 +82,7 @@ class Levels:
         return spent
 
     def grow(self) -> bool:
-        """Whether one of them surely does."""
+        """Whether memory of the processes or of the device surely grows."""
         return growth(self.at, self.host) > 0 or growth(self.at, self.device) > 0
 
 

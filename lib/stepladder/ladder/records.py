@@ -125,11 +125,11 @@ class Bench(Protocol):
     """What can be measured of one job. Every call is one trial; none of them may raise for what the job does."""
 
     def loader(self, samples: int) -> Trial[LoaderProbe]:
-        """`samples` samples drawn cold, then warm, by one process."""
+        """The loader alone: `samples` samples drawn cold, then warm, by one process."""
         ...
 
     def step(self, setting: Setting, steps: int) -> Trial[StepProbe]:
-        """`steps` forward passes on cached batches; workers and prefetch of `setting` do not matter."""
+        """The step alone: `steps` forward passes on cached batches; workers and prefetch of `setting` do not matter."""
         ...
 
     def full(
@@ -180,12 +180,12 @@ class Rung:
 
     @property
     def setting(self) -> Setting:
-        """What was tried."""
+        """The setting that was tried."""
         return self.trial.setting
 
     @property
     def rate(self) -> float | None:
-        """Measured samples per second."""
+        """Measured samples per second; None where the trial did not end well."""
         return self.trial.probe.rate if self.trial.probe else None
 
 
@@ -206,7 +206,7 @@ class Climb:
 
     @property
     def seconds(self) -> float:
-        """What the search cost."""
+        """Seconds that all trials of the search took."""
         trials = [*self.steps, *(rung.trial for rung in self.rungs)]
         trials += [self.loader] if self.loader else []
         trials += [self.soak.trial] if self.soak else []

@@ -88,17 +88,17 @@ class StepLine:
 
     @classmethod
     def fit(cls, trials: Sequence[Trial[StepProbe]]) -> "StepLine":
-        """Through the step probes of one kind."""
+        """The line through the step probes of one kind."""
         batches = [trial.setting.batch for trial in trials]
         seconds = line(batches, [trial.probe.seconds for trial in trials])
         return cls(*seconds, *line(batches, [trial.probe.cpu_seconds for trial in trials]))
 
     def seconds(self, batch: int) -> float:
-        """Of one step."""
+        """Seconds of one step at `batch`."""
         return self.fixed + self.per_sample * batch
 
     def cpu_seconds(self, batch: int) -> float:
-        """Of one step, over all its threads."""
+        """CPU seconds of one step at `batch`, over all its threads."""
         return self.cpu_fixed + self.cpu_per_sample * batch
 
 
@@ -203,11 +203,11 @@ class Twin:
         return replace(twin, loading={**self.loading, setting.workers: low})
 
     def device_bytes(self, setting: Setting) -> int:
-        """Of the accelerator at `setting`; 0 without one."""
+        """Bytes of the accelerator that `setting` takes; 0 without one."""
         return self._step_bytes(setting, lambda probe: probe.device_bytes)
 
     def host_bytes(self, setting: Setting, samples: int) -> int:
-        """Of the process tree after `samples` samples: training process, loader processes, batches prepared ahead."""
+        """Bytes of the process tree after `samples` samples: training and loader processes, batches prepared ahead."""
         on_device = any(trial.probe.device_bytes for trial in self.steps)
         trials = self._trials[kind(setting)]
         if on_device:

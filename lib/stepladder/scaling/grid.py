@@ -51,7 +51,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As in tables and file names."""
+        """The name of the run in tables and file names."""
         return f"{self.size} x {self.units}"
 
     def record(self) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ class Band(NamedTuple):
     high: np.ndarray
 
     def at(self, place: int) -> "Band":
-        """One of several, as numbers."""
+        """The band at one place of several, as numbers."""
         return Band(*(float(part[place]) for part in self))
 
 
@@ -74,17 +74,17 @@ class Law:
 
     @property
     def floor_R(self) -> np.ndarray:
-        """E."""
+        """The floor E of every replicate, (R,)."""
         return np.exp(self.theta_RT[:, 0])
 
     @property
     def exponent_RK(self) -> np.ndarray:
-        """The exponents."""
+        """The exponents a_k of every replicate, (R, K)."""
         return np.exp(self.theta_RT[:, 1 + len(self.axes) :])
 
     @property
     def residual_P(self) -> np.ndarray:
-        """Logarithm of measured over fitted."""
+        """Logarithm of measured over fitted loss, (P,)."""
         return np.log(self.loss_P / self.replicates(self.x_PK)[0])
 
     def added(self, axis: int, x: float) -> np.ndarray:

@@ -146,7 +146,7 @@ class Outcome:
         return pd.concat(named, ignore_index=True)[["metric", *tables[0].columns]]
 
     def record(self) -> dict[str, Any] | None:
-        """For the result of the stage: laws, forecasts, verdicts."""
+        """The record for the result of the stage: laws, forecasts, verdicts."""
         if self.plan is None:
             return None
         told = [

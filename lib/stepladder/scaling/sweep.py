@@ -57,7 +57,7 @@ class Sweep:
 
     @property
     def sign(self) -> int:
-        """Times this, a lower score is better."""
+        """The factor by which a score is multiplied so that lower is better."""
         return 1 if self.space.file.metric.goal == "minimize" else -1
 
     def lines(self) -> list[dict[str, Any]]:

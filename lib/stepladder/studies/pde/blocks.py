@@ -43,7 +43,7 @@ class Attention(nn.Module):
         self.register_buffer("turn_DF", (axis_FD * turns_F[:, None]).T.float() * 2 * math.pi, persistent=False)
 
     def forward(self, x_BQW: Tensor, place_BQD: Tensor, token_BLW: Tensor, place_BLD: Tensor) -> Tensor:
-        """What every query gathers: (B, Q, W)."""
+        """What every query gathers from the tokens: (B, Q, W)."""
         query, (key, value) = self.query(x_BQW), self.key_value(token_BLW).chunk(2, dim=-1)
         query, key, value = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (query, key, value))
         query = self._turn(functional.normalize(query, dim=-1), place_BQD) * self.sharpness.exp()

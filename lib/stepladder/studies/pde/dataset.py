@@ -147,7 +147,7 @@ class Trajectories:
 
     @property
     def step(self) -> float:
-        """Time of one step; 0 of a steady problem."""
+        """Time between two frames of a sample; 0 of a steady problem."""
         time_T = self.shard.array("time_T")
         return self.stride * float(time_T[1] - time_T[0]) if len(time_T) > 1 else 0.0
 

@@ -109,7 +109,7 @@ class Answers:
         return {answer_name(batch): torch.as_tensor(answers, dtype=torch.float32)}
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """Answers to questions (B, features)."""
+        """Answer the questions (B, features) of a batch."""
         raise NotImplementedError
 
 

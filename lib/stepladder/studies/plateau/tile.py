@@ -42,7 +42,7 @@ NEAR_M = 1.0  # surfaces of these themes that are nearer to the ground are the g
 
 
 def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> ShardContent:
-    """One tile as arrays.
+    """Convert one tile to arrays.
 
     Args:
         asset: a tile as `assets` finds them.

@@ -89,7 +89,7 @@ class UNet(nn.Module):
             self.last.bias.mul_(START)
 
     def forward(self, x_NCXY: Tensor) -> Tensor:
-        """Logits, in channels, of the same plane."""
+        """Logits in the channels of a plane of the same size."""
         x_NCXY, skips = self.first(x_NCXY), []
         for encoder, down in zip(self.encoders, self.downs, strict=False):
             x_NCXY = encoder(x_NCXY)
@@ -123,12 +123,12 @@ def build(params: PlateauParams) -> nn.Module:
 
 
 def stages(params: PlateauParams) -> list[TrainingStage]:
-    """One stage."""
+    """The stages of training: one."""
     return [TrainingStage("fill", params.training.steps)]
 
 
 def admit(stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-    """Always: there is nothing to wait for."""
+    """Admit every stage: there is nothing to wait for."""
     return Check("stage may start", True, f"stage {stage.name!r} starts from the warped past and needs nothing trained")
 
 

@@ -32,7 +32,7 @@ LICENCE = "that of the source; CC BY-NC 4.0 for the Kaggle set"
 
 
 def convert(asset: Asset, params: ScrollParams) -> ShardContent:
-    """One volume as arrays.
+    """Convert one volume to arrays.
 
     Args:
         asset: as `kaggle.assets` finds it.
