@@ -44,6 +44,7 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run the operation and enter what it returns."""
+        # Views share the storage of their base, so what is counted is storages and not tensors.
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -55,6 +56,7 @@ class Ledger(TorchDispatchMode):
             self._known.add(storage._cdata)
             self.now += storage.nbytes()
             self.peak = max(self.peak, self.now)
+            # The storage's end is the only moment at which its bytes are surely free.
             weakref.finalize(storage, self._leave, storage._cdata, storage.nbytes())
 
     def _leave(self, identity: int, size: int) -> None:
@@ -77,7 +79,9 @@ def fake_bytes(job: Job, setting: Setting) -> int | None:
     cpu = torch.device("cpu")
     try:
         with _fake_modules(), FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger:
+            # The real sample gave the shapes; the batch itself has no data, and so has none of what follows.
             batch = tree_map_only(Tensor, lambda one: one.new_empty((setting.batch, *one.shape[1:])), sample)
+            # The model is built inside, so that weights and optimizer are in the ledger too.
             stepper = job.stepper(setting)
             for number in range(STEPS * setting.accumulate):
                 stepper(number, batch, Clock(cpu))
