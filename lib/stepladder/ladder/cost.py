@@ -258,8 +258,7 @@ def _step_rate(climb: Climb, full: FullProbe) -> tuple[float, float]:
     probe = _step_probe(climb)
     if probe:
         return climb.chosen.batch / probe.seconds, probe.half_width / probe.seconds
-    seconds = sum(seconds for phase, seconds in full.phases.items() if phase != "load")
-    return climb.chosen.batch / seconds, full.half_width / full.rate
+    return climb.chosen.batch / full.step_seconds, full.half_width / full.rate
 
 
 def _spread(name: str, span: Span) -> dict[str, float]:

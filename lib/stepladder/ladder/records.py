@@ -105,6 +105,11 @@ class FullProbe:
     device_growth: float = 0.0
     polluted: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
 
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of one forward pass and what follows it, without waiting for data."""
+        return sum(seconds for phase, seconds in self.phases.items() if phase != "load")
+
 
 Probe = TypeVar("Probe", LoaderProbe, StepProbe, FullProbe)
 
