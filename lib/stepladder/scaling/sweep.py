@@ -95,6 +95,7 @@ class Sweep:
         scored = [line for line in self.lines() if line["score"] is not None]
         if self.space.file.method == "random" or len(scored) < bayes.FIRST:
             return rng.random(len(self.space.axes))
+        # Failures count as the worst seen, so that the process keeps away from them.
         worst = max(self.sign * line["score"] for line in scored)
         losses = [worst if line["score"] is None else self.sign * line["score"] for line in self.lines()]
         return bayes.propose(np.array([line["shares"] for line in self.lines()]), np.array(losses), rng)
