@@ -21,7 +21,7 @@ FAKE_SECONDS = 60.0
 
 
 class ProcessBench:
-    """Trials of one job (see `records.Bench`).
+    """The bench of a real job: every trial is a process of its own (see `records.Bench`).
 
     Args:
         job: `module:function` that opens it.

@@ -152,7 +152,7 @@ def apart(said: Range, right: Range) -> bool:
 
 
 def times(numbers: Range, factor: float) -> Range:
-    """Both ends, scaled."""
+    """A range with both ends scaled by `factor`."""
     return numbers[0] * factor, numbers[1] * factor
 
 

@@ -239,7 +239,7 @@ class Windows(_Samples):
         return {**shard.sample(n, start, length, step), "index": int(index)}
 
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
-        """See `_Samples`."""
+        """Start and length of every training window of one trajectory, early ones more than once."""
         if shard.steady:
             return [(0, shard.frames)]
         rollout = self.params.model.rollout
@@ -261,7 +261,7 @@ class Cases(_Samples):
     """
 
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
-        """See `_Samples`."""
+        """Start and length of what is scored of one trajectory: once, or of particles stretch by stretch."""
         if shard.steady:
             return [(0, shard.frames)]
         start, horizon = shard.starts.start, self.params.evaluation.horizon

@@ -121,7 +121,7 @@ class MeanAnswer(Answers):
     """The mean of all training answers, whatever is asked."""
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """See `Answers`."""
+        """The mean answer (B, ...) for each of the questions (B, features)."""
         return np.repeat(self.answers.mean(0, keepdims=True), len(questions), axis=0)
 
 
@@ -129,7 +129,7 @@ class Nearest(Answers):
     """The answer of the training sample whose question is nearest."""
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """See `Answers`."""
+        """The answer (B, ...) of the nearest known question to each of the questions (B, features)."""
         return self.answers[[((self.questions - question) ** 2).sum(axis=1).argmin() for question in questions]]
 
 
@@ -157,7 +157,7 @@ class SteadyRidge(Answers):
         return np.stack(columns, axis=1)
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """See `Answers`."""
+        """The fitted answer (B, values) to each of the questions (B, features)."""
         return self.features(questions) @ self.weights
 
 

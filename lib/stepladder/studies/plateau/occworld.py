@@ -35,7 +35,7 @@ LEAST_WINDOW = 13  # voxels; 13 -> 7 -> 4 in the tokenizer, then 2 -> 1 in the w
 
 
 class OccWorld(nn.Module):
-    """Tokenizer and world model; see the module's docstring."""
+    """OccWorld: a tokenizer of windows, and a world model that forecasts its codes and the ego's path."""
 
     def __init__(self, params: PlateauParams) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ WEIGHT_NEW, WEIGHT_OCCUPIED = 2.0, 1.0  # added to the weight 1 of a voxel in th
 
 
 class WarpFill(nn.Module):
-    """Fused warp + U-Net; see the module's docstring."""
+    """The fused warp of the past, mended by a U-Net seen from above (the module's docstring says how)."""
 
     def __init__(self, params: PlateauParams) -> None:
         super().__init__()

@@ -94,7 +94,7 @@ def neighbourhoods(mask_ZYX: np.ndarray) -> np.ndarray:
 
 
 def surface_elements(code_ZYX: np.ndarray) -> np.ndarray:
-    """Where a neighbourhood is neither empty nor full."""
+    """Mask of the neighbourhoods that hold surface: neither empty nor full."""
     return (code_ZYX != 0) & (code_ZYX != 255)
 
 
