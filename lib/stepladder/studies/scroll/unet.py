@@ -29,7 +29,7 @@ SLOPE = 0.01  # of leaky ReLU below zero
 
 
 class UNet(nn.Module):
-    """See the module's docstring.
+    """Three-dimensional U-Net that says of every voxel whether it belongs to a sheet.
 
     Attributes:
         settings: the section `params.model`: patch, loss weights, overlap.
