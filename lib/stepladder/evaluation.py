@@ -79,7 +79,7 @@ def summarize(records: pd.DataFrame, params: EvaluationParams, seed: int) -> pd.
         units = sorted(subset["unit"].unique())
         draws = _resample(len(units), params.bootstrap, seed)
         for (method, metric), table in subset.groupby(["method", "metric"], sort=False):
-            value, low, high = _interval(table, units, draws, params.confidence)
+            value, (low, high) = metric_value(table, units), _ends(_values(table, units, draws), len(units), params)
             rows.append(dict(zip(TABLE, (method, group, metric, value, low, high, len(units)), strict=True)))
     return pd.DataFrame(rows, columns=TABLE)
 
@@ -90,14 +90,12 @@ def compare(
     """Difference `method - other` in one metric with its paired bootstrap interval; none (nan) of a single unit."""
     subset = records[records["metric"] == metric]
     units = sorted(subset["unit"].unique())
+    # Row 0 weighs every unit once: the value itself. The same draws for both methods, so their difference is paired.
     draws = np.vstack([np.ones(len(units)), _resample(len(units), params.bootstrap, seed)])
     one, two = (_values(subset[subset["method"] == name], units, draws) for name in (method, other))
     difference = one - two
-    if len(units) < 2:
-        return {"value": float(difference[0]), "low": float("nan"), "high": float("nan"), "units": len(units)}
-    tail = 50 * (1 - params.confidence)
-    low, high = np.nanpercentile(difference[1:], [tail, 100 - tail])
-    return {"value": float(difference[0]), "low": float(low), "high": float(high), "units": len(units)}
+    low, high = _ends(difference[1:], len(units), params)
+    return {"value": float(difference[0]), "low": low, "high": high, "units": len(units)}
 
 
 def parts(records: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -114,25 +112,24 @@ def metric_value(table: pd.DataFrame, units: list[str]) -> float:
     return float(_values(table, units, np.ones((1, len(units))))[0])
 
 
-def _interval(
-    table: pd.DataFrame, units: list[str], draws: np.ndarray, confidence: float
-) -> tuple[float, float, float]:
-    value = metric_value(table, units)
-    if len(units) < 2:
-        return value, float("nan"), float("nan")
-    tail = 50 * (1 - confidence)
-    replicates = _values(table, units, draws)
-    low, high = np.nanpercentile(replicates, [tail, 100 - tail]) if np.isfinite(replicates).any() else (np.nan, np.nan)
-    return value, float(low), float(high)
+def _ends(values_R: np.ndarray, units: int, params: EvaluationParams) -> tuple[float, float]:
+    """Ends of the interval of bootstrapped values; nan of a single unit, and where no value is finite."""
+    if units < 2 or not np.isfinite(values_R).any():
+        return float("nan"), float("nan")
+    tail = 50 * (1 - params.confidence)
+    low, high = np.nanpercentile(values_R, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def _values(table: pd.DataFrame, units: list[str], draws_RU: np.ndarray) -> np.ndarray:
     """The metric under each row of unit weights, shape (replicates,); nan where no part has support."""
 
     def sums(column: str) -> np.ndarray:
+        # Units that a method has no record of weigh nothing.
         pivot = table.pivot_table(index="unit", columns="part", values=column, aggfunc="sum", fill_value=0.0)
         return draws_RU @ pivot.reindex(units, fill_value=0.0).to_numpy()
 
+    # Sums first, then the ratio: every part is pooled over units, and only parts are averaged.
     numerator_RP, denominator_RP, support_RP = sums("numerator"), sums("denominator"), sums("support")
     present = (support_RP > 0) & (denominator_RP > 0)
     ratio = np.divide(numerator_RP, denominator_RP, out=np.zeros_like(numerator_RP), where=present)

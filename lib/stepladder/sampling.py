@@ -35,6 +35,7 @@ class SamplingError(ValueError):
 
 def philox(seed: int, stream: int, *place: int) -> np.random.Philox:
     """The bit generator at `place` (up to three integers) of a stream of `seed`; 2^66 numbers until the next place."""
+    # Words 1 to 3 of the counter are the address; two addresses never share a number.
     counter = np.zeros(4, dtype=np.uint64)
     counter[1 : 1 + len(place)] = place  # word 0 counts the numbers taken at this place
     return np.random.Philox(counter=counter, key=np.array([seed, stream], dtype=np.uint64))
@@ -53,7 +54,7 @@ class Dice:
         self._generator = np.random.Generator(self._bits)
 
     def at(self, first: int, second: int = 0, third: int = 0) -> np.random.Generator:
-        """The generator, at a place of its stream."""
+        """The generator, put to a place of its stream."""
         self._counter[1], self._counter[2], self._counter[3] = first, second, third
         self._bits.state = self._fresh
         return self._generator
@@ -115,6 +116,7 @@ class Order:
 
     def _block(self, block: int) -> np.ndarray:
         """(block,) indices of the samples of one block."""
+        # How many draws of every group this block holds, in random order; then the groups' own epochs fill the places.
         first_G = self._drawn_before(block)
         counts_G = self._drawn_before(block + 1) - first_G
         group_B = np.repeat(np.arange(len(counts_G)), counts_G)
@@ -131,6 +133,7 @@ class Order:
     def _run(self, group: int, first: int, count: int) -> np.ndarray:
         """`count` samples of a group from its `first`-th draw on, epoch after epoch."""
         size = len(self._members[group])
+        # A run may begin in one epoch of the group and end in a later one.
         epochs, places = np.divmod(np.arange(first, first + count), size)
         pieces = [self._epoch(group, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
         return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
@@ -192,6 +195,7 @@ def validation_batches(size: int, batch: int, count: int, rank: int = 0, world: 
     than one batch repeats samples).
     """
     batches = min(count, max(1, size // batch)) if size else 0
+    # Evenly over the split, because neighbours in it are often alike.
     index_V = np.linspace(0, size - 1, batches * batch).round().astype(int)
     return [[(PLAIN, int(i)) for i in index_V[b * batch : (b + 1) * batch][rank::world]] for b in range(batches)]
 

@@ -33,7 +33,7 @@ class PipelineStage:
 
 STAGES = (
     PipelineStage("01_inventory", ("seed", "data")),
-    PipelineStage("02_conversion", ("conversion", "splits", "model")),  # its previews are of samples as the model takes them
+    PipelineStage("02_conversion", ("conversion", "splits", "model")),  # it shows samples as the model takes them
     PipelineStage("03_smoke_test", ("training", "evaluation")),
     PipelineStage("04_scaling", ("ladder",)),
     PipelineStage("05_training", ("tracking",)),

@@ -94,6 +94,22 @@ class Task(Record):
         groups = {str(name): np.flatnonzero(cases.groups == name) for name in np.unique(cases.groups)}
         return {name: default_collate([cases.sample(int(i)) for i in rows]) for name, rows in groups.items()}
 
+    def learn(
+        self,
+        method: str,
+        seed: int,
+        model: Forecaster,
+        samples: Batch,
+        seconds: float,
+        cases: Mapping[str, Batch],
+        errors: Callable[..., dict[str, float]] | None = None,
+    ) -> None:
+        """Train a network on `samples` and add its row for every group of `cases`, scored by `errors` (`scores`)."""
+        facts = trained(model, self.params, samples, seconds)
+        for group, batch in cases.items():
+            found = (errors or scores)(model.predict, batch, self.params)
+            self.add(method, group=group, seed=seed, **found, **facts)
+
 
 def shards(params: PdeParams, folder: Path) -> dict[str, list[Path]]:
     """Shards of every split of a profile, made where they are not there yet."""
@@ -223,11 +239,7 @@ def particles(seconds: float, seeds: int) -> None:
         task.add("constant acceleration", group=name, **_particle_scores(_accelerated, batch, task.params))
     samples = task.training()
     for seed in range(seeds):
-        model = network(task, seed)
-        facts = trained(model, task.params, samples, seconds)
-        for name, batch in batches.items():
-            errors = _particle_scores(model.predict, batch, task.params)
-            task.add("operator", group=name, seed=seed, **errors, **facts)
+        task.learn("operator", seed, network(task, seed), samples, seconds, batches, _particle_scores)
 
 
 def _particle_scores(forecast: Callable[[Batch], Prediction], batch: Batch, params: PdeParams) -> dict[str, float]:
@@ -259,16 +271,13 @@ def advection(seconds: float, seeds: int) -> None:
     cases, samples = task.cases(), task.training()
     for seed in range(seeds):
         model = network(task, seed)
-        facts = trained(model, task.params, samples, seconds)
-        for group, batch in cases.items():
-            task.add("operator", group=group, seed=seed, **scores(model.predict, batch, task.params), **facts)
+        task.learn("operator", seed, model, samples, seconds, cases)
         for group, batch in _wrong(cases).items():
             task.add("operator, wrong speed", group=group, seed=seed, **scores(model.predict, batch, task.params))
         for group, batch in cases.items():
             torch.manual_seed(seed)
             single = Forecaster(FNO(1, 1, channels=32, modes=32), task.params.model)
-            facts = trained(single, task.params, task.training(group), seconds / len(cases))
-            task.add("FNO of its own", group=group, seed=seed, **scores(single.predict, batch, task.params), **facts)
+            task.learn("FNO of its own", seed, single, task.training(group), seconds / len(cases), {group: batch})
 
 
 def _wrong(cases: Mapping[str, Batch]) -> dict[str, Batch]:
@@ -302,10 +311,7 @@ def burgers_eps(seconds: float, seeds: int) -> None:
     }
     for method, samples in variants.items():
         for seed in range(seeds if method == "operator" else 1):
-            model = network(task, seed)
-            facts = trained(model, task.params, samples, seconds)
-            for group, batch in cases.items():
-                task.add(method, group=group, seed=seed, **scores(model.predict, batch, task.params), **facts)
+            task.learn(method, seed, network(task, seed), samples, seconds, cases)
 
 
 def mix(seconds: float, seeds: int) -> None:
@@ -316,14 +322,10 @@ def mix(seconds: float, seeds: int) -> None:
     task = Task("mix", "grid_mix", protocol)
     cases, samples = task.cases(), task.training()
     for seed in range(seeds):
-        joint = network(task, seed)
-        facts = trained(joint, task.params, samples, seconds)
+        task.learn("operator, joint", seed, network(task, seed), samples, seconds, cases)
         for group, batch in cases.items():
-            task.add("operator, joint", group=group, seed=seed, **scores(joint.predict, batch, task.params), **facts)
-        for group, batch in cases.items():
-            single = network(task, seed)
-            facts = trained(single, task.params, task.training(group), seconds / len(cases))
-            task.add("operator, single", group=group, seed=seed, **scores(single.predict, batch, task.params), **facts)
+            part, share = task.training(group), seconds / len(cases)
+            task.learn("operator, single", seed, network(task, seed), part, share, {group: batch})
 
 
 def nets(seconds: float, seeds: int) -> None:

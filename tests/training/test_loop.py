@@ -107,8 +107,9 @@ def test_a_judged_stage_ends_with_its_best_weights_and_a_verdict(make_run):
     assert facts["step"] == 30 and all(torch.equal(loaded.state_dict()[k], v) for k, v in concluded.items())
 
 
-def test_judged_stages_stopped_and_continued_equal_uninterrupted(make_run):
-    values = {"model": {"stages": ["first", "second"], "judged": True}, "training": {"steps": 5}}
+@pytest.mark.parametrize("judged", [False, True])
+def test_two_stages_stopped_and_continued_equal_uninterrupted(make_run, judged):
+    values = {"model": {"stages": ["first", "second"], "judged": judged}, "training": {"steps": 5}}
     whole, parts = make_run("whole", values), make_run("parts", values)
     train_here(whole)
     for count in (5, 2):
@@ -121,19 +122,6 @@ def test_judged_stages_stopped_and_continued_equal_uninterrupted(make_run):
 
 def read_best(run, step):
     return files.read_json(run.checkpoints / f"step_{step:08d}/COMMITTED")["best"]
-
-
-def test_stopped_between_two_stages_and_continued_equals_uninterrupted(make_run):
-    two_stages = {"model": {"stages": ["first", "second"]}, "training": {"steps": 5}}
-    whole, parts = make_run("whole", two_stages), make_run("parts", two_stages)
-    train_here(whole)
-    for count in (5, 2):
-        with pytest.raises(Preempted):
-            train_here(parts, stop_after(count))
-    train_here(parts)
-    assert untimed(parts) == untimed(whole)
-    one, two = flat(weights(whole)), flat(weights(parts))
-    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_refused_stage_stops_with_its_reason(make_run):

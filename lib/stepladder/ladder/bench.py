@@ -21,7 +21,7 @@ FAKE_SECONDS = 60.0
 
 
 class ProcessBench:
-    """Trials of one job (see `records.Bench`).
+    """The bench of a real job: every trial is a process of its own (see `records.Bench`).
 
     Args:
         job: `module:function` that opens it.
@@ -49,21 +49,21 @@ class ProcessBench:
         self._fakes: dict[Setting, int | None] = {}
 
     def loader(self, samples: int) -> Trial[LoaderProbe]:
-        """`samples` samples drawn cold, then warm, by one process each."""
+        """A trial of the loader alone: `samples` samples drawn cold, then warm, by one process each."""
         return self._trial(LoaderProbe, "loader", Setting(), samples)
 
     def step(self, setting: Setting, steps: int) -> Trial[StepProbe]:
-        """`steps` forward passes on cached batches."""
+        """A trial of `steps` forward passes on cached batches."""
         return self._trial(StepProbe, "step", setting, steps)
 
     def full(
         self, setting: Setting, steps: int, whole: bool = False, expected: float | None = None
     ) -> Trial[FullProbe]:
-        """Loader and step together, for at most `steps` timed forward passes; for all of them where `whole`."""
+        """A trial of loader and step together: at most `steps` timed forward passes, all of them where `whole`."""
         return self._trial(FullProbe, "full", setting, steps, whole=whole, expected=expected)
 
     def fake_bytes(self, setting: Setting) -> int | None:
-        """Bytes by fake tensors; None where the step cannot be faked."""
+        """Bytes of a step by fake tensors; None where it cannot be faked."""
         alike = [_memory_only(one) for one in _same_total(setting, {*self.batches, setting.batch})]
         if _memory_only(setting) not in self._fakes:
             spec = self._spec("fake", setting, 0) | {"settings": [asdict(one) for one in alike]}

@@ -129,6 +129,7 @@ def table(prices: Prices, need: Need, save: float, memory_fraction: float = 1.0)
         save: seconds of one checkpoint.
         memory_fraction: share of a GPU's memory that may be used.
     """
+    # The share of time an interruptible machine loses, at the best interval between checkpoints.
     loss = preemption_loss(save, 60 * prices.restart_minutes, 3600 * prices.interruption_hours)
     rows = []
     for offer in prices.gpus:
@@ -173,6 +174,7 @@ def loading(climb: Climb, full: FullProbe) -> tuple[Span, str]:
     """Samples per second of one loader process, and where the number is from."""
     probe, chosen = climb.loader.probe if climb.loader else None, climb.chosen
     if probe:
+        # Best known from the loader alone; else from a rung that loaded in its own process, or one whose step waited.
         seconds = np.array(probe.sample_seconds) + probe.collate_seconds
         spread = Z * seconds.std() / math.sqrt(len(seconds)) / seconds.mean()
         rate = 1 / float(seconds.mean())
@@ -194,6 +196,7 @@ def utilisation(prices: Prices, climb: Climb, full: FullProbe, flops: float, dev
         share = Span(*prices.utilisation)
         return share, f"The step is taken to reach {share.low:.0%} to {share.high:.0%} of data-sheet rates."
     rate, spread = _step_rate(climb, full)
+    # Reached over data-sheet rate; on another GPU it may differ by `prices.transfer`.
     share = rate * flops / offer.flops(climb.chosen.precision)
     words = f"The step alone makes {rate:.3g} samples/s on {offer.name}, {share:.0%} of its data-sheet rate."
     return Span.around(share, math.hypot(spread, prices.transfer)), words
@@ -258,8 +261,7 @@ def _step_rate(climb: Climb, full: FullProbe) -> tuple[float, float]:
     probe = _step_probe(climb)
     if probe:
         return climb.chosen.batch / probe.seconds, probe.half_width / probe.seconds
-    seconds = sum(seconds for phase, seconds in full.phases.items() if phase != "load")
-    return climb.chosen.batch / seconds, full.half_width / full.rate
+    return climb.chosen.batch / full.step_seconds, full.half_width / full.rate
 
 
 def _spread(name: str, span: Span) -> dict[str, float]:

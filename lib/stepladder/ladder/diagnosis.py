@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stepladder.ladder.records import Climb, FullProbe, LoaderProbe, Rung, Setting, Trial
+from stepladder.ladder.twin import kind
 from stepladder.params import LadderParams
 
 Limit = Literal["data", "compute", "memory", "launch", "leak", "none"]
@@ -126,7 +127,7 @@ def _data(
         return _made(
             "data", stage or "storage", text, "copy the shards to a local disk, or read ahead with more workers"
         )
-    wanted = math.ceil(seconds / _step_seconds(probe) * setting.batch) if _step_seconds(probe) else 0
+    wanted = math.ceil(seconds / probe.step_seconds * setting.batch) if probe.step_seconds else 0
     text = f"Data-bound: {said}, and with {setting} {idle}"
     if max(ladder.workers) < wanted <= cores:
         return _made("data", stage or "loader", text, f"allow {wanted} workers (ladder.workers)")
@@ -140,7 +141,7 @@ def _data(
 
 def _launch(climb: Climb, setting: Setting) -> Diagnosis | None:
     """A step that takes as long with few samples as with many."""
-    alike = [t for t in climb.steps if t.probe and _kind(t.setting) == _kind(setting)]
+    alike = [t for t in climb.steps if t.probe and kind(t.setting) == kind(setting)]
     by_batch = {trial.setting.batch: trial.probe for trial in alike}
     if len(by_batch) < 2:
         return None
@@ -166,14 +167,13 @@ def _launch(climb: Climb, setting: Setting) -> Diagnosis | None:
 def _compute(setting: Setting, probe: FullProbe, loader: LoaderProbe | None) -> Diagnosis:
     """The step itself; or nothing at all."""
     stage = _largest_phase(probe.phases)
-    spent = sum(seconds for name, seconds in probe.phases.items() if name != "load")
-    share = probe.phases.get(stage, 0.0) / spent if spent else 0.0
+    share = probe.phases.get(stage, 0.0) / probe.step_seconds if probe.step_seconds else 0.0
     step = f"with {setting} the step is busy {probe.busy:.0%} of the time"
     if loader is None:
         text = f"Compute-bound: {step}, {share:.0%} of it in {stage}"
         return _made("compute", stage, text, "a faster device helps, more workers do not")
     makes = max(1, setting.workers) / _mean(loader.sample_seconds)
-    takes = setting.batch / _step_seconds(probe)
+    takes = setting.batch / probe.step_seconds
     both = f"the loader could make {makes:.3g} samples/s and the step take {takes:.3g}"
     if makes <= BALANCE * takes:
         return _made(
@@ -201,15 +201,6 @@ def _largest(loader: LoaderProbe) -> tuple[str, float]:
 def _largest_phase(phases: Mapping[str, float]) -> str:
     spent = {name: seconds for name, seconds in phases.items() if name != "load"}
     return max(spent, key=spent.get, default="")
-
-
-def _step_seconds(probe: FullProbe) -> float:
-    """Seconds of a pass without waiting for data."""
-    return sum(seconds for name, seconds in probe.phases.items() if name != "load")
-
-
-def _kind(setting: Setting) -> tuple:
-    return setting.threads, setting.precision, setting.checkpointing, setting.compile
 
 
 def _mean(values: Sequence[float]) -> float:

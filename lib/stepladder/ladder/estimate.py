@@ -36,6 +36,7 @@ def throughput(ends: Sequence[float], begin: float, batch: int, rounds: int) -> 
     whole = len(ends) // rounds
     if not whole:
         raise ValueError(f"{len(ends)} steps hold no whole round of {rounds}: time at least as many steps as workers")
+    # Only the ends of rounds: within a round batches come in bursts. The rate is all samples over all the time.
     round_ends = np.array([begin, *ends[rounds - 1 : whole * rounds : rounds]])
     rate = float(batch * rounds * whole / (round_ends[-1] - begin))
     return rate, rate * min(1.0, relative_half_width(np.diff(round_ends)))
@@ -57,5 +58,6 @@ def relative_half_width(values: Sequence[float] | np.ndarray) -> float:
     count = len(values)
     if count < 2:
         return math.inf
+    # Two-sided quantile: half of what lies outside on either side.
     t = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
     return float(t * np.std(values, ddof=1) / math.sqrt(count) / np.mean(values))

@@ -23,7 +23,7 @@ def tried(climb: Climb) -> list[Rung]:
 
 
 def role_of(rung: Rung, climb: Climb) -> str:
-    """Chosen, or the trial's verdict; whether it was the soak."""
+    """The role of a rung in words: `chosen`, else its verdict; with `, soak` where it was the soak."""
     soak = ", soak" if rung is climb.soak else ""
     return ("chosen" if is_chosen(rung, climb) else rung.verdict) + soak
 

@@ -63,7 +63,7 @@ def compare(probe: FullProbe, best: Rung, cheaper: bool, ladder: LadderParams) -
 
 
 def busy(probe: FullProbe, ladder: LadderParams) -> str:
-    """`busy 93 % of the time, target 90 % reached`."""
+    """How busy the step was, in words: `busy 93% of the time, target 90% reached`."""
     reached = "reached" if probe.busy >= ladder.busy else "missed"
     return f"busy {probe.busy:.0%} of the time, target {ladder.busy:.0%} {reached}"
 

@@ -35,6 +35,7 @@ def growth(at: Sequence[float], levels: Sequence[float]) -> float:
     half = len(levels) // 2
     if half < LEAST_READINGS:
         return 0.0
+    # The later half alone: what fills up at the start of a trial is over by then.
     slope = _sure_slope(at[half:], levels[half:])
     rises = slope * (at[-1] - at[half]) >= LEAST_RISE and _sure_slope(at, levels) > 0
     return slope if rises else 0.0
@@ -44,6 +45,7 @@ def _sure_slope(at: Sequence[float], levels: Sequence[float]) -> float:
     """Least-squares slope, 0 where its 95 % interval holds 0."""
     x, y = np.asarray(at, float), np.asarray(levels, float)
     x, y = x - x.mean(), y - y.mean()
+    # Least squares through the centred readings, and the standard error of that slope.
     slope = x @ y / (x @ x)
     error = math.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x))
     return float(slope) if slope > stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2) * error else 0.0
@@ -82,7 +84,7 @@ class Levels:
         return spent
 
     def grow(self) -> bool:
-        """Whether one of them surely does."""
+        """Whether memory of the processes or of the device surely grows."""
         return growth(self.at, self.host) > 0 or growth(self.at, self.device) > 0
 
 

@@ -40,6 +40,7 @@ def memory_free() -> int:
         ):
             limit, used = _number(folder / limit_name), _number(folder / used_name)
             if limit and used is not None and limit < UNLIMITED:
+                # Inactive file cache counts as used, but the kernel gives it back when asked.
                 free.append(limit - used + (_stat(folder, "inactive_file") or 0))
     return max(0, int(min(free)))
 
@@ -76,6 +77,7 @@ def folders() -> list[Path]:
     found = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
+        # An empty field is version 2, the others are those of version 1 that limit memory or CPUs.
         if controllers not in ("", "memory", "cpu,cpuacct", "cpu"):
             continue
         base = CGROUPS / controllers if controllers else CGROUPS

@@ -11,10 +11,10 @@ Decisions:
   the search goes by what it measures.
 """
 
+import contextlib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run the operation and enter what it returns."""
+        # Views share the storage of their base, so what is counted is storages and not tensors.
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -55,6 +56,7 @@ class Ledger(TorchDispatchMode):
             self._known.add(storage._cdata)
             self.now += storage.nbytes()
             self.peak = max(self.peak, self.now)
+            # The storage's end is the only moment at which its bytes are surely free.
             weakref.finalize(storage, self._leave, storage._cdata, storage.nbytes())
 
     def _leave(self, identity: int, size: int) -> None:
@@ -77,7 +79,9 @@ def fake_bytes(job: Job, setting: Setting) -> int | None:
     cpu = torch.device("cpu")
     try:
         with _fake_modules(), FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger:
+            # The real sample gave the shapes; the batch itself has no data, and so has none of what follows.
             batch = tree_map_only(Tensor, lambda one: one.new_empty((setting.batch, *one.shape[1:])), sample)
+            # The model is built inside, so that weights and optimizer are in the ledger too.
             stepper = job.stepper(setting)
             for number in range(STEPS * setting.accumulate):
                 stepper(number, batch, Clock(cpu))
@@ -86,19 +90,25 @@ def fake_bytes(job: Job, setting: Setting) -> int | None:
     return ledger.peak
 
 
-def _fake_modules() -> Any:
-    """Lets `module.to(...)` work on fake parameters, which torch 2.13 refuses to swap in place."""
+@contextlib.contextmanager
+def _fake_modules() -> Iterator[None]:
+    """Let `module.to(...)` work on fake parameters inside the block; torch 2.13 refuses to swap them in place."""
+    of_torch, nn.Module._apply = nn.Module._apply, _apply
+    try:
+        yield
+    finally:
+        nn.Module._apply = of_torch
 
-    def apply(module: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        for part in module.modules():
-            for table in (part._parameters, part._buffers):
-                for name, old in table.items():
-                    if old is not None and (new := convert(old)) is not old:
-                        parameter = table is part._parameters
-                        table[name] = nn.Parameter(new.detach(), old.requires_grad) if parameter else new
-        return module
 
-    return mock.patch.object(nn.Module, "_apply", apply)
+def _apply(module: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """Put the converted tensors in the place of the old ones, which is all that a forecast of memory needs."""
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, old in table.items():
+                if old is not None and (new := convert(old)) is not old:
+                    parameter = table is part._parameters
+                    table[name] = nn.Parameter(new.detach(), old.requires_grad) if parameter else new
+    return module
 
 
 def forecast(fake: Mapping[int, int], measured: Mapping[int, int], batch: int) -> int:

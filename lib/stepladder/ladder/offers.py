@@ -73,12 +73,12 @@ class Span(NamedTuple):
         return cls(likely * max(0.0, 1 - share), likely, likely * (1 + share))
 
     def times(self, factor: float) -> "Span":
-        """All three, scaled."""
+        """The span with all three numbers scaled by `factor`."""
         return Span(*(factor * value for value in self))
 
     @classmethod
     def least(cls, one: "Span", other: "Span") -> "Span":
-        """The smaller of two, bound by bound."""
+        """The smaller of two spans, bound by bound."""
         return cls(*(min(pair) for pair in zip(one, other, strict=True)))
 
 

@@ -152,23 +152,23 @@ def apart(said: Range, right: Range) -> bool:
 
 
 def times(numbers: Range, factor: float) -> Range:
-    """Both ends, scaled."""
+    """A range with both ends scaled by `factor`."""
     return numbers[0] * factor, numbers[1] * factor
 
 
 def shown(numbers: Range) -> str:
-    """`6-10`, or `6` where both ends read the same."""
+    """A range in words: `6-10`, or `6` where both ends read the same."""
     low, high = (f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}" for number in numbers)
     return low if low == high else f"{low}-{high}"
 
 
 def percent(numbers: Range) -> str:
-    """`67-75%`."""
+    """A range of shares in words: `67-75%`."""
     low, high = (f"{number:.0%}" for number in numbers)
     return low if low == high else f"{low[:-1]}-{high}"
 
 
 def in_hours(numbers: Range) -> str:
-    """Hours, with days where there are many."""
+    """A range of hours in words, in days where there are many."""
     days = f" ({shown(times(numbers, 1 / 24))} days)" if numbers[0] > 72 else ""
     return f"{shown(numbers)} h{days}"

@@ -48,6 +48,7 @@ def loader_probe(job: Job, samples: int, seconds: float = math.inf) -> LoaderPro
         seconds: what the probe may take; slow samples are fewer, at least one of each kind.
     """
     dataset, part = job.samples(), seconds / 4
+    # The same samples twice: first their files are cold, then they lie in the page cache.
     keys = [key for batch in job.order(1, samples) for key in batch]
     cold = _draw(dataset, keys, part)
     warm = _draw(dataset, keys[: len(cold)], part)
@@ -85,6 +86,7 @@ def step_probe(job: Job, setting: Setting, steps: int, seconds: float = math.inf
     limits.forget_peak()
     stepper, clock = job.stepper(setting), Clock(job.device)
     group = setting.accumulate
+    # Whole optimizer steps only, or the price of one would be shared out wrongly.
     warm = group * math.ceil(WARM_PASSES / group)
     for number in range(warm):
         float(stepper(number, next(batches), clock))
@@ -132,6 +134,7 @@ def full_probe(
     Raises:
         ValueError: the job ends before there is one whole round to time.
     """
+    # A round: one batch of every worker, and whole optimizer steps.
     began, group = time.perf_counter(), math.lcm(max(1, setting.workers), setting.accumulate)
     warm = group * math.ceil(2 * max(1, setting.workers) / group)
     timed = group * max(LEAST_ROUNDS, math.ceil(steps / group))
@@ -149,6 +152,7 @@ def full_probe(
         course.begin()
         for count, _ in enumerate(itertools.islice(walk, timed), 1):
             if count % group == 0 and count >= LEAST_ROUNDS * group:
+                # Every whole round asks: would more of them change the verdict?
                 rate, width = throughput(course.ends, course.began, setting.batch, group)
                 sure = settled(rate, width, expected) and not course.levels.grow() and not whole
                 if sure or time.perf_counter() - began > 0.8 * seconds:

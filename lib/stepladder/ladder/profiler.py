@@ -98,9 +98,9 @@ class _Watcher:
     def __init__(self) -> None:
         self.tree, self._thread, self._over = Node(), threading.get_ident(), threading.Event()
         self._watching = threading.Thread(target=self._watch, daemon=True)
+        self._interval = sys.getswitchinterval()
 
     def __enter__(self) -> "_Watcher":
-        self._interval = sys.getswitchinterval()
         sys.setswitchinterval(TICK / 4)
         self._watching.start()
         return self

@@ -105,6 +105,11 @@ class FullProbe:
     device_growth: float = 0.0
     polluted: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
 
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of one forward pass and what follows it, without waiting for data."""
+        return sum(seconds for phase, seconds in self.phases.items() if phase != "load")
+
 
 Probe = TypeVar("Probe", LoaderProbe, StepProbe, FullProbe)
 
@@ -125,11 +130,11 @@ class Bench(Protocol):
     """What can be measured of one job. Every call is one trial; none of them may raise for what the job does."""
 
     def loader(self, samples: int) -> Trial[LoaderProbe]:
-        """`samples` samples drawn cold, then warm, by one process."""
+        """The loader alone: `samples` samples drawn cold, then warm, by one process."""
         ...
 
     def step(self, setting: Setting, steps: int) -> Trial[StepProbe]:
-        """`steps` forward passes on cached batches; workers and prefetch of `setting` do not matter."""
+        """The step alone: `steps` forward passes on cached batches; workers and prefetch of `setting` do not matter."""
         ...
 
     def full(
@@ -180,12 +185,12 @@ class Rung:
 
     @property
     def setting(self) -> Setting:
-        """What was tried."""
+        """The setting that was tried."""
         return self.trial.setting
 
     @property
     def rate(self) -> float | None:
-        """Measured samples per second."""
+        """Measured samples per second; None where the trial did not end well."""
         return self.trial.probe.rate if self.trial.probe else None
 
 
@@ -206,7 +211,7 @@ class Climb:
 
     @property
     def seconds(self) -> float:
-        """What the search cost."""
+        """Seconds that all trials of the search took."""
         trials = [*self.steps, *(rung.trial for rung in self.rungs)]
         trials += [self.loader] if self.loader else []
         trials += [self.soak.trial] if self.soak else []

@@ -144,6 +144,7 @@ class Scales:
     def weigh(self) -> int:
         """Bytes of the tree now, proportional set size."""
         begin = time.monotonic()
+        # The cheap look: what was weighed, and by how much the resident sets have grown since.
         resident = limits.resident_memory(self._family)
         used = self._weight + max(0, resident - self._resident)
         grown = used - self._weight > WEIGH_AGAIN_SHARE * self.limit or used > 0.9 * self.limit

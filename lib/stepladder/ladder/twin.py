@@ -16,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -59,6 +60,8 @@ def step_ends(prep_J: Sequence[float], step: float, workers: int, prefetch: int)
     """
     if workers == 0:
         return np.cumsum(np.asarray(prep_J) + step).tolist()
+    # `free` is when each worker is free, `main` when the training process is: one pass over the batches is enough, for
+    # nothing that happens to a batch depends on a later one.
     received, ends, free, main, ahead = [], [], [0.0] * workers, 0.0, workers * prefetch
     for j, prep in enumerate(prep_J):
         asked = received[j - ahead] if j >= ahead else 0.0
@@ -71,6 +74,7 @@ def step_ends(prep_J: Sequence[float], step: float, workers: int, prefetch: int)
 
 def shuffled(values_N: np.ndarray, count: int) -> np.ndarray:
     """(count,) of `values_N` in random order, one permutation after the other; the same for the same count."""
+    # Whole permutations, so that a rare slow sample comes as often as it was measured and not as luck has it.
     rounds = -(-count // len(values_N))
     rows_RN = np.tile(values_N, (rounds, 1))
     return np.random.default_rng(SEED).permuted(rows_RN, axis=1).ravel()[:count]
@@ -87,17 +91,17 @@ class StepLine:
 
     @classmethod
     def fit(cls, trials: Sequence[Trial[StepProbe]]) -> "StepLine":
-        """Through the step probes of one kind."""
+        """The line through the step probes of one kind."""
         batches = [trial.setting.batch for trial in trials]
         seconds = line(batches, [trial.probe.seconds for trial in trials])
         return cls(*seconds, *line(batches, [trial.probe.cpu_seconds for trial in trials]))
 
     def seconds(self, batch: int) -> float:
-        """Of one step."""
+        """Seconds of one step at `batch`."""
         return self.fixed + self.per_sample * batch
 
     def cpu_seconds(self, batch: int) -> float:
-        """Of one step, over all its threads."""
+        """CPU seconds of one step at `batch`, over all its threads."""
         return self.cpu_fixed + self.cpu_per_sample * batch
 
 
@@ -105,6 +109,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Offset and slope by least squares, neither below zero. From one place only: no offset, the dearer guess."""
     if len(set(x)) == 1:
         return 0.0, float(np.mean(y) / x[0])
+    # Neither a step of negative length nor one that gets quicker with its batch: those are noise.
     slope, offset = np.polyfit(x, y, 1)
     if offset < 0:
         return 0.0, float(np.dot(x, y) / np.dot(x, x))
@@ -137,12 +142,16 @@ class Twin:
     forked_bytes: float = FORKED_BYTES
     measured_bytes: int = 0
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _trials(self) -> Mapping[Kind, list[Trial[StepProbe]]]:
         grouped = defaultdict(list)
         for trial in self.steps:
             grouped[kind(trial.setting)].append(trial)
-        object.__setattr__(self, "_trials", grouped)
-        object.__setattr__(self, "_lines", {key: StepLine.fit(trials) for key, trials in grouped.items()})
+        return grouped
+
+    @cached_property
+    def _lines(self) -> Mapping[Kind, StepLine]:
+        return {key: StepLine.fit(trials) for key, trials in self._trials.items()}
 
     @property
     def kinds(self) -> set[Kind]:
@@ -181,16 +190,21 @@ class Twin:
         sought by bisection, for the rate falls as it grows.
         """
         setting, probe = trial.setting, trial.probe
+        # The weighted geometric mean of forecast and measurement is what the twin shall say from here on.
         doubt = probe.half_width / 2 / probe.rate
         weight = UNSURE**2 / (UNSURE**2 + doubt**2)
         rate = self.rate(setting) ** (1 - weight) * probe.rate**weight
         waits = probe.busy < BUSY
+        # The step's time: its busy share of a pass where the loader was waited for; otherwise the step alone sets the
+        # rate, and its time is put right by the ratio of the two rates.
         seconds = probe.busy * setting.batch / rate if waits else self.step_seconds(setting) * self.rate(setting) / rate
         factor = seconds / self._lines[kind(setting)].seconds(setting.batch)
         known = {**self.stepping.get(kind(setting), {}), setting.batch: factor}
         twin = replace(self._weighed(trial), stepping={**self.stepping, kind(setting): known})
         if not waits:
             return twin
+        # Bisection of the loader's slowdown on a logarithmic scale; 20 halvings leave less than a thousandth of a per
+        # cent.
         low, high = 1 / SLOWEST, SLOWEST
         for _ in range(20):
             middle = math.sqrt(low * high)
@@ -198,18 +212,21 @@ class Twin:
         return replace(twin, loading={**self.loading, setting.workers: low})
 
     def device_bytes(self, setting: Setting) -> int:
-        """Of the accelerator at `setting`; 0 without one."""
+        """Bytes of the accelerator that `setting` takes; 0 without one."""
         return self._step_bytes(setting, lambda probe: probe.device_bytes)
 
     def host_bytes(self, setting: Setting, samples: int) -> int:
-        """Of the process tree after `samples` samples: training process, loader processes, batches prepared ahead."""
+        """Bytes of the process tree after `samples` samples: training and loader processes, batches prepared ahead."""
+        # With an accelerator the process holds no activations, so its memory hardly changes with the batch.
         on_device = any(trial.probe.device_bytes for trial in self.steps)
         trials = self._trials[kind(setting)]
         if on_device:
             main = max(trial.probe.process_bytes for trial in trials)
         else:
             main = self._step_bytes(setting, lambda probe: probe.process_bytes)
+        # Without workers the training process loads, and what loading needs is its own.
         processes = setting.workers * (self.forked_bytes + self.loader.process_bytes) or self.loader.process_bytes
+        # Batches prepared ahead, and the one in the step.
         ahead = (setting.workers * setting.prefetch + 1) * setting.batch * self.loader.sample_bytes
         return int(main + processes + ahead + self.loader.growth_bytes_per_sample * samples)
 
@@ -232,13 +249,16 @@ class Twin:
         workers, batch = setting.workers, setting.batch
         sending = HANDOVER_SECONDS if workers else 0.0
         receiving = sending + batch * self.loader.sample_bytes / HANDOVER_BYTES_PER_SECOND if workers else 0.0
+        # The queue of batches must first settle: those drawn until then are not counted.
         ahead = max(1, workers) * setting.prefetch
         warm = 2 * ahead
         count = max(LEAST_STEPS, LEAST_ROUNDS * max(1, workers))
         sample = np.asarray(self.loader.sample_seconds)
         drawn_JB = shuffled(sample, (warm + count) * batch).reshape(-1, batch)
+        # Collating and sending are done by the loader process, so whatever slows loading down slows them too.
         prep_J = slowdown * (drawn_JB.sum(axis=1) + batch * self.loader.collate_seconds + sending)
         ends = step_ends(prep_J.tolist(), step + slowdown * receiving, workers, setting.prefetch)
+        # Two bounds: the queue of batches, and the CPU time that all processes share.
         by_time = count * batch / (ends[-1] - ends[warm - 1])
         return min(by_time, self._rate_by_cpu(setting, slowdown * sample.mean()))
 
@@ -253,6 +273,7 @@ class Twin:
         if not any(size for _, size in seen):
             return 0
         fakes = {batch: self.fakes(replace(setting, batch=batch)) for batch in (setting.batch, *(b for b, _ in seen))}
+        # A forecast by fake tensors knows the shape of the curve; without one a straight line has to do.
         if None not in fakes.values():
             return memory.forecast(fakes, dict(seen), setting.batch)
         return straight_up(seen, setting.batch)

@@ -32,11 +32,11 @@ class Price:
         return cls(float(np.exp(log_scale)), float(power))
 
     def of(self, parameters: np.ndarray) -> np.ndarray:
-        """Operations per sample."""
+        """Floating-point operations of training on one sample."""
         return self.scale * np.asarray(parameters, dtype=float) ** self.power
 
     def samples(self, flops: float, parameters: np.ndarray) -> np.ndarray:
-        """Samples that `flops` operations are enough for."""
+        """Number of samples that `flops` operations are enough for."""
         return flops / self.of(parameters)
 
 

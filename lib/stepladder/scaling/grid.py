@@ -52,7 +52,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As in tables and file names."""
+        """The name of the run in tables and file names."""
         return f"{self.size} x {self.units}"
 
     def record(self) -> dict[str, Any] | None:
@@ -100,6 +100,7 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
         if metric not in known:
             raise ParameterError(f"ladder.scaling.metrics: no metric {metric!r}{nearest(metric, known)}")
 
+    # Everything that decides the losses of a run: its record is good as long as none of it changes.
     decides = [params.seed, trajectory.data(run), code(study.name)]
     decides += [wanted.cooldown, wanted.seconds, wanted.samples]
     decides.append(params.evaluation.model_dump(exclude={"samples", "bootstrap", "confidence"}))
@@ -180,6 +181,7 @@ def runs(jobs: Sequence[Job], processes: int) -> Iterator[dict[str, Any]]:
                 child = context.Process(target=_work, args=(job, threads))
                 child.start()
                 running[child] = job
+            # Sleeps until at least one run ends; then the finished ones make room.
             wait([child.sentinel for child in running])
             for child in [child for child in running if child.exitcode is not None]:
                 yield _ended(running.pop(child), child)
@@ -197,6 +199,7 @@ def measure(job: Job) -> None:
     wanted = params.ladder.scaling
     data, cases = datasets(run, study, params)
     data = Subset(data, job.units, params.seed)
+    # Operations of one sample, counted once: a point's compute is its samples times this.
     each = flops.per_sample(study, params, plain_batch(data, 2))
     cut = Course(job.budgets, wanted.cooldown, wanted.seconds, wanted.samples)
     points = [{**point, "flops": point["samples"] * each} for point in train(study, params, data, cases, cut)]

@@ -44,7 +44,7 @@ class Band(NamedTuple):
     high: np.ndarray
 
     def at(self, place: int) -> "Band":
-        """One of several, as numbers."""
+        """The band at one place of several, as numbers."""
         return Band(*(float(part[place]) for part in self))
 
 
@@ -74,17 +74,17 @@ class Law:
 
     @property
     def floor_R(self) -> np.ndarray:
-        """E."""
+        """The floor E of every replicate, (R,)."""
         return np.exp(self.theta_RT[:, 0])
 
     @property
     def exponent_RK(self) -> np.ndarray:
-        """The exponents."""
+        """The exponents a_k of every replicate, (R, K)."""
         return np.exp(self.theta_RT[:, 1 + len(self.axes) :])
 
     @property
     def residual_P(self) -> np.ndarray:
-        """Logarithm of measured over fitted."""
+        """Logarithm of measured over fitted loss, (P,)."""
         return np.log(self.loss_P / self.replicates(self.x_PK)[0])
 
     def added(self, axis: int, x: float) -> np.ndarray:
@@ -98,10 +98,13 @@ class Law:
 
     def predict(self, x_PK: np.ndarray, scatter: bool = False) -> Band:
         """Losses at `x_PK` with bands, (P,) each; with `scatter` those of single new runs rather than of the law."""
+        # Row 0 is the fit itself, the others are its bootstrap.
         loss_RP = self.replicates(x_PK)
         drawn_RP = loss_RP[1:]
         if scatter:
             rng = np.random.Generator(np.random.Philox(key=self.seed))
+            # Residuals of a fit are smaller than the scatter, for the fit has bent towards them: widened by the degrees
+            # of freedom it used up.
             free = max(1, len(self.loss_P) - self.theta_RT.shape[1])
             widened_P = self.residual_P * np.sqrt(len(self.loss_P) / free)
             drawn_RP = drawn_RP * np.exp(rng.choice(widened_P, drawn_RP.shape))
@@ -109,6 +112,7 @@ class Law:
 
     def band(self, values_R: np.ndarray) -> Band:
         """The fit's value and the percentiles over replicates of anything computed from them, along the first axis."""
+        # Percent on either side.
         tail = 50 * (1 - self.confidence)
         low, high = np.percentile(values_R[1:], [tail, 100 - tail], axis=0)
         return Band(values_R[0], low, high)
@@ -164,8 +168,10 @@ def fit(
     """
     x_PK, loss_P = np.asarray(x_PK, dtype=float), np.asarray(loss_P, dtype=float)
     _check(axes, x_PK, loss_P, len(set(runs)))
+    # Logarithms, measured from the middle of the range: there a term and its exponent are least entangled.
     away_PK, log_P = np.log(x_PK) - np.log(x_PK).mean(0), np.log(loss_P)
     best = _solve(away_PK, log_P, _starts(log_P, len(axes)))
+    # A resampled fit lies near the whole one; one more start lets it leave that valley.
     few = [best, *_starts(log_P, len(axes), shares=(0.5,), exponents=(0.5,))]
     rng, drawn = np.random.Generator(np.random.Philox(key=seed)), [best]
     for _ in range(replicates):
@@ -205,9 +211,12 @@ def _solve(away_PK: np.ndarray, log_P: np.ndarray, starts: Sequence[np.ndarray])
 
     def slope(theta_T: np.ndarray) -> np.ndarray:
         terms = _terms(theta_T[None], away_PK)[0]
+        # d log(sum of terms) / d log(term) is the term's share; an exponent enters its term times the distance from the
+        # middle, and its own logarithm is what is fitted.
         share = np.exp(terms - np.logaddexp.reduce(terms, axis=-1, keepdims=True))  # of every term in the loss
         return np.concatenate([share, -share[:, 1:] * np.exp(theta_T[1 + axes :]) * away_PK], axis=1)
 
+    # Huber's loss: a run that went wrong pulls linearly, not by its square.
     bounds = _bounds(log_P, axes)
     fits = [
         least_squares(residual, np.clip(start, *bounds), slope, bounds, loss="huber", f_scale=HUBER, **PATIENCE)
@@ -232,6 +241,7 @@ def _starts(
     starts = []
     for share, *exponent_K in itertools.product(shares, *[exponents] * axes):
         floor = share * np.exp(log_P.min())
+        # What the floor leaves of a usual loss is divided equally among the axes.
         rest = max(np.exp(np.median(log_P)) - floor, 0.1 * floor) / axes
         starts.append(np.log([floor, *[rest] * axes, *exponent_K]))
     return starts
@@ -242,6 +252,7 @@ def _resample(rng: np.random.Generator, runs_P: np.ndarray, x_PK: np.ndarray) ->
 
     A draw that lost an axis would tell nothing of its term, whatever the data tell.
     """
+    # Whole runs are drawn: points of one run share its luck, and drawing them one by one would make bands too narrow.
     names, members = np.unique(runs_P), {}
     for name in names:
         members[name] = np.flatnonzero(runs_P == name)

@@ -146,7 +146,7 @@ class Outcome:
         return pd.concat(named, ignore_index=True)[["metric", *tables[0].columns]]
 
     def record(self) -> dict[str, Any] | None:
-        """For the result of the stage: laws, forecasts, verdicts."""
+        """The record for the result of the stage: laws, forecasts, verdicts."""
         if self.plan is None:
             return None
         told = [
@@ -188,6 +188,7 @@ def measure(run: Run, params: Parameters, folder: Path, track: Track = plainly) 
     records.sort(key=lambda record: (record.get("parameters", 0), record.get("units", 0)))
     done = [record for record in records if record.get("points")]
     laws = [_fit(plan, done, metric, params) for metric in wanted.metrics]
+    # Written before the run outside is made: a forecast that has seen its answer would be none.
     files.write_json(folder / "forecast.json", {found.name: found.forecast._asdict() for found in laws})
     (beyond,) = track(grid.runs([plan.beyond], 1), "runs outside the grid", 1, run)
     judged = [_judge(plan, found, metric, beyond) for found, metric in zip(laws, wanted.metrics, strict=True)]
@@ -212,6 +213,7 @@ def _fit(plan: grid.Plan, records: list[dict[str, Any]], metric: str, params: Pa
         for point in record["points"]:
             loss = error_of(plan, point, metric)
             usable = math.isfinite(loss) and loss > 0
+            # Two laws share the runs: size and data at the longest budget, size and training time with the most data.
             if usable and point["steps"] == longest:
                 data.append((record["parameters"], record["units"], loss, record["name"]))
             if usable and record["units"] == most:

@@ -57,7 +57,7 @@ class Sweep:
 
     @property
     def sign(self) -> int:
-        """Times this, a lower score is better."""
+        """The factor by which a score is multiplied so that lower is better."""
         return 1 if self.space.file.metric.goal == "minimize" else -1
 
     def lines(self) -> list[dict[str, Any]]:
@@ -95,6 +95,7 @@ class Sweep:
         scored = [line for line in self.lines() if line["score"] is not None]
         if self.space.file.method == "random" or len(scored) < bayes.FIRST:
             return rng.random(len(self.space.axes))
+        # Failures count as the worst seen, so that the process keeps away from them.
         worst = max(self.sign * line["score"] for line in scored)
         losses = [worst if line["score"] is None else self.sign * line["score"] for line in self.lines()]
         return bayes.propose(np.array([line["shares"] for line in self.lines()]), np.array(losses), rng)

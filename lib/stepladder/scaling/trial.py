@@ -167,7 +167,7 @@ def score(study: Study, params: Parameters, model: nn.Module, cases: Dataset, co
 
 
 def values(records: pd.DataFrame) -> dict[str, float]:
-    """Metric -> value of records with a `unit`."""
+    """The value of every metric of records with a `unit`."""
     units, groups = sorted(records["unit"].unique()), records.groupby("metric", sort=False)
     return {str(metric): evaluation.metric_value(table, units) for metric, table in groups}
 

@@ -105,7 +105,10 @@ class Training:
         )
         self.learner: Learner | None = None
         self.step = 0
+        self.tracker: tracking.Tracker = tracking.Silent()
         self._pending: list[Pending] = []
+        self._beat = time.monotonic()  # of the last heartbeat
+        self._logged, self._logged_step = time.time(), 0  # of the last logged step; pauses shift it
 
     def fit(self) -> Progress:
         """Train to the end.
@@ -132,7 +135,7 @@ class Training:
     def _walk(self, state: dict[str, Any] | None) -> None:
         """All spans that are not done yet."""
         stream = iter(self._loader())
-        self._beat, self._logged, self._logged_step = time.monotonic(), time.time(), self.step
+        self._logged, self._logged_step = time.time(), self.step
         for span in self.spans:
             if self.step < span.end:
                 self._enter(span, state)
@@ -142,19 +145,23 @@ class Training:
     def _advance(self, span: Span, stream: Iterator[Batch]) -> None:
         """One optimizer step and all that is due after it."""
         training = self.training
+        # Every stage has a schedule of its own, from its warm-up to its end.
         rate = span.stage.learning_rate or training.learning_rate
         rate *= learning_rate_factor(training.schedule, self.step - span.begin, span.end - span.begin, training.warmup)
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
         result = train_step(self.learner, self.step, (next(stream) for _ in range(training.accumulate)))
         self.step = step = self.step + 1
+        # What is due after this step. All ranks come to the same answer, or they would wait for each other for ever.
         saves = step % training.checkpoint_every == 0 or step == span.end
         validates = self._validates(step)
         meets = self.agreement.due(step) or saves or validates
+        # Kept on the device: reading a number would make the host wait for the GPU.
         if meets or step % training.log_every == 0:
             self._pending.append(Pending(step, span.stage.name, rate, result, time.time()))
         if meets:
             self._log()
+        # The numbers go out before anything is saved: what a checkpoint covers has been logged.
         if validates:
             saves |= self._validate(span, stream)
         if step == span.end and span.stage.judged:
@@ -174,9 +181,11 @@ class Training:
             self.ranks.wait()
             if self.ranks.first:
                 course.set_aside(self.run, found[1].trajectory, self.progress.trajectory)
+            # Another trajectory's checkpoint is out of the way; this one starts anew.
             found = None
         if found is None:
             return None
+        # The weights now, the learner's part when its stage is entered: the optimizer does not exist yet.
         state, before = found
         checkpoint.restore_model(state, self.model)
         self._report("resumed", step=before.step, stage=before.stage, code_changed=before.code != self.progress.code)
@@ -190,6 +199,7 @@ class Training:
         if not under_way:
             self._admit(span)
             self.progress = replace(self.progress, stage=span.stage.name, best=None)
+        # Before the optimizer is made and DDP wraps: both look at what is trainable only once.
         set_trainable(self.model, span.stage)
         module = parallel.replicate(self.step_module, self.ranks)  # anew, because DDP fixes what is trainable
         self.learner = make_learner(module, self.model, self.training, self.params.seed, self.ranks)
@@ -200,6 +210,7 @@ class Training:
 
     def _admit(self, span: Span) -> None:
         """Ask the study whether the stage may start."""
+        # The first samples, plain: the verdict depends on no draw.
         data = self.validation if self.fixed else self.train
         batch = default_collate([data.sample(i, None) for i in range(min(len(data), self.training.batch))])
         self.model.eval()
@@ -225,6 +236,7 @@ class Training:
     def _loader(self) -> torch.utils.data.DataLoader:
         """The loader of all that is left of the training."""
         training, ranks = self.training, self.ranks
+        # A resumed run opens its stream at its own step; the draws before it need not be made again.
         order = Order(self.train.groups, self.train.weights, self.params.seed)
         batches = StepBatches(order, training.batch, self.step, self.last, ranks.rank, ranks.world, training.accumulate)
         drawn = Drawn(self.train, self.params.seed, self.validation)
@@ -235,6 +247,7 @@ class Training:
 
     def _log(self) -> None:
         """Write the metrics of the steps since the last meeting; stops when a loss or gradient is not finite."""
+        # One tensor, one reduction and one wait for all steps since the last meeting.
         scalars = [value.float() for line in self._pending for value in line.result.scalars()]
         values = iter(self.ranks.total(torch.stack(scalars)).tolist() if scalars else ())
         norms = torch.stack([line.result.norm for line in self._pending]).tolist() if scalars else ()
@@ -243,6 +256,8 @@ class Training:
             if not math.isfinite(named["loss"]) or not (math.isfinite(norm) or self.learner.scaler):
                 self._not_finite(line.step, named, norm)
             if line.step % self.training.log_every == 0:
+                # Time spent in validation and saving has been added to `_logged`, so this is the speed of training
+                # alone.
                 speed = (line.step - self._logged_step) * self.training.batch / max(line.time - self._logged, 1e-9)
                 self._logged, self._logged_step = line.time, line.step
                 named |= {"lr": line.rate, "norm": norm, "samples_per_s": round(speed, 3)}
@@ -273,9 +288,11 @@ class Training:
         with average.applied() if average else contextlib.nullcontext():
             for number in range(len(self.fixed)):
                 batch = to_device(next(stream), device)
+                # The same noise in every validation, so that two losses differ by the weights only.
                 seed_torch(torch_seed(self.params.seed, 0, self.ranks.rank, number), device)
                 with autocast(self.training, device):
                     total, parts = self.step_module(batch)
+                # This rank's part of the batch: shares sum to 1 over batches and ranks.
                 share = len(self.fixed[number]) / (len(self.fixed) * self.training.batch)
                 named = {"validation_loss": total, **{f"validation_loss_{name}": part for name, part in parts.items()}}
                 sums = {name: sums.get(name, 0.0) + value.float() * share for name, value in named.items()}
@@ -294,12 +311,14 @@ class Training:
 
     def _conclude(self, span: Span) -> None:
         """Go back to the best weights of the stage, and let the study say what becomes of them."""
+        # The best weights are those in memory, or stand in the checkpoint of their step, which rotation has kept.
         best = (self.progress.best or {}).get("step", self.step)
         state = (
             checkpoint.state_of(self.model, self.learner)
             if best == self.step
             else checkpoint.read(self.run.checkpoints, best)
         )
+        # Averaged weights where they are kept: those are what validation judged.
         weights = {**state["model"], **(state["average"] or {})}
         checkpoint.restore_model({"model": weights}, self.model)
         if self.learner.average:

@@ -97,6 +97,8 @@ class Agreement:
         """Whether any rank was told to stop; all ranks must ask after the same step."""
         now = time.monotonic()
         if self._ranks.world > 1:
+            # One exchange answers both: was anybody told to stop, and how slow is the slowest. From that every rank
+            # computes the same next meeting.
             told, seconds = self._ranks.largest(float(self._stop()), now - self._since)
             pause = int(MEET_SECONDS * max(1, step - self._step) / max(seconds, 1e-3))
             self._told, self._step, self._next = told > 0, step, step + max(1, min(pause, 1000))
@@ -117,6 +119,7 @@ def prepare(model: nn.Module, training: TrainingParams) -> None:
 def shard(module: nn.Module, training: TrainingParams, ranks: Ranks) -> None:
     """Divide parameters, gradients and optimizer state over the ranks (FSDP2, in place), block by block."""
     if training.shard and ranks.world > 1:
+        # Block by block, so that only one block's parameters are whole at a time.
         for block in blocks(module):
             if next(block.parameters(), None) is not None:
                 fully_shard(block)
@@ -142,6 +145,7 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     """The repeated blocks of a model: members of its outermost `ModuleList`s; its children where there are none."""
     lists: list[nn.ModuleList] = []
     for module in model.modules():  # parents come before their children
+        # A list inside a block of an outer list is part of that block.
         inside = any(module is inner for outer in lists for inner in outer.modules())
         if isinstance(module, nn.ModuleList) and not inside:
             lists.append(module)

@@ -56,7 +56,7 @@ class Clock:
     def __init__(self, device: torch.device):
         self.seconds: dict[str, float] = defaultdict(float)
         self._cuda = device.type == "cuda"
-        self.start()
+        self._since = self._now()
 
     def start(self) -> None:
         """Forget the time since the last lap."""
@@ -87,6 +87,7 @@ class Learner:
     average: Average | None = None
     begin: int = 0  # number of the first step, from which the average is warmed up
     scaler: torch.amp.GradScaler | None = None
+    trainable: list[nn.Parameter] = field(init=False)  # what the optimizer changes
 
     def __post_init__(self) -> None:
         self.trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -118,6 +119,7 @@ def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Cloc
     loss, parts = None, {}
     for micro, batch in enumerate(micros):
         lap("load")
+        # Each micro-batch counts with its share of the global batch, so the sums are means over the whole of it.
         share, total, pieces = forward_backward(learner, step, micro, batch, lap)
         loss = _plus(loss, _times(total, share))
         parts = {name: _plus(parts.get(name), _times(piece, share)) for name, piece in pieces.items()}
@@ -139,9 +141,11 @@ def forward_backward(
     training, ranks, last = learner.training, learner.ranks, learner.training.accumulate - 1
     batch = to_device(batch, ranks.device)
     lap("host_to_device")
+    # Dropout of this micro-batch, whatever ran before it.
     seed_torch(torch_seed(learner.seed, step, ranks.rank, micro), ranks.device)
     learner.model.optimizer_step = step
     share = size(batch) / training.batch
+    # With several micro-batches gradients stay on their rank until the last one's backward.
     if last:
         synchronize_gradients(learner.module, micro == last)
     with autocast(training, ranks.device):
@@ -156,6 +160,7 @@ def forward_backward(
 def update(learner: Learner, step: int) -> Tensor:
     """Clip, step, average; returns the norm of the gradient before clipping."""
     optimizer, scaler = learner.optimizer, learner.scaler
+    # Gradients of float16 were scaled up against underflow; they are clipped at their true size.
     if scaler:
         scaler.unscale_(optimizer)
     norm = nn.utils.clip_grad_norm_(learner.trainable, learner.training.clip_norm)
@@ -164,9 +169,11 @@ def update(learner: Learner, step: int) -> Tensor:
         scaler.update()
     else:
         optimizer.step()
+    # None and not zero: no memory for gradients between steps, and no kernel to clear them.
     optimizer.zero_grad(set_to_none=True)
     if learner.average:
         learner.average.update(step - learner.begin)
+    # A sharded model's norm is a sharded tensor.
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
@@ -232,6 +239,8 @@ def set_modes(model: nn.Module) -> None:
     model.train()
     for module in model.modules():
         parameters = list(module.parameters())
+        # Modules without parameters (dropout) keep the mode of training unless the module above them is frozen:
+        # children come after their parents here, and `eval` reaches all below.
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
 
@@ -257,8 +266,10 @@ def parameter_contract(
         match_weights(model, checkpoint)
     set_trainable(model, stage)
     model.zero_grad(set_to_none=True)
+    # One real backward: the only proof that a gradient arrives.
     StepModule(study, model, stage)(batch)[0].backward()
     rows: dict[str, dict[str, Any]] = {}
+    # Every parameter is counted under its first two names, and in the total.
     for name, parameter in model.named_parameters():
         module = ".".join(name.split(".")[:2][: name.count(".")]) or "(model)"
         for key in (module, "total"):

@@ -23,7 +23,7 @@ from stepladder.study import Batch
 
 
 class AFNO(nn.Module):
-    """AFNO on periodic grids.
+    """Adaptive Fourier neural operator on periodic grids.
 
     Args:
         axes: axes of space.

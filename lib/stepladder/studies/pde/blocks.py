@@ -38,14 +38,17 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
         self.sharpness = nn.Parameter(torch.full((heads, 1, 1), math.log(4.0)))
         pairs = width // heads // 2
+        # Pairs of channels take the axes in turn; each round of axes turns once more often per period (rotary places
+        # that are exact on a periodic domain).
         turns_F = torch.arange(pairs) // axes + 1
         axis_FD = functional.one_hot(torch.arange(pairs) % axes, axes)
         self.register_buffer("turn_DF", (axis_FD * turns_F[:, None]).T.float() * 2 * math.pi, persistent=False)
 
     def forward(self, x_BQW: Tensor, place_BQD: Tensor, token_BLW: Tensor, place_BLD: Tensor) -> Tensor:
-        """What every query gathers: (B, Q, W)."""
+        """What every query gathers from the tokens: (B, Q, W)."""
         query, (key, value) = self.query(x_BQW), self.key_value(token_BLW).chunk(2, dim=-1)
         query, key, value = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (query, key, value))
+        # Normalised queries and keys with a learned sharpness keep attention bounded, whatever the resolution.
         query = self._turn(functional.normalize(query, dim=-1), place_BQD) * self.sharpness.exp()
         key = self._turn(functional.normalize(key, dim=-1), place_BLD)
         query = query.expand(len(key), -1, -1, -1)
@@ -78,6 +81,7 @@ class Block(nn.Module):
 
     def forward(self, token_BLW: Tensor, place_BLD: Tensor, condition_BW: Tensor) -> Tensor:
         """Tokens of the same shape."""
+        # AdaLN: the conditioning vector scales and shifts what goes in and gates what comes out.
         scale, shift, gate = self.modulate_attention(condition_BW)
         normed = scale * functional.layer_norm(token_BLW, token_BLW.shape[-1:]) + shift
         token_BLW = token_BLW + gate * self.attention(normed, place_BLD, normed, place_BLD)
@@ -119,12 +123,14 @@ class UTransformer(nn.Module):
                         f"model.levels = {len(self.down)}: {token_BLW.shape[1]} tokens cannot be merged in pairs at "
                         f"level {level + 1}; take fewer levels or another model.patch"
                     )
+                # Neighbours in the order of tokens are neighbours in space: a pair becomes one token at their middle.
                 above.append((token_BLW, place_BLD))
                 token_BLW = self.merge[level - 1](token_BLW.unflatten(1, (-1, 2)).flatten(2))
                 place_BLD = place_BLD.unflatten(1, (-1, 2)).mean(2)
             for block in blocks:
                 token_BLW = block(token_BLW, place_BLD, condition_BW)
         for split, blocks in zip(self.split, self.up, strict=True):
+            # Every token is split in two again and added to what stood there on the way down.
             skip_BLW, place_BLD = above.pop()
             token_BLW = skip_BLW + split(token_BLW).unflatten(-1, (2, -1)).flatten(1, 2)
             for block in blocks:

@@ -81,6 +81,7 @@ def _burgers(question: _Question, cells: int | None) -> np.ndarray:
     eps, state = question.coefficients["eps"], question.state[:, 0]
     if cells is None:
         return burgers.solve(state[None], eps, question.times, question.length)[0, 1:, :, None]
+    # On few cells always by finite volumes: a spectral solution would ring.
     coarse = _coarser(state, cells)
     u_TX = burgers.solve_volumes(coarse[None], eps, question.times, question.length)[0, 1:]
     return _finer(u_TX, len(state))[..., None]
@@ -103,6 +104,7 @@ def _reaction_diffusion(question: _Question, cells: int | None) -> np.ndarray:
 
 def _darcy(question: _Question, cells: int | None) -> np.ndarray:
     a_YX = question.state[..., 0]
+    # Flux through layers averages resistances one way and conductances the other; the geometric mean lies between.
     coarse = a_YX if cells is None or cells >= len(a_YX) else _blocks(a_YX, max(cells // 2, 4))
     u_YX = darcy.solve(coarse[None], question.coefficients["beta"])[0]
     fine = torch.nn.functional.interpolate(torch.as_tensor(u_YX)[None, None], size=a_YX.shape, mode="bilinear")
@@ -150,6 +152,7 @@ def _blocks(a_YX: np.ndarray, cells: int) -> np.ndarray:
 
 def _divisor(points: int, cells: int) -> int:
     """The most cells, up to `cells`, that divide `points`; `points` where that would be less than half of `cells`."""
+    # Whole runs of points only.
     most = max(n for n in range(1, min(cells, points) + 1) if points % n == 0)
     return most if 2 * most > cells else points
 
@@ -159,6 +162,7 @@ def _finer(u_TX: np.ndarray, points: int) -> np.ndarray:
     cells = u_TX.shape[1]
     if cells == points:
         return u_TX
+    # The fine centres in units of coarse cells, from the first coarse centre on.
     place = (np.arange(points) + 0.5) * cells / points - 0.5
     left, share = np.floor(place).astype(int), place % 1
     return (1 - share) * u_TX[:, left % cells] + share * u_TX[:, (left + 1) % cells]

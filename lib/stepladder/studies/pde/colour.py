@@ -32,6 +32,7 @@ class Colour(nn.Module):
     @torch.no_grad()
     def fit(self, residual: Tensor) -> None:
         """Take the sizes from examples (B, *X, C): root mean squares over samples and the wave numbers of a ring."""
+        # Mean power of every wave number, summed by ring and divided by the number of wave numbers in it.
         power = _spectrum(residual).abs().square().mean(0).flatten(0, -2)
         ring, rings = self._rings(residual).flatten(), len(self.scale_KC)
         total = torch.zeros_like(self.scale_KC).index_add_(0, ring, power)
@@ -57,6 +58,7 @@ class Colour(nn.Module):
     def _rings(self, x: Tensor) -> Tensor:
         """Ring of every wave number of the half spectrum of a grid."""
         *others, last = x.shape[1:-1]
+        # Whole wave numbers of each axis; the last one has only the half spectrum of a real field.
         numbers = [torch.fft.fftfreq(size, 1 / size, device=x.device) for size in others]
         numbers.append(torch.fft.rfftfreq(last, 1 / last, device=x.device))
         squares = sum(grid.square() for grid in torch.meshgrid(*numbers, indexing="ij"))

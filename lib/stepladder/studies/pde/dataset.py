@@ -100,10 +100,13 @@ class Trajectories:
             state = self.shard.array(given)[n] if given else self._position(n, u[0])
             return np.array(state), np.array(u)
         if self.kind == "particles":
+            # Positions unwrapped from the first frame on: in a periodic box a stored path jumps, a sum of steps does
+            # not.
             moved = self._displacements(u[start - 1 : start + length + 1])
             path = u[start] + np.concatenate([np.zeros_like(moved[:1]), np.cumsum(moved[1:], axis=0)])
             state = np.concatenate([path, moved], axis=-1).astype(np.float32)
             return state[0], state[1:]
+        # A window seen by another clock (`step`) may be longer than what is left: then it begins earlier.
         first = min(start * self.stride, self.stored - 1 - length * step)
         return np.array(u[first]), np.array(u[first + step : first + length * step + 1 : step])
 
@@ -147,7 +150,7 @@ class Trajectories:
 
     @property
     def step(self) -> float:
-        """Time of one step; 0 of a steady problem."""
+        """Time between two frames of a sample; 0 of a steady problem."""
         time_T = self.shard.array("time_T")
         return self.stride * float(time_T[1] - time_T[0]) if len(time_T) > 1 else 0.0
 
@@ -236,7 +239,7 @@ class Windows(_Samples):
         return {**shard.sample(n, start, length, step), "index": int(index)}
 
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
-        """See `_Samples`."""
+        """Start and length of every training window of one trajectory, early ones more than once."""
         if shard.steady:
             return [(0, shard.frames)]
         rollout = self.params.model.rollout
@@ -245,6 +248,7 @@ class Windows(_Samples):
                 f"{shard.shard.path.stem}: {shard.frames} frames are too few for model.rollout = {rollout} "
                 f"(model.stride = {shard.stride}); lower these or conversion.every_frame"
             )
+        # The k-th window stands `early / (k + 1)` times: early ones often, later ones once.
         starts = [start for start in shard.starts if start + rollout < shard.frames]
         times = [max(1, round(self.params.model.early / (place + 1))) for place in range(len(starts))]
         return [(start, rollout) for start, count in zip(starts, times, strict=True) for _ in range(count)]
@@ -257,7 +261,7 @@ class Cases(_Samples):
     """
 
     def windows(self, shard: Trajectories) -> list[tuple[int, int]]:
-        """See `_Samples`."""
+        """Start and length of what is scored of one trajectory: once, or of particles stretch by stretch."""
         if shard.steady:
             return [(0, shard.frames)]
         start, horizon = shard.starts.start, self.params.evaluation.horizon

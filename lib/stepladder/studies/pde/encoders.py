@@ -43,9 +43,11 @@ class GridEncoder(nn.Module):
         shape, patch = x.shape[1:-1], self.patch
         coarse = tuple(size // patch for size in shape)
         token_BLW = self.embed(cut(x, patch)).flatten(1, -2)
+        # A token stands for a patch: its place is the patch's middle, not its first point.
         middle = (patch - 1) / (2 * patch)
         place_LD = grid_places(coarse, periodic, x.device)
         place_1LD = (place_LD + middle * (1.0 if periodic else 0.5) / torch.tensor(coarse, device=x.device))[None]
+        # In an order in which neighbours are pairs, as the transformer merges them.
         order_L = grid_order(coarse, x.device)
         return token_BLW[:, order_L], place_1LD[:, order_L]
 
@@ -73,8 +75,12 @@ class GraphEncoder(nn.Module):
         point_BNW = self.lift(x_BNC)
         for messages in self.rounds if edge_BE2 is not None else ():
             point_BNW = messages(point_BNW, place_BND, edge_BE2)
+        # Supernodes by farthest-point sampling cover the domain evenly; Morton order makes neighbours in space
+        # neighbours in the list.
         place_BLD = take(place_BND, farthest(place_BND, self.supernodes))
         place_BLD = take(place_BLD, morton(place_BLD))
+        # Every point speaks to its nearest supernode, and says where it lies from there; offsets are short, so they are
+        # multiplied up.
         nearest_BN = squared_distances(place_BND, place_BLD).argmin(-1)
         offset_BND = short_way(place_BND - take(place_BLD, nearest_BN))
         said_BNW = self.gather(torch.cat([point_BNW, offset_BND * self.supernodes], dim=-1))
@@ -98,9 +104,11 @@ class Messages(nn.Module):
     def forward(self, point_BNW: Tensor, place_BND: Tensor, edge_BE2: Tensor) -> Tensor:
         """Point features of the same shape."""
         normed = functional.layer_norm(point_BNW, point_BNW.shape[-1:])
+        # Every edge stands once in the data and is used in both directions; padding (-1) points at 0 and is weighed 0.
         both_BE2 = torch.cat([edge_BE2, edge_BE2.flip(-1)], dim=1)
         real_BE1 = (both_BE2[..., :1] >= 0).to(normed.dtype)
         source_BE, target_BE = both_BE2.clamp_min(0).unbind(-1)
+        # The offset goes the short way round a periodic domain; its length is given too.
         offset = EDGE * short_way(take(place_BND, source_BE) - take(place_BND, target_BE))
         offset = torch.cat([offset, offset.norm(dim=-1, keepdim=True)], dim=-1)
         ends = take(self.source(normed), source_BE) + take(self.target(normed), target_BE)

@@ -87,7 +87,7 @@ NAMES = tuple(EQUATIONS)
 
 
 def number(equation: str) -> int:
-    """The equation's number, as samples carry it."""
+    """The number of an equation, as samples carry it."""
     return NAMES.index(equation)
 
 
@@ -107,5 +107,5 @@ def symbols(equation: str, vector_K: np.ndarray) -> dict[str, float]:
 
 
 def group(equation: str, coefficients: Mapping[str, float]) -> str:
-    """Name of the stratum: `burgers eps=0.01`."""
+    """Name of the stratum of an equation at its coefficients: `burgers eps=0.01`."""
     return " ".join([equation, *(f"{symbol}={value:g}" for symbol, value in coefficients.items())])

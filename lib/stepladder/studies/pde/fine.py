@@ -35,7 +35,7 @@ class FineLayer(nn.Module):
         nn.init.ones_(self.scale.bias)
 
     def forward(self, x: Tensor, condition_BW: Tensor) -> Tensor:
-        """`x` (B, *X, C), `condition` (B, W)."""
+        """The layer's output (B, *X, C) for `x` of that shape and `condition` (B, W)."""
         return functional.gelu(self.spectral(x, self.scale(condition_BW)) + self.pointwise(x))
 
 

@@ -38,6 +38,7 @@ class Ridge:
         for shard in (Trajectories(Path(path), stride) for path in shards):
             u = shard.shard.array(shard.u_name)[:, ::stride]
             if not shard.steady and shard.kind == "grid" and np.prod(u.shape[2:]) <= MOST_FEATURES:
+                # One map for each physics, step and grid: a linear map knows no other.
                 known = _physics(shard.equation, shard.coefficient_NK[0], shard.step, u.shape[2:])
                 pairs.setdefault(known, []).append(u)
         self.maps = {known: fit_step(*parts) for known, parts in pairs.items()}
@@ -51,6 +52,7 @@ class Ridge:
             if step is not None:
                 state = batch[key(batch, "input_")][item].double().cpu().numpy().ravel()
                 for frame in guess[item]:
+                    # Each forecast is the next state: errors add up as they do for every method.
                     state = np.append(state, 1.0) @ step
                     frame.copy_(torch.as_tensor(state.reshape(frame.shape)))
         return {answer_name(batch): guess}
@@ -87,6 +89,8 @@ class Answers:
         if len(shapes) > 1:
             raise StudyError(f"fits to answers need one grid or mesh, here are {shapes}: choose by data.groups")
         coefficients = np.stack([sample["coefficient_K"] for sample in samples]).astype(np.float64)
+        # Where coefficients alone tell all samples apart, they are the whole question; else the given field is part of
+        # it.
         self.varied_K = coefficients.std(0) > 0
         self.told_apart = len(np.unique(coefficients, axis=0)) == len(samples) > 1
         self.questions = np.stack([self.question(sample) for sample in samples])
@@ -109,7 +113,7 @@ class Answers:
         return {answer_name(batch): torch.as_tensor(answers, dtype=torch.float32)}
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """Answers to questions (B, features)."""
+        """Answer the questions (B, features) of a batch."""
         raise NotImplementedError
 
 
@@ -117,7 +121,7 @@ class MeanAnswer(Answers):
     """The mean of all training answers, whatever is asked."""
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """See `Answers`."""
+        """The mean answer (B, ...) for each of the questions (B, features)."""
         return np.repeat(self.answers.mean(0, keepdims=True), len(questions), axis=0)
 
 
@@ -125,7 +129,7 @@ class Nearest(Answers):
     """The answer of the training sample whose question is nearest."""
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """See `Answers`."""
+        """The answer (B, ...) of the nearest known question to each of the questions (B, features)."""
         return self.answers[[((self.questions - question) ** 2).sum(axis=1).argmin() for question in questions]]
 
 
@@ -153,7 +157,7 @@ class SteadyRidge(Answers):
         return np.stack(columns, axis=1)
 
     def answer(self, questions: np.ndarray) -> np.ndarray:
-        """See `Answers`."""
+        """The fitted answer (B, values) to each of the questions (B, features)."""
         return self.features(questions) @ self.weights
 
 

@@ -49,12 +49,15 @@ class ResidualFlow(nn.Module):
 
     def loss(self, batch: Batch, forecast: Tensor) -> Loss:
         """Mean square of the velocity's error at random times; times and noise from torch's global generator."""
+        # What the operator got wrong, in units of its own increment, so that quiet and lively samples weigh alike.
         residual = (batch[target_key(batch)][:, 0] - forecast) / activity(batch, forecast)
         if self.training and not self.colour.fitted:
             self.colour.fit(residual)
+        # White, so that no scale of it drowns in the noise it is carried from.
         residual = self.colour.whitened(residual)
         noise, tau_B = torch.randn_like(residual), torch.rand(len(residual), device=residual.device)
         velocity = self.velocity(batch, forecast, between(noise, residual, tau_B), tau_B)
+        # The velocity of a straight line is its end less its beginning, whatever the time.
         total = (velocity - (residual - noise)).square().mean()
         return Loss(total, {"flow": total.detach()})
 
@@ -62,6 +65,7 @@ class ResidualFlow(nn.Module):
         """The forecast plus the residual that `noise` (B, *X, C) is carried to, by default in `self.evaluations`."""
         steps, x = evaluations or self.evaluations, noise
         for step in range(steps):
+            # Euler steps from noise (tau 0) towards a residual (tau 1).
             tau_B = torch.full((len(x),), step / steps, device=x.device)
             x = x + self.velocity(batch, forecast, x, tau_B) / steps
         return forecast + activity(batch, forecast) * self.colour.coloured(x)
@@ -72,6 +76,7 @@ def activity(batch: Batch, forecast: Tensor) -> Tensor:
 
     At least `STILL` of the state's own, so that a forecast of no change has a size too.
     """
+    # Mean squares over space, per sample and field.
     axes, state = tuple(range(1, forecast.ndim - 1)), batch[state_key(batch)]
     moved, size = ((forecast - state).square().mean(axes, True), state.square().mean(axes, True))
     return torch.maximum(moved, STILL**2 * size).sqrt().clamp_min(TINY)
@@ -102,6 +107,7 @@ def crps(members: Tensor, truth: Tensor) -> Tensor:
     """
     count = len(members)
     error = (members - truth).abs().mean(0)
+    # All pairs, one member against all at a time, so that memory stays that of M members; i = j adds nothing.
     spread = torch.zeros_like(error)
     for member in members:
         spread = spread + (members - member).abs().sum(0)

@@ -74,7 +74,7 @@ class JointSpectralMix(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (B, *X, C)."""
+        """The mixed channels (B, *X, C) of `x`, of the same shape."""
         shape, axes = x.shape[1:-1], tuple(range(1, x.ndim - 1))
         if 2 * self.modes > min(shape):
             raise ValueError(f"model.modes = {self.modes}: {tuple(shape)} points show {min(shape) // 2} at most")

@@ -84,7 +84,9 @@ class GraphOperator(nn.Module):
         condition_BW = self.conditioning(batch)
         place_BXD, token_BLW, place_BLD, point_BXW = self._encode(batch, condition_BW)
         token_BLW = self.latent(token_BLW, place_BLD, condition_BW)
+        # Tokens read back at every point, beside the point's own features from message passing.
         read_BXW = point_BXW + self.decoder(place_BXD, token_BLW, place_BLD)
+        # The physics decides how much of what was read counts, as in a DiT's last layer.
         scale, shift, gate = self.modulate(condition_BW)
         read_BXW = read_BXW + gate * (scale * functional.layer_norm(read_BXW, read_BXW.shape[-1:]) + shift)
         answer = (self._forces(batch, read_BXW) if self.conservative else self.head(read_BXW)) * self._answer_size()
@@ -93,11 +95,13 @@ class GraphOperator(nn.Module):
         if not self.particles:
             return state + answer
         moved = state[..., self.axes :]
+        # The last change of velocity happens again; the answer says what is different now.
         moved = moved + (moved - batch["before_XD"]) + answer
         return torch.cat([state[..., : self.axes] + moved, moved], dim=-1)
 
     def _forces(self, batch: Batch, read_BXW: Tensor) -> Tensor:
         """Pair forces at the particles' positions less those at the positions of the frame before: (B, X, D)."""
+        # The same network at two frames: what both forces share is in the last change of velocity already.
         position_BXD, moved_BXD = batch[state_key(batch)].split(self.axes, dim=-1)
         places = (self._places(batch, position_BXD), self._places(batch, position_BXD - moved_BXD))
         now, before = (self.head(read_BXW, place_BXD, batch["edge_E2"]) for place_BXD in places)

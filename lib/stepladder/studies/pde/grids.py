@@ -96,6 +96,7 @@ class GridOperator(nn.Module):
         state = batch[state_key(batch)]
         if self.axes > 1 or not self.periodic:
             return self._answer(batch, state)
+        # On one periodic axis the network works in a moving frame (see `frame`): what only travels need not be learnt.
         points_B = frame.observer(batch, state)
         velocity_B11 = frame.velocity(batch, points_B)
         return frame.rolled(self._answer(batch, state - velocity_B11), points_B) + velocity_B11
@@ -108,6 +109,7 @@ class GridOperator(nn.Module):
         if self.axes == 1 and self.periodic:
             points_B = frame.observer(batch, state)
             velocity_B11 = frame.velocity(batch, points_B)
+            # The truth as the moving observer sees it, or the network would be asked to learn the movement.
             state, truth = state - velocity_B11, frame.rolled(truth - velocity_B11, -points_B)
         return state, truth - state
 
@@ -115,6 +117,7 @@ class GridOperator(nn.Module):
         """The present state, read from its tokens alone, at the grid's points or at places in 0..1 of the domain."""
         state = batch[state_key(batch)]
         condition_BW = self.conditioning(batch)
+        # Only encoder and decoder: what is read here can come from nowhere but the tokens.
         local = self._before(state, condition_BW)
         token_BLW, place_1LD = self.encoder(local, self.periodic)
         at_BQD = self._places(state) if position_BQD is None else position_BQD * (1.0 if self.periodic else 0.5)
@@ -132,18 +135,22 @@ class GridOperator(nn.Module):
 
     def _answer(self, batch: Batch, state: Tensor) -> Tensor:
         condition_BW = self.conditioning(batch)
+        # Two paths: fine layers at full resolution, and tokens through the transformer, read back at every point.
         local = self._before(state, condition_BW)
         token_BLW, place_1LD = self.encoder(local, self.periodic)
         token_BLW = self.latent(token_BLW, place_1LD, condition_BW)
         read_BXC = self.decoder(self._places(state), token_BLW, place_1LD)
+        # Both meet here, and the last fine layers mend what a patch cannot resolve.
         x = padded(local + read_BXC.unflatten(1, state.shape[1:-1]), self.periodic)
         for layer in self.after:
             x = layer(x, condition_BW)
         answer = self.head(cropped(x, state.shape, self.periodic)) * self.answer_scale_C
         if self.steady:
             return answer
+        # The state is moved by a learned distance first, the increment only corrects that.
         if self.distance is not None:
             state = frame.moved(state[:, None], self.carried(batch, state.shape[1]))[:, 0]
+        # Exactly conserved, not approximately: the increment's mean is taken out.
         ahead = state + (_without_mean(answer, batch) if self.conservative and self.periodic else answer)
         return diffused(ahead, self._spread(batch, state)) if self.diffuse else ahead
 
@@ -155,8 +162,10 @@ class GridOperator(nn.Module):
     def _before(self, state: Tensor, condition_BW: Tensor) -> Tensor:
         x = state / self.scale_C
         if not self.periodic:
+            # Walls break the symmetry: the fine layers must know where they are.
             places = self._places(state).unflatten(1, state.shape[1:-1]).expand(len(state), *[-1] * (self.axes + 1))
             x = torch.cat([x, places], dim=-1)
+        # The physics, the same at every point.
         told = self.told(condition_BW).view(len(x), *[1] * self.axes, -1)
         x = padded(self.lift(x) + told, self.periodic)
         for layer in self.before:

@@ -49,7 +49,7 @@ def vrmse(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def largest(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Largest error over space, mean over fields: (B, T)."""
+    """The largest error over space, averaged over fields: (B, T)."""
     return (prediction - truth).abs().amax(_space(truth)).mean(-1)
 
 

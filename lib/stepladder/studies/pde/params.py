@@ -18,7 +18,7 @@ class Task(Section):
 
 
 class PdeData(DataParams):
-    """Which trajectories."""
+    """Choice of the trajectories a run uses."""
 
     tasks: list[Task] = Field([], description="what is solved (source: synthetic); empty: Burgers, eps 0.01")
     groups: list[str] = Field([], description="beginnings of group names, such as `burgers eps=0.01`; empty: all found")

@@ -40,6 +40,7 @@ def harmonics(points: int, modes: int, device: torch.device) -> tuple[Tensor, Te
 def _harmonics(points: int, modes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     angle_MX = 2 * math.pi * torch.outer(torch.arange(modes), torch.arange(points) / points)
     there = torch.cat([angle_MX.cos(), -angle_MX.sin()])
+    # A real field's negative modes mirror the positive ones: all but the mean count twice on the way back.
     weight_M1 = torch.full((modes, 1), 2.0)
     weight_M1[0] = 1.0
     if 2 * (modes - 1) == points:
@@ -73,10 +74,13 @@ class SpectralMix(nn.Module):
         points, modes = x.shape[-2], min(len(weight_MPCC), x.shape[-2] // 2 + 1)
         there, back = harmonics(points, modes, x.device)
         rest, channels = x.shape[:-2], x.shape[-1]
+        # Cosine and sine coefficients by one matrix product along the axis; all other axes are folded into rows.
         spectrum = (there.to(x.dtype) @ x.reshape(-1, points, channels)).unflatten(1, (2, modes))
         spectrum_MNC = spectrum.permute(2, 0, 1, 3).flatten(2)  # real beside imaginary part
+        # One matrix per mode: the complex product as a real one twice as wide.
         mixed = torch.bmm(spectrum_MNC, pair_matrix(weight_MPCC[:modes])).unflatten(2, (2, channels))
         mixed_NMC = mixed.permute(1, 2, 0, 3).flatten(1, 2)
+        # Scaling commutes with the inverse transform, and there are mostly fewer coefficients than points.
         if scale_BC is not None:
             mixed_NMC = (mixed_NMC.unflatten(0, (len(x), -1)) * scale_BC[:, None, None]).flatten(0, 1)
         return (back.to(x.dtype) @ mixed_NMC).unflatten(0, rest).movedim(-2, axis)
@@ -91,6 +95,7 @@ def diffused(u_BXC: Tensor, spread_B: Tensor) -> Tensor:
     """
     spectrum_BKC = torch.fft.rfft(u_BXC, dim=1)
     wave_K = 2 * math.pi * torch.arange(spectrum_BKC.shape[1], device=u_BXC.device)
+    # Exact: diffusion is diagonal in Fourier space.
     left_BK = torch.exp(-spread_B[:, None] * wave_K.square())
     return torch.fft.irfft(spectrum_BKC * left_BK[..., None], n=u_BXC.shape[1], dim=1)
 

@@ -103,6 +103,7 @@ def document(features: Sequence[Feature], name: str, city: str) -> Iterator[str]
     """
     namespaces = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
     yield f'<?xml version="1.0" encoding="UTF-8"?>\n<core:CityModel {namespaces}>\n'
+    # One member at a time: a tile's text is never whole in memory here.
     yield _envelope([ring for feature in features for ring in feature.rings()])
     for number, feature in enumerate(features):
         yield tag("core:cityObjectMember", _feature(feature, f"{name}/{number}", city)) + "\n"
@@ -131,6 +132,7 @@ def _feature(feature: Feature, key: str, city: str) -> str:
     prefix = feature.theme
     body = [tag("core:creationDate", DATE)]
     body += [_attribute(*row) for row in feature.attributes]
+    # Order is the schema's: traffic areas, plain geometry, then the surface that refers to the areas.
     areas, whole = _areas(feature, key)
     body += [*areas, *(_geometry(prefix, geometry, key) for geometry in feature.geometry), *whole]
     if prefix == "bldg":
@@ -167,6 +169,7 @@ def _areas(feature: Feature, key: str) -> tuple[list[str], list[str]]:
     for row, (code, rings) in enumerate(feature.areas):
         role = "auxiliaryTrafficArea" if 3000 <= code < 6000 else "trafficArea"
         element = role[0].upper() + role[1:]
+        # Polygons are written once, where they belong; the road's surface names them by their identifiers.
         ids = [f"poly_{identifier(f'{key}/{row}/{i}')}" for i in range(len(rings))]
         content = _attribute("tran:function", str(code), f"{element}_function")
         content += tag("tran:lod3MultiSurface", tag("gml:MultiSurface", _members(rings, ids)))
@@ -185,6 +188,7 @@ def _surfaces(surfaces: dict[str, list[np.ndarray]], key: str) -> list[str]:
     """`lod2Solid`, which only refers to polygons, and the `boundedBy` surfaces that hold them."""
     bounded, references = [], []
     for kind, rings in surfaces.items():
+        # The solid and the boundary share polygons: written in `boundedBy`, named in the solid.
         ids = [f"poly_{identifier(f'{key}/{kind}/{i}')}" for i in range(len(rings))]
         references += [f'<gml:surfaceMember xlink:href="#{polygon}"/>' for polygon in ids]
         content = tag("bldg:lod2MultiSurface", tag("gml:MultiSurface", _members(rings, ids)))
@@ -234,6 +238,7 @@ def _exterior(positions: str) -> str:
 
 def _positions(rings: list[np.ndarray]) -> list[str]:
     """The text of every ring, closed: latitude, longitude, height of each point."""
+    # All rings are projected at once, for the projection costs by the call, and cut apart again.
     closed = [np.concatenate([ring, ring[:1]]) for ring in rings]
     points = np.concatenate(closed)
     degrees = to_degrees(points[:, :2])

@@ -58,6 +58,7 @@ def fuse(occ_BTXYZ: Tensor, pose_BT4: Tensor, pose_to_B4: Tensor, voxel_m: float
     fused_BXYZ = torch.full_like(occ_BTXYZ[:, 0], EMPTY)
     nearest_BXYZ = torch.full(fused_BXYZ.shape, torch.inf, device=fused_BXYZ.device)
     for frame in reversed(range(occ_BTXYZ.shape[1])):
+        # Newest first; an older frame must be nearer by more than rounding.
         view = _look_up(pose_BT4[:, frame], pose_to_B4, tuple(fused_BXYZ.shape[1:]), voxel_m)
         better_BXYZ = view.known_BXYZ & (view.miss_BXYZ < nearest_BXYZ - 1e-5)
         fused_BXYZ = torch.where(better_BXYZ, _gather(occ_BTXYZ[:, frame], view), fused_BXYZ)
@@ -98,10 +99,12 @@ def _look_up(pose_from_B4: Tensor, pose_to_B4: Tensor, shape: tuple[int, int, in
     step_B4 = relative(pose_from_B4.double(), pose_to_B4.double())
     ahead_B11, left_B11, up_B11, turn_B11 = (part_B[:, None, None] for part_B in step_B4.unbind(1))
     x_X, y_Y, z_Z = (torch.arange(n, device=step_B4.device, dtype=torch.float64) + 0.5 for n in shape)
+    # Target centres about the ego in the middle of the window, turned and shifted into the source's window.
     x_X1, y_1Y = (x_X - nx / 2)[:, None], (y_Y - ny / 2)[None]
     x_BXY = turn_B11.cos() * x_X1 - turn_B11.sin() * y_1Y + ahead_B11 / voxel_m + nx / 2
     y_BXY = turn_B11.sin() * x_X1 + turn_B11.cos() * y_1Y + left_B11 / voxel_m + ny / 2
     z_BZ = z_Z + up_B11[:, 0] / voxel_m
+    # Turns are about the vertical, so columns and heights are looked up apart.
     flat_BXY = (x_BXY >= 0) & (x_BXY < nx) & (y_BXY >= 0) & (y_BXY < ny)
     tall_BZ = (z_BZ >= 0) & (z_BZ < nz)
     column_BXY = x_BXY.floor().long().clamp(0, nx - 1) * ny + y_BXY.floor().long().clamp(0, ny - 1)
@@ -114,6 +117,7 @@ def _look_up(pose_from_B4: Tensor, pose_to_B4: Tensor, shape: tuple[int, int, in
 def _gather(occ_BXYZ: Tensor, view: _View) -> Tensor:
     """The label of each target voxel's source, known or not."""
     batch, nx, ny, nz = occ_BXYZ.shape
+    # Whole columns first, then heights within them: two small index maps in place of one for every voxel.
     row_BXY = view.column_BXY + torch.arange(batch, device=occ_BXYZ.device)[:, None, None] * (nx * ny)
     columns_BPZ = occ_BXYZ.reshape(-1, nz).index_select(0, row_BXY.flatten()).view(batch, nx * ny, nz)
     return columns_BPZ.gather(2, view.height_BZ[:, None].expand(-1, nx * ny, -1)).view_as(occ_BXYZ)

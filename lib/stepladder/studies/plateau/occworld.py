@@ -35,7 +35,7 @@ LEAST_WINDOW = 13  # voxels; 13 -> 7 -> 4 in the tokenizer, then 2 -> 1 in the w
 
 
 class OccWorld(nn.Module):
-    """Tokenizer and world model; see the module's docstring."""
+    """OccWorld: a tokenizer of windows, and a world model that forecasts its codes and the ego's path."""
 
     def __init__(self, params: PlateauParams) -> None:
         super().__init__()
@@ -52,6 +52,7 @@ class OccWorld(nn.Module):
             occ_NXYZ = occ_BTXYZ.flatten(0, 1)
             scores_NXYZC, _, codebook = self.tokenizer(occ_NXYZ)
             return tokenizer_loss(scores_NXYZC, occ_NXYZ, codebook, samples=len(occ_BTXYZ))
+        # Teacher forcing: from the true codes up to frame t, the codes and the step of frame t + 1.
         code_BTCHW, index_BTHW = self.codes(occ_BTXYZ)
         step_BT2 = steps_taken(pose_BT4)
         mode_BTM = commands(pose_BT4, self.command_frames)
@@ -80,6 +81,7 @@ class OccWorld(nn.Module):
         mode_BTM = commands(pose_BT4[:, : past + self.future], self.command_frames)[:, :past]
         for _ in range(self.future):
             scores_BTKHW, move_BTM2 = self.world(code_BTCHW, step_BT2, mode_BTM)
+            # The likeliest code of the last frame, and the step in the commanded mode, become the next input.
             next_BHWC = self.tokenizer.codebook(scores_BTKHW[:, -1].argmax(1))
             next_B2 = (move_BTM2[:, -1] * mode_BTM[:, -1, :, None]).sum(1)
             code_BTCHW = torch.cat([code_BTCHW, next_BHWC.permute(0, 3, 1, 2)[:, None]], dim=1)
@@ -101,6 +103,7 @@ def commands(pose_BT4: Tensor, frames: int) -> Tensor:
     A turn is more than 2 m to a side as seen from the frame's own pose (the convention of nuScenes planning).
     """
     last = pose_BT4.shape[1] - 1
+    # Near the end the future is shorter: the last pose stands for it.
     later_T = (torch.arange(last + 1, device=pose_BT4.device) + frames).clamp(max=last)
     left_BT = relative(pose_BT4, pose_BT4[:, later_T])[..., 1]
     turn_BTM = torch.stack([left_BT > COMMAND_M, left_BT < -COMMAND_M, left_BT.abs() <= COMMAND_M], dim=-1)
@@ -165,5 +168,6 @@ def reconstruction(model: nn.Module, occ_BTXYZ: Tensor) -> tuple[float, int]:
 
 def _ego_loss(move_BTM2: Tensor, step_BT2: Tensor, mode_BTM: Tensor) -> Tensor:
     """Mean distance in metres between forecast and true displacement, both added up over time, in the true mode."""
+    # Summed steps: an early error moves all that follows, and is paid for each time.
     error_BTM2 = move_BTM2.cumsum(1) - step_BT2.cumsum(1)[:, :, None]
     return (torch.linalg.vector_norm(error_BTM2, dim=-1) * mode_BTM).sum(-1).mean()

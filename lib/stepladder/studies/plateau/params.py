@@ -10,7 +10,7 @@ Theme = Literal["bldg", "tran", "veg", "frn", "brid", "dem", "luse", "wtr"]
 
 
 class PlateauData(DataParams):
-    """Which cities, tiles and themes."""
+    """Choice of the cities, tiles and themes a run uses."""
 
     catalogue: Literal["snapshot", "live"] = Field("snapshot", description="committed table, or the public catalogue")
     cities: list[str] = Field([], description="municipality codes, such as 27100; empty: every city found")

@@ -56,6 +56,7 @@ def open_rings(polygons: Polygons, tally: Tally) -> tuple[Polygons, np.ndarray]:
 
     A ring that was not closed is used as it is and counted; so are the polygons and holes that are dropped.
     """
+    # A ring is closed when its last corner repeats its first.
     corners_R, first_R = polygons.corners_R, _starts(polygons.corners_R)
     last_R = first_R + corners_R - 1
     closed_R = (polygons.corner_V3[first_R] == polygons.corner_V3[last_R]).all(axis=1) & (corners_R > 1)
@@ -63,6 +64,7 @@ def open_rings(polygons: Polygons, tally: Tally) -> tuple[Polygons, np.ndarray]:
     keep_V = np.ones(len(polygons.corner_V3), dtype=bool)
     keep_V[last_R[closed_R]] = False
     opened = Polygons(polygons.corner_V3[keep_V], corners_R - closed_R, polygons.rings_P)
+    # A polygon lives by its outline; a degenerate hole alone is dropped and the polygon stays whole.
     whole_R = opened.corners_R >= 3
     whole_P = whole_R[opened.outline_P()]
     tally.add("degenerate polygon", np.sum(~whole_P))
@@ -79,12 +81,14 @@ def triangulate(polygons: Polygons, tally: Tally) -> tuple[np.ndarray, np.ndarra
     start_R = _starts(polygons.corners_R)
     start_P = start_R[polygons.outline_P()]
     corners_P = np.add.reduceat(polygons.corners_R, polygons.outline_P()) if len(start_P) else start_P
+    # Relative to each polygon's first corner: products of map coordinates would lose the millimetres.
     local_V3 = polygons.corner_V3 - np.repeat(polygons.corner_V3[start_P], corners_P, axis=0)
     normal_R3 = _ring_normals(local_V3, polygons.corners_R)
     normal_P3 = normal_R3[polygons.outline_P()]
     flat_P = np.linalg.norm(normal_P3, axis=1) <= 2 * LEAST_AREA
     tally.add("degenerate polygon", flat_P.sum())
 
+    # Three classes: as it is, cut along a diagonal, cut by earcut.
     simple_P = (polygons.rings_P == 1) & ~flat_P
     three = np.flatnonzero(simple_P & (corners_P == 3))
     four = np.flatnonzero(simple_P & (corners_P == 4))
@@ -94,6 +98,7 @@ def triangulate(polygons: Polygons, tally: Tally) -> tuple[np.ndarray, np.ndarra
     corner_T3 = np.concatenate([start_P[three, None] + np.arange(3), quads_T3, ears_T3])
     polygon_T = np.concatenate([three, np.repeat(four, 2), polygon_E])
 
+    # Turned to face as their polygon does, then sorted by polygon; slivers are left out.
     normal_T3 = _triangle_normals(local_V3, corner_T3)
     area_T = 0.5 * np.linalg.norm(normal_T3, axis=1)
     backward_T = np.einsum("td,td->t", normal_T3, normal_P3[polygon_T]) < 0
@@ -113,6 +118,7 @@ def _count_misfits(
     tally: Tally,
 ) -> None:
     """Count polygons whose triangles do not cover them: cut to nothing, bent out of plane or crossing themselves."""
+    # Outline less holes is what the triangles should cover.
     signed_R = 0.5 * np.linalg.norm(normal_R3, axis=1)
     signed_R[~np.isin(np.arange(len(signed_R)), polygons.outline_P())] *= -1
     area_P = np.bincount(polygons.owner_R, signed_R, minlength=len(used_P))
@@ -128,6 +134,7 @@ def _ring_normals(local_V3: np.ndarray, corners_R: np.ndarray) -> np.ndarray:
     if not len(corners_R):
         return np.empty((0, 3))
     start_R = _starts(corners_R)
+    # Each corner's successor, which at the end of a ring is its first corner.
     following_V = np.arange(1, len(local_V3) + 1)
     following_V[start_R + corners_R - 1] = start_R
     return np.add.reduceat(np.cross(local_V3, local_V3[following_V]), start_R)
@@ -144,6 +151,8 @@ def _cut_quads(local_V3: np.ndarray, start_Q: np.ndarray, normal_Q3: np.ndarray)
     cuts = np.array([[[0, 1, 2], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
     worst_C = []
     for cut in cuts:
+        # A diagonal is as good as its worse half; one that lies outside a concave corner faces backwards and is
+        # negative.
         both = [np.einsum("qd,qd->q", _triangle_normals(local_V3, start_Q[:, None] + half), normal_Q3) for half in cut]
         worst_C.append(np.minimum(*both))
     better_Q = (worst_C[1] > worst_C[0]).astype(int)
@@ -159,6 +168,7 @@ def _cut_ears(
     wanted: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Triangles (T, 3) of the `wanted` polygons by earcut, and the polygon of each (T)."""
+    # Earcut works in a plane: the coordinate plane in which the polygon is largest.
     axes_V2 = np.repeat(OTHER_AXES[np.abs(normal_P3).argmax(axis=1)], corners_P, axis=0)
     plane_V2 = np.take_along_axis(local_V3, axes_V2, axis=1)
     end_R = np.cumsum(polygons.corners_R) - np.repeat(start_P, polygons.rings_P)  # within the polygon, as earcut counts

@@ -85,12 +85,14 @@ def _lay_ground(voxels_XYL, base_XY, cover_XY, x0, y0, node_XY, origin, step_m, 
     nx, ny, nl = voxels_XYL.shape
     for i in range(nx):
         west, east = (x0 + i) * voxel_m, (x0 + i + 1) * voxel_m
+        # Corners are shared: the northern two of a column are the southern two of the next.
         a = bilinear(node_XY, origin, step_m, west, y0 * voxel_m)
         b = bilinear(node_XY, origin, step_m, east, y0 * voxel_m)
         for j in range(ny):
             north = (y0 + j + 1) * voxel_m
             c, d = bilinear(node_XY, origin, step_m, west, north), bilinear(node_XY, origin, step_m, east, north)
             centre = bilinear(node_XY, origin, step_m, (west + east) / 2, north - voxel_m / 2)
+            # Layers count from `below_m` below the column's centre; the ground spans all heights of its corners.
             base = int(np.floor((centre - below_m) / voxel_m))
             low, high = int(np.floor(min(a, b, c, d) / voxel_m)), int(np.floor(max(a, b, c, d) / voxel_m))
             base_XY[i, j] = base

@@ -65,6 +65,7 @@ class Rings:
         """All triangles (N, 3, 3) in metres, their classes (N) and features (N), in the order they were read."""
         self.drop()  # whatever belongs to no feature
         self._finish_block()
+        # Every triangle knows its polygon, every polygon its class and feature: two look-ups.
         polygon_N = np.concatenate(self._polygon_of)
         label_N = _spread(self._labels)[polygon_N].astype(np.uint8)
         feature_N = _spread(self._owners)[polygon_N].astype(np.int32)
@@ -81,6 +82,7 @@ class Rings:
         """Turn the texts at hand into triangles."""
         if not self._texts:
             return
+        # Text to numbers, polygons checked, projected, cut: each once for the whole block.
         value, numbers_R = parse_numbers(self._texts)
         rings_P = np.array(self._rings, dtype=np.int64)
         polygons, kept = usable(value, numbers_R, rings_P, self.dimensions, self._tally)
@@ -104,10 +106,12 @@ def usable(
     polygon has.
     """
     owner_R = np.repeat(np.arange(len(rings_P)), rings_P)
+    # A ring whose numbers do not divide into corners spoils its whole polygon.
     torn_R = (numbers_R % dimensions != 0) | (numbers_R == 0)
     tally.add("ring of incomplete coordinates", torn_R.sum())
     whole_P = np.bincount(owner_R, torn_R, minlength=len(rings_P)) == 0
     whole_R = whole_P[owner_R]
+    # Without heights (two dimensions) they are 0.
     corner_V3 = np.zeros((numbers_R[whole_R].sum() // dimensions, 3))
     corner_V3[:, :dimensions] = value[np.repeat(whole_R, numbers_R)].reshape(-1, dimensions)
     polygons = Polygons(corner_V3, numbers_R[whole_R] // dimensions, rings_P[whole_P])
@@ -121,6 +125,7 @@ def parse_numbers(texts: list[str | None]) -> tuple[np.ndarray, np.ndarray]:
 
     A text with a word that is no number becomes as many NaN as it has words.
     """
+    # All words of all texts in one array, with the offsets of each text.
     words = pc.ascii_split_whitespace(pc.ascii_trim_whitespace(pa.array([text or "" for text in texts], pa.string())))
     try:
         return pc.cast(words.values, pa.float64()).to_numpy(), np.diff(words.offsets.to_numpy())
@@ -143,6 +148,7 @@ def _placed(polygons: Polygons, tally: Tally) -> tuple[Polygons, np.ndarray]:
     lat_V, lon_V, height_V = polygons.corner_V3.T
     south, west, north, east = JAPAN
     number_V = np.isfinite(polygons.corner_V3).all(axis=1)
+    # A polygon is dropped for the first reason that any of its corners gives, and counted under that one.
     inside_V = (lat_V >= south) & (lat_V <= north) & (lon_V >= west) & (lon_V <= east)
     owner_V = np.repeat(polygons.owner_R, polygons.corners_R)
     good_P = np.ones(len(polygons.rings_P), dtype=bool)

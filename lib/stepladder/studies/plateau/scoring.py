@@ -82,6 +82,7 @@ def score(batch: Batch, prediction: Prediction, params: PlateauParams) -> list[R
     records = []
     for suffix, counts_BHCC in (("", counts_BHRCC.sum(2)), (" new", counts_BHRCC[:, :, 1])):
         for h, horizon in enumerate(table):
+            # The same counts serve twice: alone at their horizon, and as a part of the mean over horizons.
             occupied = _occupied(counts_BHCC[:, h])
             for metric, part in ((f"IoU{suffix}@{horizon}", ""), (f"IoU{suffix}", horizon)):
                 records += _records(metric, [part], occupied)
@@ -98,6 +99,7 @@ def confusion(batch: Batch, prediction: Prediction, params: PlateauParams) -> np
     guess_BHXYZ = prediction["occ_BFXYZ"][:, frames].to(truth_BHXYZ.device)
     new_BHXYZ = newly_revealed(batch, params)[:, frames]
     batch_size, count = truth_BHXYZ.shape[:2]
+    # One number per voxel (clip, horizon, known or new, truth, guess), counted in one pass.
     place_BH = torch.arange(batch_size * count, device=truth_BHXYZ.device).view(batch_size, count, 1, 1, 1)
     cell = (place_BH * 2 + new_BHXYZ) * CLASSES**2 + truth_BHXYZ.int() * CLASSES + guess_BHXYZ.int()
     counts = torch.bincount(cell.flatten(), minlength=batch_size * count * 2 * CLASSES**2)
@@ -153,6 +155,7 @@ def _warped(batch: Batch, pose_BF4: Tensor, past: int, voxel_m: float) -> Predic
 
 def _occupied(counts_BCC: np.ndarray) -> np.ndarray:
     """Intersection, union and ground truth of occupied voxels: (B, 1, 3)."""
+    # Occupied is every class but EMPTY, the last; which class it is does not matter here.
     both = counts_BCC[:, :EMPTY, :EMPTY].sum((1, 2))
     truth, guess = counts_BCC[:, :EMPTY].sum((1, 2)), counts_BCC[:, :, :EMPTY].sum((1, 2))
     return np.stack([both, truth + guess - both, truth], axis=-1)[:, None]

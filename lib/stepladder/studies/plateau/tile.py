@@ -42,7 +42,7 @@ NEAR_M = 1.0  # surfaces of these themes that are nearer to the ground are the g
 
 
 def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> ShardContent:
-    """One tile as arrays.
+    """Convert one tile to arrays.
 
     Args:
         asset: a tile as `assets` finds them.
@@ -60,12 +60,15 @@ def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> 
     """
     conversion = params.conversion
     box = _stored(asset.region, conversion)
+    # More than the box is read, for the ground is interpolated from what lies beyond.
     surfaces = surfaces_in(_grown(box, ground.REACH_M), asset, folder)
     field, near = Ground.of(surfaces, box, conversion.voxel_m), surfaces.clip(box)
+    # What lies on the ground only colours it; what stands is voxelised.
     laid, standing = _divide(near, field)
     grid = _voxels(near, laid, standing, field, box, conversion)
     road_N = TO_OCC3D[near.label_N] == DRIVEABLE
     lines = centrelines.find(near.triangles_N33[road_N, :, :2], box)
+    # Roads that do not lie on the ground (bridges) have a height field of their own.
     deck = _decks(near.triangles_N33[road_N & standing], box)
     seed = (params.conversion.seed, int(asset.meta["mesh"]))
     drives = paths.drive(lines, asset.region, (field.height, deck.height), conversion, seed)
@@ -126,6 +129,7 @@ def _divide(surfaces: Surfaces, field: Ground) -> tuple[np.ndarray, np.ndarray]:
     corner_N33, features = surfaces.triangles_N33, surfaces.features
     flat_N = features.flat.to_numpy()[surfaces.feature_N]
     theme_N = features.theme.to_numpy()[surfaces.feature_N]
+    # A triangle of these themes that keeps near the ground at all corners is the ground's.
     above_N3 = corner_N33[..., 2] - field.height(corner_N33[..., 0], corner_N33[..., 1])
     near_N = np.isin(theme_N, GROUND_THEMES) & (np.abs(above_N3).max(axis=1) < NEAR_M)
     relief_N = theme_N == "dem"

@@ -50,6 +50,8 @@ class Tokenizer(nn.Module):
     def _start_empty(self, heights: int, codes: int) -> None:
         with torch.no_grad():
             self.codebook.weight.uniform_(-1 / codes, 1 / codes)
+            # Equal lengths and the last bias at EMPTY make EMPTY the likeliest class everywhere before anything is
+            # learnt.
             self.label.weight.copy_(functional.normalize(self.label.weight) * math.sqrt(EMBEDDING))
             self.decoder.last.weight.mul_(0.1)
             self.decoder.last.bias.copy_(self.label.weight[EMPTY].repeat(heights))
@@ -66,9 +68,11 @@ class Tokenizer(nn.Module):
         """
         z_NHWC = z_NCHW.permute(0, 2, 3, 1)
         with torch.no_grad():
+            # The choice itself has no gradient.
             index_NHW = torch.cdist(z_NHWC.flatten(1, 2), self.codebook.weight[None]).argmin(-1).view(z_NHWC.shape[:3])
         code_NHWC = self.codebook(index_NHW)
         loss = functional.mse_loss(z_NHWC, code_NHWC.detach()) + functional.mse_loss(code_NHWC, z_NHWC.detach())
+        # Forward the code, backward the latent: the encoder learns as if nothing had been quantised.
         through_NHWC = z_NHWC + (code_NHWC - z_NHWC).detach()
         return through_NHWC.permute(0, 3, 1, 2), index_NHW, loss
 
@@ -91,6 +95,7 @@ class Encoder(nn.Module):
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.levels, self.downs = nn.ModuleList(), nn.ModuleList()
         before = width
+        # Each level but the last halves the map; attention only at the last, where there are few places.
         for level, multiplier in enumerate(MULTIPLIERS):
             last = level == len(MULTIPLIERS) - 1
             self.levels.append(_level(before, multiplier * width, attention=last))
@@ -134,6 +139,7 @@ class Decoder(nn.Module):
         for level, block in enumerate(self.levels):
             x_NCXY = block(x_NCXY)
             if level < len(self.ups):
+                # Nearest neighbours to the encoder's own size at that level, then a convolution: no chequerboard.
                 x_NCXY = self.ups[level](functional.interpolate(x_NCXY, size=sizes[-2 - level], mode="nearest"))
         return self.last(functional.silu(self.norm(x_NCXY)))
 
@@ -179,6 +185,7 @@ def tokenizer_loss(scores_NXYZC: Tensor, occ_NXYZ: Tensor, codebook: Tensor, sam
     The Lovasz term is taken over all frames of a sample together, then averaged over the `samples` the N windows
     belong to (N is samples x frames), so that it does not depend on the batch size.
     """
+    # All frames of a sample in a row: a class absent from one frame may be in the next.
     flat_BVC = scores_NXYZC.reshape(samples, -1, CLASSES)
     label_BV = occ_NXYZ.reshape(samples, -1).long()
     lovasz = torch.stack([lovasz_softmax(s.softmax(-1), label) for s, label in zip(flat_BVC, label_BV, strict=True)])
@@ -193,6 +200,8 @@ def lovasz_softmax(probability_VC: Tensor, label_V: Tensor) -> Tensor:
     """Lovasz extension of the Jaccard loss, mean over the classes present (Berman et al., CVPR 2018, eq. 9 and 11)."""
     losses = []
     for present in label_V.unique().tolist():
+        # Errors of one class from the largest to the smallest; the weight of each is by how much it lowers the Jaccard
+        # index when the larger ones are mistakes already.
         truth_V = (label_V == present).to(probability_VC.dtype)
         error_V, order_V = (truth_V - probability_VC[:, present]).abs().sort(descending=True)
         truth_V = truth_V[order_V]

@@ -99,13 +99,13 @@ class Plan:
         return 11.0 * np.sin(2 * np.pi * u / 520 + self.phase[0])
 
     def to_map(self, uw_N2: np.ndarray) -> np.ndarray:
-        """(u, w) to (x, y)."""
+        """Map position (x, y) of a grid position (u, w)."""
         u, v = uw_N2[..., 0], uw_N2[..., 1] + self.river(uw_N2[..., 0])
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return self.origin + np.stack([u * cos - v * sin, u * sin + v * cos], axis=-1)
 
     def from_map(self, xy_N2: np.ndarray) -> np.ndarray:
-        """(x, y) to (u, w)."""
+        """Grid position (u, w) of a map position (x, y)."""
         x, y = np.moveaxis(xy_N2 - self.origin, -1, 0)
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         u = x * cos + y * sin

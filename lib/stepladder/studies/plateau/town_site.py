@@ -99,7 +99,7 @@ class Site:
     def raise_building(
         self, outline: np.ndarray, eaves: float, ridge: float, roof: solids.Roof, usage: str, storeys: int, lod: int = 2
     ) -> Feature:
-        """A building on the lowest ground below its outline."""
+        """Raise a building on the lowest ground below its outline."""
         base = round(float(self.plan.height(outline).min()), 2)
         return make.building(outline, base, eaves, ridge, roof, usage, storeys, lod)
 
@@ -118,7 +118,7 @@ class Site:
         self.reserve(block)
 
     def flats(self, block: Block) -> None:
-        """Three equal slabs of five storeys, all facing south."""
+        """Build three equal slabs of five storeys, all facing south."""
         width = min(35.0, 0.27 * self.length(block))
         for a in (0.17, 0.5, 0.83):
             outline = self.slab(block, a, 0.62, width, 10)
@@ -127,27 +127,27 @@ class Site:
         self.reserve(block)
 
     def shop(self, block: Block) -> None:
-        """A convenience store behind its car park."""
+        """Build a convenience store behind its car park."""
         self.made.append(self.raise_building(self.slab(block, 0.5, 0.75, 24, 13), 4.8, 4.8, "flat", make.SHOP, 1))
         self.shrubs(self.slab(block, 0.5, 0.06, 20, 1.0), 0.8)
         self.reserve(block)
 
     def park(self, block: Block) -> None:
-        """A grove in a corner and trees around a lawn."""
+        """Plant a grove in a corner and trees around a lawn."""
         self.shrubs(self.slab(block, 0.2, 0.75, 16, 9), 6.0)
         for a, b in [(0.1 + 0.16 * k, 0.1) for k in range(6)] + [(0.9, 0.4), (0.9, 0.7)]:
             self.plant(self.slab(block, a, b, 1, 1).mean(axis=0), self.rng.uniform(6, 9), 4.6, 2)
         self.reserve(block)
 
     def shrine(self, block: Block) -> None:
-        """A hall under a hipped roof, among tall trees."""
+        """Build a hall under a hipped roof, among tall trees."""
         self.made.append(self.raise_building(self.slab(block, 0.5, 0.7, 12, 10), 4.4, 8.4, "hipped", make.TEMPLE, 1))
         for a, b, width, depth in ((0.16, 0.5, 11, 24), (0.84, 0.5, 11, 24), (0.5, 0.97, 26, 3)):
             self.shrubs(self.slab(block, a, b, width, depth), 8.5)
         self.reserve(block)
 
     def paddy(self, block: Block) -> None:
-        """Nothing but the field."""
+        """Leave the block a paddy field: nothing is built or planted."""
         self.reserve(block)
 
     def reserve(self, block: Block) -> None:
@@ -155,12 +155,12 @@ class Site:
         self.ground.take(self.plan.outline(block)[[0, 5, 10, 15]], force=True)
 
     def plant(self, spot: np.ndarray, height: float, crown: float, lod: int) -> None:
-        """A tree."""
+        """Plant a tree."""
         base = round(float(self.plan.height(spot[None])[0]), 2)
         self.made.append(make.tree(spot, base, float(height), crown, lod))
 
     def shrubs(self, outline: np.ndarray, height: float) -> None:
-        """A hedge, shrubbery or grove."""
+        """Plant a hedge, shrubbery or grove."""
         self.made.append(make.grove(outline, round(float(self.plan.height(outline).min()), 2), height))
 
     # Along the streets
@@ -233,13 +233,13 @@ class Site:
         return 2 if self.rng.random() < (0.5 if self.fine(spot) else 0.4) else 1
 
     def hedge(self, spot: np.ndarray, along: np.ndarray, length: float) -> None:
-        """A hedge along the street, if there is room."""
+        """Plant a hedge along the street, if there is room."""
         outline = solids.rectangle(spot, along, length, 0.5)
         if self.ground.take(outline, margin=-0.1):
             self.shrubs(outline, 1.3)
 
     def garden_tree(self, spot: np.ndarray) -> None:
-        """A tree, if there is room."""
+        """Plant a tree, if there is room."""
         if self.ground.take(solids.rectangle(spot, np.array([1.0, 0.0]), 2.6, 2.6), margin=0.0):
             self.plant(spot, self.rng.uniform(4, 6), 3.2, 1)
 
@@ -256,7 +256,7 @@ class Site:
                         self.plant(place, self.rng.uniform(5.5, 7.5), 4.0, lod)
 
     def roadside(self) -> None:
-        """Utility poles along lanes, lights along main roads."""
+        """Set utility poles along lanes and lights along main roads."""
         for street in self.plan.streets:
             lane = street.rank == "lane"
             for along, spot, _ in () if street.rank == "bridge" else self.lots(street, 28, 34):

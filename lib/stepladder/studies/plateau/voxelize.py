@@ -63,6 +63,7 @@ def voxelize(
     if len(label_N) == 0:
         return np.zeros((0, 3), np.int32), np.zeros(0, np.uint8)
     if box is None:
+        # No box: the columns that the triangles themselves span.
         low, high = triangles_N33[..., :2].min((0, 1)), triangles_N33[..., :2].max((0, 1))
         limits = np.concatenate([np.floor(low / voxel_m), np.floor(high / voxel_m) + 1]).astype(np.int64)
     else:
@@ -91,6 +92,7 @@ def _stretches(triangles_N33, voxel_m, limits):
     total = (limits[2] - limits[0]) * ny
     low_C = np.full(total, 2**31 - 1, np.int32)
     high_C = np.full(total, -(2**31), np.int32)
+    # First walk: which heights every column reaches.
     work = _workspace(triangles_N33, voxel_m)
     for n in range(len(triangles_N33)):
         rows = _enter(triangles_N33[n], voxel_m, limits, work)
@@ -99,6 +101,7 @@ def _stretches(triangles_N33, voxel_m, limits):
                 column, z = work.cells[m, 0], work.cells[m, 1]
                 low_C[column] = min(low_C[column], z)
                 high_C[column] = max(high_C[column], z)
+    # Stretches end to end; an untouched column takes no room.
     start_C = np.zeros(total + 1, np.int64)
     for c in range(total):
         start_C[c + 1] = start_C[c] + max(0, np.int64(high_C[c]) - low_C[c] + 1)
@@ -116,6 +119,7 @@ def _paint(triangles_N33, label_N, voxel_m, limits, rank, low_C, start_C, buffer
         for u in range(rows[0], rows[1]):
             for m in range(_row(u, work)):
                 column = work.cells[m, 0]
+                # The voxel's place in its column's stretch. A voxel counts once, when it is first written.
                 place = start_C[column] + work.cells[m, 1] - low_C[column]
                 before = buffer[place]
                 count += before == EMPTY
@@ -157,6 +161,7 @@ def _workspace(triangles_N33, voxel_m):
 @njit(cache=True)
 def _enter(triangle_33, voxel_m, limits, work):
     """Prepare `work` for a triangle; the rows u (first, beyond) it may touch."""
+    # Coordinates relative to the triangle's own first voxel: small numbers keep their digits far from the origin.
     axes, first, flat = _frame(triangle_33, voxel_m)
     for k in range(3):
         axis = axes[k]
@@ -164,10 +169,12 @@ def _enter(triangle_33, voxel_m, limits, work):
         for i in range(3):
             work.corner_33[i, k] = triangle_33[i, axis] / voxel_m - first[axis]
             top = max(top, work.corner_33[i, k])
+        # Voxels from the first to the last corner, cut to the box in x and y.
         work.reach_32[k, 0], work.reach_32[k, 1] = 0, int(top) + 1
         if axis < 2:  # x and y are limited, z is not
             work.reach_32[k, 0] = max(0, limits[axis] - int(first[axis]))
             work.reach_32[k, 1] = min(int(top) + 1, limits[axis + 2] - int(first[axis]))
+    # All three projections (u v, v w, w u), three edges each.
     for k in range(3):
         _edges(work.corner_33, k, (k + 1) % 3, work.edge_94[3 * k : 3 * k + 3])
     _plane(work.corner_33, flat, work.plane_5, work.strict_2)
@@ -185,6 +192,7 @@ def _frame(triangle_33, voxel_m):
     y, dy = _extent(triangle_33, 1, voxel_m)
     z, dz = _extent(triangle_33, 2, voxel_m)
     nx, ny, nz = _normal(triangle_33 / voxel_m)
+    # Without area the normal may point anywhere, so the longest side decides.
     steepest, longest = max(abs(nx), abs(ny), abs(nz)), max(dx, dy, dz)
     flat = steepest <= FLAT * longest * longest * longest
     if flat:
@@ -225,6 +233,8 @@ def _locate(first, axes, limits, place_24):
 def _plane(corner_33, flat, plane_5, strict_2):
     """The plane at a voxel (u, v, w): n . (u, v, w) + c, one c for its corner farthest along n, one for the nearest."""
     n = (0.0, 0.0, 0.0) if flat else _normal(corner_33)
+    # A half-open box and a plane meet when its extreme corners lie on either side. A corner on a face that the box does
+    # not own must lie strictly beyond.
     offset = n[0] * corner_33[0, 0] + n[1] * corner_33[0, 1] + n[2] * corner_33[0, 2]
     plane_5[0], plane_5[1], plane_5[2] = n
     plane_5[3] = max(n[0], 0.0) + max(n[1], 0.0) + max(n[2], 0.0) - offset
@@ -238,6 +248,7 @@ def _edges(corner_33, p, q, edge_34):
     """Tests of the three edges projected on axes p, q: a voxel's extreme corner must lie on the inner side."""
     a1, b1 = corner_33[1, p] - corner_33[0, p], corner_33[1, q] - corner_33[0, q]
     a2, b2 = corner_33[2, p] - corner_33[0, p], corner_33[2, q] - corner_33[0, q]
+    # Inner normals whichever way the triangle turns in this projection.
     side = 1.0 if a1 * b2 - b1 * a2 >= 0 else -1.0
     for i in range(3):
         j = (i + 1) % 3
@@ -252,16 +263,19 @@ def _edges(corner_33, p, q, edge_34):
 def _row(u, work):
     """Find the voxels of row u; their number. `work.cells` holds them."""
     place, e, plane = work.place_24, work.edge_94, work.plane_5
+    # What the triangle can touch between u and u + 1, from its edges.
     v0, v1 = _span(work.corner_33, u, 1, work.reach_32)
     w0, w1 = _span(work.corner_33, u, 2, work.reach_32)
     nu, nv, nw = plane[0], plane[1], plane[2]
     count = 0
     for v in range(v0, v1):
+        # The whole column misses the triangle in this projection.
         if not _inside(e, 0, u, v):
             continue
         level = nu * u + nv * v
         first, beyond = w0, w1
         if nw != 0.0:
+            # Where the plane passes this column; the margin makes up for the division, the tests below decide.
             one, two = -(level + plane[3]) / nw, -(level + plane[4]) / nw
             first = max(first, int(np.ceil(min(one, two) - MARGIN)))
             beyond = min(beyond, int(np.floor(max(one, two) + MARGIN)) + 1)
@@ -292,6 +306,7 @@ def _span(corner_33, u, axis, reach_32):
         j = (i + 1) % 3
         if corner_33[i, 0] > corner_33[j, 0]:
             i, j = j, i
+        # The edge from p to q, cut to the slab [u, u + 1]; its ends there bound the triangle.
         p, q = corner_33[i, 0], corner_33[j, 0]
         if q < u or p > u + 1:
             continue

@@ -38,7 +38,7 @@ WEIGHT_NEW, WEIGHT_OCCUPIED = 2.0, 1.0  # added to the weight 1 of a voxel in th
 
 
 class WarpFill(nn.Module):
-    """Fused warp + U-Net; see the module's docstring."""
+    """The fused warp of the past, mended by a U-Net seen from above (the module's docstring says how)."""
 
     def __init__(self, params: PlateauParams) -> None:
         super().__init__()
@@ -57,12 +57,14 @@ class WarpFill(nn.Module):
 
         `present_NXYZ` is the present window, unmoved: a street tends to go on as it is.
         """
+        # Occ3D labels to static classes, heights to the front: they become channels.
         fused_NZXY, present_NZXY = (self.static_18[x.int()].permute(0, 3, 1, 2) for x in (fused_NXYZ, present_NXYZ))
         known_NZXY = known_NXYZ.permute(0, 3, 1, 2)
         labels = [self.label(x).permute(0, 1, 4, 2, 3).flatten(1, 2) for x in (fused_NZXY, present_NZXY)]
         net_NCZXY = self.net(torch.cat([*labels, known_NZXY.to(labels[0].dtype)], dim=1)).unflatten(
             1, (len(STATIC), -1)
         )
+        # The first rows of the table speak for known voxels, the others for unknown ones by their present label.
         row_NZXY = torch.where(known_NZXY, fused_NZXY, present_NZXY + len(STATIC))
         return GAIN * (net_NCZXY + self.evidence(row_NZXY).permute(0, 4, 1, 2, 3))
 
@@ -89,7 +91,7 @@ class UNet(nn.Module):
             self.last.bias.mul_(START)
 
     def forward(self, x_NCXY: Tensor) -> Tensor:
-        """Logits, in channels, of the same plane."""
+        """Logits in the channels of a plane of the same size."""
         x_NCXY, skips = self.first(x_NCXY), []
         for encoder, down in zip(self.encoders, self.downs, strict=False):
             x_NCXY = encoder(x_NCXY)
@@ -98,6 +100,7 @@ class UNet(nn.Module):
         x_NCXY = self.encoders[-1](x_NCXY)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
             skip_NCXY = skips.pop()
+            # Enlarged to the skip's own size, which may be odd.
             x_NCXY = decoder(skip_NCXY + functional.interpolate(up(x_NCXY), size=skip_NCXY.shape[2:], mode="nearest"))
         return self.last(functional.silu(x_NCXY))
 
@@ -123,12 +126,12 @@ def build(params: PlateauParams) -> nn.Module:
 
 
 def stages(params: PlateauParams) -> list[TrainingStage]:
-    """One stage."""
+    """The stages of training: one."""
     return [TrainingStage("fill", params.training.steps)]
 
 
 def admit(stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-    """Always: there is nothing to wait for."""
+    """Admit every stage: there is nothing to wait for."""
     return Check("stage may start", True, f"stage {stage.name!r} starts from the warped past and needs nothing trained")
 
 
@@ -138,11 +141,13 @@ def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
     The frames are drawn from torch's global generator.
     """
     occ_BTXYZ, pose_BT4 = batch["occ_TXYZ"], batch["pose_T4"]
+    # A few future frames keep a step small; in the long run each has its turn.
     frames = torch.randperm(model.future)[:FRAMES_PER_STEP].sort().values.tolist()
     fused, known = zip(*(model.fused(occ_BTXYZ, pose_BT4, frame) for frame in frames), strict=True)
     truth_BFXYZ = occ_BTXYZ[:, [model.past + frame for frame in frames]]
     fused_BFXYZ, known_BFXYZ = torch.stack(fused, dim=1), torch.stack(known, dim=1)
     present_BFXYZ = occ_BTXYZ[:, model.past - 1, None].expand_as(fused_BFXYZ)
+    # Frames go along with the batch: each is answered on its own.
     scores_NCZXY = model(*(x.flatten(0, 1) for x in (fused_BFXYZ, known_BFXYZ, present_BFXYZ)))
     truth_NZXY, known_NZXY = (x.flatten(0, 1).permute(0, 3, 1, 2) for x in (truth_BFXYZ, known_BFXYZ))
     parts = _loss_parts(scores_NCZXY.float(), model.static_18[truth_NZXY.int()], ~known_NZXY)
@@ -173,8 +178,10 @@ def _evidence() -> Tensor:
 def _loss_parts(scores_NCZXY: Tensor, truth_NZXY: Tensor, new_NZXY: Tensor) -> dict[str, Tensor]:
     """The parts of the loss, each a mean over windows."""
     log_NCV, truth_NV, new_NV = scores_NCZXY.flatten(2).log_softmax(1), truth_NZXY.flatten(1), new_NZXY.flatten(1)
+    # Gathered once: the log-probability of the true class, and of nothing.
     picked_N2V = log_NCV.gather(1, torch.stack([truth_NV, torch.full_like(truth_NV, NOTHING)], dim=1))
     weight_NV = 1 + WEIGHT_NEW * new_NV + WEIGHT_OCCUPIED * (truth_NV != NOTHING)
+    # Soft IoU twice: over all voxels, and over the newly revealed ones.
     mask_NMV = torch.stack([torch.ones_like(new_NV), new_NV], dim=1).to(log_NCV.dtype)
     iou_NM = soft_iou(log_NCV.exp(), picked_N2V.exp(), truth_NV, mask_NMV)
     return {
@@ -192,9 +199,11 @@ def soft_iou(probability_NCV: Tensor, picked_N2V: Tensor, truth_NV: Tensor, mask
     """
     label_NMV = truth_NV[:, None].expand_as(mask_NMV)
     zeros_NMC = mask_NMV.new_zeros(*mask_NMV.shape[:2], len(STATIC))
+    # Sums by class without a one-hot copy of the volume: what is right, what is true, what is guessed.
     both_NMC = zeros_NMC.scatter_add(2, label_NMV, picked_N2V[:, :1] * mask_NMV)
     truth_NMC = zeros_NMC.scatter_add(2, label_NMV, mask_NMV)
     guess_NMC = mask_NMV @ probability_NCV.transpose(1, 2)
+    # Occupied or not: 1 - p(nothing), where something is.
     both_NM = ((1 - picked_N2V[:, 1:]) * mask_NMV * (label_NMV != NOTHING)).sum(2)
     occupied_NM = _ratio(both_NM, truth_NMC[..., :NOTHING].sum(2), guess_NMC[..., :NOTHING].sum(2))
     present_NMC = truth_NMC[..., :NOTHING] > 0

@@ -51,6 +51,7 @@ class World(nn.Module):
         """Scores of the next frame's codes (B, T, K, H, W) and its step in each mode (B, T, M, 2) in metres."""
         now = torch.arange(code_BTCHW.shape[1], device=code_BTCHW.device)
         ego_BTC = self.ego_in(torch.cat([step_BT2, mode_BTM], dim=-1))
+        # Every frame asks for the next one: the query carries the time to come, the memory the time it is of.
         scene = [code_BTCHW + self.time(t)[:, :, None, None] for t in (now + 1, now)]  # the query, the memory
         ego = [ego_BTC + self.ego_time(t) for t in (now + 1, now)]
         skips = []
@@ -61,6 +62,7 @@ class World(nn.Module):
         scene, ego = [_per_frame(self.middle, x) for x in scene], [self.ego_middle(x) for x in ego]
         for level, up, ego_up in zip(self.decoders, self.ups, self.ego_ups, strict=True):
             skip_scene, skip_ego = skips.pop()
+            # Enlarged, mended where halving dropped an odd row, and beside what was there on the way down.
             scene = [torch.cat([_grow(_per_frame(up, x), s), s], dim=2) for x, s in zip(scene, skip_scene, strict=True)]
             ego = [torch.cat([ego_up(x), s], dim=2) for x, s in zip(ego, skip_ego, strict=True)]
             scene, ego = level(scene, ego)
@@ -98,12 +100,14 @@ class Level(nn.Module):
 
     def _remember(self, asked_BTCHW: Tensor, memory_BTCHW: Tensor) -> Tensor:
         batch, _, _, height, width = asked_BTCHW.shape
+        # Every place of the map is a sequence of its own: time is looked at place by place.
         x_NTC, memory_NTC = (x.permute(0, 3, 4, 1, 2).flatten(0, 2) for x in (asked_BTCHW, memory_BTCHW))
         for layer in self.time:
             x_NTC = layer(x_NTC, memory_NTC)
         return x_NTC.unflatten(0, (batch, height, width)).permute(0, 3, 4, 1, 2)
 
     def _look(self, ego_BTC: Tensor, memory_BTC: Tensor, scene_BTCHW: Tensor) -> Tensor:
+        # All places of the frame's map, for the ego to look at.
         map_NLC = scene_BTCHW.flatten(0, 1).flatten(2).transpose(1, 2)
         for layer in self.ego:
             ego_BTC = layer(ego_BTC, memory_BTC, map_NLC)
@@ -151,6 +155,7 @@ class Attention(nn.Module):
     def forward(self, x_NTC: Tensor, memory_NLC: Tensor, causal: bool) -> Tensor:
         """What every query gathers: (N, T, C); with `causal` from its own time and before."""
         channels = x_NTC.shape[-1]
+        # One weight holds all three: queries are of `x`, keys and values of the memory.
         weight, bias = self.qkv.weight, self.qkv.bias
         q_NTC = functional.linear(x_NTC, weight[:channels], bias[:channels])
         k_NLC, v_NLC = functional.linear(memory_NLC, weight[channels:], bias[channels:]).chunk(2, dim=-1)

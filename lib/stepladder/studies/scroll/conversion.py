@@ -30,7 +30,7 @@ SAMPLED = 2_000_000  # voxels that percentiles of a volume are taken from
 
 
 def convert(asset: Asset, params: ScrollParams) -> ShardContent:
-    """One volume as arrays.
+    """Convert one volume to arrays.
 
     Args:
         asset: as `kaggle.assets` finds it.

@@ -40,6 +40,7 @@ def squared_distance(mask_ZYX: np.ndarray | Tensor, cap: int) -> Any:
         library, near_ZYX = torch, torch.where(mask_ZYX.bool(), 0, cap).to(torch.uint8)
     else:
         library, near_ZYX = np, np.where(np.asarray(mask_ZYX, dtype=bool), np.uint8(0), np.uint8(cap))
+    # Squared distance is a sum over axes, so the least over all shifts is found one axis at a time.
     for axis in AXES:
         near_ZYX = _along(near_ZYX, axis, cap, library)
     return near_ZYX
@@ -47,11 +48,13 @@ def squared_distance(mask_ZYX: np.ndarray | Tensor, cap: int) -> Any:
 
 def _along(near_ZYX: Any, axis: int, cap: int, library: Any) -> Any:
     """The least of `near + shift**2` over all shifts along one axis; `library` is numpy or torch."""
+    # Shifts from the root of the cap on add at least the cap and can win nowhere.
     best_ZYX, shifted_ZYX = near_ZYX + 0, library.empty_like(near_ZYX)
     for shift in range(1, min(isqrt(cap - 1) + 1, near_ZYX.shape[axis])):
         step = shift * shift
         library.clip(near_ZYX, None, cap - step, out=shifted_ZYX)  # first, so that the sum passes neither cap nor byte
         shifted_ZYX += step
+        # One clipped copy serves both directions: to the left neighbour and to the right one.
         left, right = _part(axis, slice(None, -shift)), _part(axis, slice(shift, None))
         library.minimum(best_ZYX[left], shifted_ZYX[right], out=best_ZYX[left])
         library.minimum(best_ZYX[right], shifted_ZYX[left], out=best_ZYX[right])

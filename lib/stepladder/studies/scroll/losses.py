@@ -32,8 +32,10 @@ def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
     `model.settings`.
     """
     settings, label_BZYX = model.settings, batch["label_ZYX"]
+    # In float32 from here on: sums over a million voxels do not fit 16 bits.
     logit_BZYX = model(batch["image_ZYX"]).float()
     probability_BZYX, known_BZYX = logit_BZYX.sigmoid(), (label_BZYX != UNKNOWN).float()
+    # Voxels nobody labelled are no sheet here, and `known` takes them out of every part.
     truth_BZYX = (label_BZYX == SHEET).float()
     parts = {
         "cross entropy": cross_entropy(logit_BZYX, truth_BZYX, known_BZYX),
@@ -43,6 +45,7 @@ def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
     if settings.skeleton:
         parts["skeleton"] = skeleton_recall(probability_BZYX, batch["skeleton_ZYX"], known_BZYX)
     if settings.boundary and due(model.optimizer_step, settings.boundary_every):
+        # The stored map knows sheets beyond the patch; the one made here costs no disk.
         stored = settings.distance == "precomputed"
         distance_BZYX = batch["distance_ZYX"] if stored else distance_map(label_BZYX, model.reach)
         parts["boundary"] = boundary(probability_BZYX, distance_BZYX, known_BZYX)
@@ -64,6 +67,7 @@ def cross_entropy(logit_BZYX: Tensor, truth_BZYX: Tensor, known_BZYX: Tensor) ->
 def dice(probability_BZYX: Tensor, truth_BZYX: Tensor, known_BZYX: Tensor) -> Tensor:
     """1 - (2 sum(p t) + 1) / (sum p + sum t + 1) over known voxels, mean over samples (Milletari et al., 2016)."""
     probability_BV, truth_BV = (probability_BZYX * known_BZYX).flatten(1), (truth_BZYX * known_BZYX).flatten(1)
+    # The 1 keeps the ratio defined, and a patch without sheet at a loss of nearly 0 when nothing is predicted.
     both_B = (probability_BV * truth_BV).sum(1)
     return 1 - ((2 * both_B + 1) / (probability_BV.sum(1) + truth_BV.sum(1) + 1)).mean()
 

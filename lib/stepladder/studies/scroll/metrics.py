@@ -44,8 +44,10 @@ def surface_dice(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray, tolerance: float 
     """Share of both surfaces that lies within `tolerance` voxels of the other one, by area."""
     if not (truth_ZYX.any() and guess_ZYX.any()):
         return float(truth_ZYX.any() == guess_ZYX.any())
+    # Surfaces lie where the masks are; the rest of the volume need not be looked at.
     box = bounding_box(truth_ZYX | guess_ZYX)
     truth, guess = (neighbourhoods(mask[box]) for mask in (truth_ZYX, guess_ZYX))
+    # A surface element is a hit when the other mask has one within the tolerance; hits are weighed by area.
     near_truth, near_guess = (dilate(surface_elements(code), tolerance) for code in (truth, guess))
     area = surface_areas()
     hit = area[truth[near_guess]].sum() + area[guess[near_truth]].sum()
@@ -62,6 +64,7 @@ def voi(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray) -> tuple[float, float]:
     if not union_ZYX.any():
         return 0.0, 0.0
     truth_V, guess_V = (topology.components(mask)[union_ZYX].astype(np.int64) for mask in (truth_ZYX, guess_ZYX))
+    # Both numbers of a voxel as one: the joint histogram of the two labellings.
     pairs, count_P = np.unique(truth_V * (guess_V.max() + 1) + guess_V, return_counts=True)
     truth_P, guess_P = np.divmod(pairs, guess_V.max() + 1)
     in_truth_P, in_guess_P = np.bincount(truth_V)[truth_P], np.bincount(guess_V)[guess_P]
@@ -91,7 +94,7 @@ def neighbourhoods(mask_ZYX: np.ndarray) -> np.ndarray:
 
 
 def surface_elements(code_ZYX: np.ndarray) -> np.ndarray:
-    """Where a neighbourhood is neither empty nor full."""
+    """Mask of the neighbourhoods that hold surface: neither empty nor full."""
     return (code_ZYX != 0) & (code_ZYX != 255)
 
 
@@ -117,6 +120,7 @@ def dilate(mask_ZYX: np.ndarray, radius: float) -> np.ndarray:
     reach = int(radius)
     padded = np.pad(mask_ZYX, reach)
     result = np.zeros_like(mask_ZYX)
+    # The mask shifted by every offset of the ball, or-ed: no distances in floating point.
     for offset in np.argwhere(ball(radius)):
         result |= padded[tuple(slice(o, o + n) for o, n in zip(offset, mask_ZYX.shape, strict=True))]
     return result

@@ -9,7 +9,7 @@ from stepladder.studies.scroll.postprocess import PostParams
 
 
 class ScrollData(DataParams):
-    """Which volumes."""
+    """Choice of the volumes a run uses."""
 
     collection: Literal["kaggle", "recto_surfaces", "instance_labels", "fiber_skeletons", "full_scrolls"] = Field(
         "kaggle", description="part of the catalogue that data.source: remote means"

@@ -80,6 +80,7 @@ def drop_small(mask_ZYX: np.ndarray, smallest: int) -> np.ndarray:
 
 def plug(mask_ZYX: np.ndarray) -> np.ndarray:
     """With the voxels added that make every 2 x 2 x 2 neighbourhood 6-connected, until there is none left to add."""
+    # The table answers all neighbourhoods at once. A voxel added to one belongs to seven others, hence the loop.
     padded, table = np.pad(mask_ZYX, 1), plugs()  # nothing is added to the margin: inside it takes fewer voxels
     while True:
         added = table[metrics.neighbourhoods(padded[1:-1, 1:-1, 1:-1])]
@@ -107,6 +108,7 @@ def patch(mask_ZYX: np.ndarray) -> np.ndarray:
         patched = patch_sheet(sheet_ZYX)
         if patched is None:
             return sheet_ZYX
+        # Never into the neighbourhood of another sheet, and only if it really closes a tunnel.
         patched = plug(patched) & ~metrics.dilate(others_ZYX, NEIGHBOURS)
         return patched if topology.betti(patched)[1] < topology.betti(sheet_ZYX)[1] else sheet_ZYX
 
@@ -121,6 +123,7 @@ def grown(mask_ZYX: np.ndarray, grow: Callable[[np.ndarray, np.ndarray], np.ndar
     """
     number_ZYX = topology.components(mask_ZYX)
     for number, box in enumerate(ndimage.find_objects(number_ZYX), 1):
+        # A view: what a component gains is seen by those that come after it.
         around = number_ZYX[tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)]
         sheet = around == number
         around[grow(sheet, (around != 0) & ~sheet)] = number
@@ -133,6 +136,7 @@ def patch_sheet(sheet_ZYX: np.ndarray) -> np.ndarray | None:
     Height and thickness of a gap are interpolated linearly along each of the two axes of the plane, and the two are
     averaged with the inverse distances to the gap's edge along them as weights.
     """
+    # The sheet as a height map over the plane that shows most of it; a gap is a hole in its shadow.
     axis = int(np.argmax([np.count_nonzero(sheet_ZYX.any(axis=a)) for a in range(3)]))
     sheet_HUV = np.moveaxis(sheet_ZYX, axis, 0)
     known_UV = sheet_HUV.any(axis=0)
@@ -155,6 +159,7 @@ def close(mask_ZYX: np.ndarray, radius: float) -> np.ndarray:
 
     def closed(sheet_ZYX: np.ndarray, others_ZYX: np.ndarray) -> np.ndarray:
         padded = np.pad(sheet_ZYX, margin)
+        # Closing: dilate, then erode (a dilation of the outside).
         whole = ~metrics.dilate(~metrics.dilate(padded, radius), radius)
         inner = tuple(slice(margin, n - margin) for n in whole.shape)  # closing stays inside the bounding box
         return sheet_ZYX | whole[inner] & ~metrics.dilate(others_ZYX, NEIGHBOURS)
@@ -165,6 +170,7 @@ def close(mask_ZYX: np.ndarray, radius: float) -> np.ndarray:
 def fill(mask_ZYX: np.ndarray, largest: int) -> np.ndarray:
     """With the cavities of at most `largest` voxels filled; what reaches the volume's border is none."""
     number_ZYX = topology.components(~np.pad(mask_ZYX, 1), 6)
+    # Background components; the one that holds the padded corner is the outside.
     small = np.bincount(number_ZYX.ravel()) <= largest
     small[[0, number_ZYX[0, 0, 0]]] = False
     return mask_ZYX | small[number_ZYX[1:-1, 1:-1, 1:-1]]
@@ -177,6 +183,7 @@ def _bridged(known_UV: np.ndarray, height_UV: np.ndarray, thick_UV: np.ndarray, 
     result[2] = 1e6  # lines without anything known count for nothing
     place = np.arange(known.shape[1])
     for row in np.flatnonzero(known.any(axis=1)):
+        # Linear between the known pixels of the line, constant beyond them.
         there = np.flatnonzero(known[row])
         result[0, row], result[1, row] = (np.interp(place, there, image[row, there]) for image in (height, thick))
         result[2, row] = np.abs(place[:, None] - there).min(axis=1) + 1e-6

@@ -19,7 +19,7 @@ BINS = 256
 
 
 def all_empty(image_ZYX: np.ndarray) -> np.ndarray:
-    """Nothing anywhere."""
+    """Predict no sheet anywhere."""
     return np.zeros(image_ZYX.shape, dtype=bool)
 
 
@@ -30,7 +30,7 @@ def intensity_threshold(image_ZYX: np.ndarray) -> np.ndarray:
 
 
 def sheetness(image_ZYX: np.ndarray) -> np.ndarray:
-    """Where the ridge filter answers strongly."""
+    """Predict sheet where the ridge filter answers strongly."""
     response_ZYX, _ = stronger(image_ZYX)
     return response_ZYX > otsu(response_ZYX[response_ZYX > 0])
 

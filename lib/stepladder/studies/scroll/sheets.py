@@ -64,11 +64,11 @@ class Winding:
     torn_ZYX: np.ndarray
 
     def sheet(self, thickness: float) -> np.ndarray:
-        """Boolean: papyrus."""
+        """Mask of the papyrus, bool."""
         return (np.abs(self.across_ZYX) <= thickness / 2) & ~self.torn_ZYX
 
     def face(self, thickness: float) -> np.ndarray:
-        """Boolean: the inner `FACE` voxels of the papyrus."""
+        """Mask of the inner `FACE` voxels of the papyrus, bool."""
         return self.sheet(thickness) & (self.across_ZYX < FACE - thickness / 2)
 
 

@@ -23,6 +23,7 @@ def medial_surface(sheet_ZYX: np.ndarray) -> np.ndarray:
     Returns:
         Boolean of the same shape. The middle of an even run is its lower one.
     """
+    # How far the run reaches before and after each voxel, itself counted in both.
     runs = [(_run(sheet_ZYX, axis), np.flip(_run(np.flip(sheet_ZYX, axis), axis), axis)) for axis in range(3)]
     longest_ZYX = SHORT * np.minimum.reduce([before + after for before, after in runs])
     medial_ZYX = np.zeros(sheet_ZYX.shape, dtype=bool)
@@ -37,5 +38,6 @@ def _run(sheet_ZYX: np.ndarray, axis: int) -> np.ndarray:
     shape = [1, 1, 1]
     shape[axis] = -1
     place = np.arange(1, sheet_ZYX.shape[axis] + 1, dtype=np.int16).reshape(shape)
+    # The last gap before each voxel, carried forward; the distance to it is the run so far.
     gap_ZYX = np.where(sheet_ZYX, np.int16(0), place)
     return place - np.maximum.accumulate(gap_ZYX, axis=axis)

@@ -44,6 +44,7 @@ def f1(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray, count: Count) -> float:
     counts_3D = sum(np.array(count(truth_ZYX[o], guess_ZYX[o])) for o in octants(truth_ZYX.shape))
     value = weight = 0.0
     for share, real, said, matched in zip(WEIGHTS, *counts_3D.tolist(), strict=True):
+        # A dimension that neither has says nothing and takes no weight.
         if real or said:
             value += share * (2 * matched / (real + said) if real else 0.5 / (said + 0.5))
             weight += share
@@ -74,6 +75,7 @@ def euler(mask_ZYX: np.ndarray) -> int:
     """Euler characteristic of voxels joined by faces: voxels - pairs + squares of four - cubes of eight."""
     total = 0
     for wide in itertools.product((0, 1), repeat=3):  # along which axes the element is two voxels long
+        # An element of the complex is there where all voxels at its corners are: shifted views, and-ed together.
         corners = itertools.product(*(range(1 + more) for more in wide))
         shape = np.subtract(mask_ZYX.shape, wide).clip(0)
         parts = [mask_ZYX[tuple(slice(c, c + n) for c, n in zip(corner, shape, strict=True))] for corner in corners]
@@ -91,6 +93,7 @@ def _matched(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray) -> list:
     """Features of truth, of guess, and matched ones, by Betti matching of the sublevel sets of the complements."""
     import betti_matching
 
+    # Inside 0 and outside 1: the sublevel set at 0 is the mask.
     inverted = [np.ascontiguousarray(~mask, dtype=np.float64) for mask in (guess_ZYX, truth_ZYX)]
     result = betti_matching.compute_matching(
         *inverted, include_input1_unmatched_pairs=True, include_input2_unmatched_pairs=True

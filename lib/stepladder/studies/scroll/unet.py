@@ -29,7 +29,7 @@ SLOPE = 0.01  # of leaky ReLU below zero
 
 
 class UNet(nn.Module):
-    """See the module's docstring.
+    """Three-dimensional U-Net that says of every voxel whether it belongs to a sheet.
 
     Attributes:
         settings: the section `params.model`: patch, loss weights, overlap.
@@ -81,7 +81,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout3d(dropout)
 
     def forward(self, x_BCZYX: Tensor) -> Tensor:
-        """(B, C, Z, Y, X) of the same shape."""
+        """Features (B, C, Z, Y, X) of the shape of the input."""
         y_BCZYX = self.dropout(_active(self.norm1(self.conv1(x_BCZYX))))
         return _active(x_BCZYX + self.norm2(self.conv2(y_BCZYX)))
 
@@ -94,7 +94,7 @@ class Merge(nn.Module):
         self.conv, self.norm = _convolution(2 * channels, channels), nn.InstanceNorm3d(channels, affine=True)
 
     def forward(self, below_BCZYX: Tensor, skip_BCZYX: Tensor) -> Tensor:
-        """(B, C, Z, Y, X) of the shape of both."""
+        """Features (B, C, Z, Y, X) of the shape of both inputs."""
         return _active(self.norm(self.conv(torch.cat([below_BCZYX, skip_BCZYX], dim=1))))
 
 
@@ -104,12 +104,12 @@ def build(params: ScrollParams) -> UNet:
 
 
 def stages(params: ScrollParams) -> list[TrainingStage]:
-    """One stage."""
+    """The stages of training: one."""
     return [TrainingStage("sheets", params.training.steps)]
 
 
 def admit(stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-    """Always: there is nothing to wait for."""
+    """Admit every stage: there is nothing to wait for."""
     return Check("stage may start", True, f"stage {stage.name!r} is the only one and needs nothing trained")
 
 

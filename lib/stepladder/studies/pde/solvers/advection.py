@@ -19,6 +19,7 @@ def solve(
         x_X: centres of equal cells.
         times_T: times; the initial state is that of time 0.
     """
+    # Every point looks back along its path, wrapped into the one period that `initial` knows.
     start = x_X[0] - 0.5 * (x_X[1] - x_X[0])
     return np.stack([initial(start + (x_X - start - beta * t) % length) for t in times_T], axis=1)
 

@@ -39,7 +39,9 @@ def solve_spectral(
     """Pseudo-spectral solution; a step is at most `courant / (k_max max|u - mean|)` long (stable below about 2.8)."""
     points = u_NX.shape[1]
     k, kept = spectral.wavenumbers(points, length), spectral.kept(points)
+    # In the frame that moves with the mean, speeds are smaller and steps longer.
     mean_N1 = u_NX.mean(axis=1, keepdims=True)
+    # -(u^2 / 2)_x in Fourier space, freed of aliasing by the 2/3 rule.
     factor = -0.5j * k * kept
 
     def transport(v_NK: np.ndarray) -> np.ndarray:
@@ -52,8 +54,10 @@ def solve_spectral(
 
     begin = np.fft.rfft(u_NX - mean_N1) * kept
     states = spectral.integrate(begin, -(eps / math.pi) * k**2, transport, times_T, longest_step)
+    # Back to the frame at rest: a shift is a turn of phases.
     shifted = [v * np.exp(-1j * k * mean_N1 * (t - times_T[0])) for v, t in zip(states, times_T, strict=True)]
     u_NTX = np.stack([np.fft.irfft(v, points) for v in shifted], axis=1) + mean_N1[:, None]
+    # The first frame as it was given, with the wave numbers that the rule cut off.
     u_NTX[:, 0] = u_NX
     return u_NTX
 
@@ -72,6 +76,7 @@ def solve_volumes(
         steps = math.ceil(span * (np.abs(u).max() / dx + 2 * nu / dx**2) / courant)
         dt = span / steps
         for _ in range(steps):
+            # Heun: the mean of the state and of two Euler steps on it, which makes new extremes only where those do.
             first = u + dt * _rate(u, dx, nu)
             u = 0.5 * (u + first + dt * _rate(first, dx, nu))
         frames.append(u)
@@ -86,6 +91,7 @@ def _rate(u_NX: np.ndarray, dx: float, nu: float) -> np.ndarray:
     least = np.minimum(2 * np.minimum(forward, backward), central)
     most = np.maximum(2 * np.maximum(forward, backward), central)
     slope = np.maximum(least, 0) + np.minimum(most, 0)  # the smallest of the three where signs agree, else 0
+    # What lies on either side of each cell's upper face.
     below, above = u_NX + 0.5 * slope, np.roll(u_NX - 0.5 * slope, -1, axis=1)
     # Godunov's flux of u^2 / 2: the larger of what either side pushes through the face
     flux = 0.5 * np.maximum(np.maximum(below, 0) ** 2, np.minimum(above, 0) ** 2) - (nu / dx) * forward

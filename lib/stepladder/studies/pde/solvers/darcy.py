@@ -19,14 +19,17 @@ def solve(a_NYX: np.ndarray, beta: float = 1.0) -> np.ndarray:
 def _volumes(a_YX: np.ndarray, beta: float) -> np.ndarray:
     points = len(a_YX)
     cell_YX = np.arange(points**2).reshape(points, points)
+    # Every inner face once, as the two cells it parts.
     faces = [(cell_YX[:-1], cell_YX[1:]), (cell_YX[:, :-1], cell_YX[:, 1:])]
     one, two = (np.concatenate([pair[side].ravel() for pair in faces]) for side in (0, 1))
     a = a_YX.ravel()
+    # Flux through a face per difference of u; the cells' size cancels in two dimensions.
     through = sparse.coo_matrix((2 * a[one] * a[two] / (a[one] + a[two]), (one, two)), shape=(points**2,) * 2)
     through = through + through.T
     wall = np.zeros_like(a_YX)
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         wall[edge] += 2 * a_YX[edge]  # the border is half a cell away
+    # What leaves a cell through its faces and walls equals what beta makes in it.
     matrix = sparse.diags(through.sum(axis=1).A1 + wall.ravel()) - through
     return spsolve(matrix.tocsc(), np.full(points**2, beta / points**2)).reshape(points, points)
 
@@ -39,12 +42,14 @@ def solve_elements(a_YX: np.ndarray, beta: float = 1.0) -> np.ndarray:
     triangle_M3 = np.concatenate([np.stack([right, across, here], 1), np.stack([up, here, across], 1)])
     # right-angled triangles, the right angle first: the stiffness does not depend on their size
     local_33 = np.array([[2.0, -1, -1], [-1, 1, 0], [-1, 0, 1]]) / 2
+    # Every triangle's stiffness, scaled by its cell; entries that meet at a corner are summed by the sparse matrix.
     values_M33 = np.tile(a_YX.ravel(), 2)[:, None, None] * local_33
     row, column = (
         np.broadcast_to(index, values_M33.shape) for index in (triangle_M3[:, :, None], triangle_M3[:, None])
     )
     stiff = sparse.coo_matrix((values_M33.ravel(), (row.ravel(), column.ravel()))).tocsc()
     inner = corner[1:-1, 1:-1].ravel()
+    # A third of each triangle's source goes to each of its corners.
     load = np.bincount(triangle_M3.ravel(), minlength=corner.size) * beta / (6 * points**2)
     u = np.zeros(corner.size)
     u[inner] = spsolve(stiff[inner][:, inner], load[inner])

@@ -46,6 +46,7 @@ class Waves:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Values at positions of shape (X,) common to all, or (N, X): float64 (N, X)."""
         x = np.broadcast_to(x, (len(self.sign_N), x.shape[-1]))
+        # Four modes for each trajectory, summed; then the odd ones out: made positive, turned over, cut by a window.
         angle = 2 * np.pi / self.span * self.wave_NM[:, :, None] * x[:, None] + self.phase_NM[:, :, None]
         u = (self.amplitude_NM[:, :, None] * np.sin(angle)).sum(axis=1)
         u = np.where(self.absolute_N[:, None], np.abs(u), u) * self.sign_N[:, None]
@@ -57,6 +58,7 @@ class Waves:
 
 def _draw_waves(rng: np.random.Generator) -> tuple:
     """Wave numbers, amplitudes, phases, whether absolute, sign, and the window's edges (NaN: no window)."""
+    # A mode drawn twice has twice the wave number, one never drawn is a constant.
     active = np.bincount(rng.integers(0, MODES, DRAWS), minlength=MODES)
     amplitude, phase = rng.uniform(0, 1, MODES), rng.uniform(0, 2 * np.pi, MODES)
     absolute, sign = rng.random() < 0.1, rng.choice([-1.0, 1.0])
@@ -90,6 +92,7 @@ def random_field(seed: int, numbers: range, points: int, tau: float = 7.0, power
     Zero mean, unit root mean square (Li et al., Fourier Neural Operator, 2021, up to the scale).
     """
     k = 2 * np.pi * np.fft.fftfreq(points, 1 / points)
+    # White noise, filtered in Fourier space; without the mean.
     spectrum_YX = (k[:, None] ** 2 + k**2 + tau**2) ** (-power / 2)
     spectrum_YX[0, 0] = 0
     noise = np.stack([generator(seed, number).standard_normal((points, points)) for number in numbers])

@@ -36,18 +36,23 @@ def solve(
     """
     points = w_NYX.shape[-1]
     flow = _Flow(points, length)
+    # Channel 0 is vorticity, which the force drives; channel 1 is the dye, which nothing drives.
     force = np.stack([np.fft.rfft2(curl_NYX), np.zeros_like(np.fft.rfft2(curl_NYX))], axis=1) * flow.kept
 
     def convect(v_NCYK: np.ndarray) -> np.ndarray:
+        # Products on the grid, derivatives in Fourier space: -div(u w), which has no mean, so nothing is lost.
         carried, (x_speed, y_speed) = np.fft.irfft2(v_NCYK, (points, points)), flow.velocity(v_NCYK[:, 0])
         flux_x, flux_y = np.fft.rfft2(x_speed[:, None] * carried), np.fft.rfft2(y_speed[:, None] * carried)
         return force - 1j * flow.kept * (flow.kx * flux_x + flow.ky * flux_y)
 
     def longest_step(v_NCYK: np.ndarray) -> float:
+        # The fastest flow turns the phase of the shortest wave by at most `courant`; slow flows still take moderate
+        # steps.
         fastest = max(np.abs(part).max() for part in flow.velocity(v_NCYK[:, 0]))
         return min(courant / (flow.highest * max(fastest, 1e-9)), 0.05 * length)
 
     begin = np.fft.rfft2(np.stack([w_NYX, dye_NYX], axis=1)) * flow.kept
+    # A periodic velocity has no mean vorticity.
     begin[:, 0, 0, 0] = 0
     states = spectral.integrate(begin, -nu * flow.square, convect, times_T, longest_step)
     velocity = [np.stack(flow.velocity(v[:, 0]), axis=-1) for v in states]
@@ -68,6 +73,7 @@ class _Flow:
 
     def velocity(self, w_NYK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x and y components (N, Y, X)."""
+        # -lap psi = w is a division by k^2; the mean of psi is free and taken as 0.
         stream = w_NYK / np.where(self.square > 0, self.square, np.inf)
         size = (self.points, self.points)
         return np.fft.irfft2(1j * self.ky * stream, size), np.fft.irfft2(-1j * self.kx * stream, size)
@@ -83,6 +89,7 @@ def curl(field_YXC: np.ndarray, length: float = 1.0) -> np.ndarray:
 def rate_arakawa(w_YX: np.ndarray, nu: float, length: float = 1.0) -> np.ndarray:
     """`w_t` on the grid: Arakawa's Jacobian (1966), five-point Laplacian, periodic Poisson equation of the same."""
     points, h = len(w_YX), length / len(w_YX)
+    # Eigenvalues of the second difference: the same Laplacian as `spread` below, inverted by FFT.
     lap = (2 * np.cos(2 * np.pi * np.arange(points) / points) - 2) / h**2
     symbol = lap[:, None] + lap
     symbol[0, 0] = np.inf
@@ -92,6 +99,7 @@ def rate_arakawa(w_YX: np.ndarray, nu: float, length: float = 1.0) -> np.ndarray
         return np.roll(field, (-y, -x), axis=(0, 1))
 
     def jacobian(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        # Arakawa's three forms of the Jacobian; their mean conserves energy and enstrophy on the grid.
         plain = (at(p, 1, 0) - at(p, -1, 0)) * (at(q, 0, 1) - at(q, 0, -1))
         plain -= (at(p, 0, 1) - at(p, 0, -1)) * (at(q, 1, 0) - at(q, -1, 0))
         flux = at(p, 1, 0) * (at(q, 1, 1) - at(q, 1, -1)) - at(p, -1, 0) * (at(q, -1, 1) - at(q, -1, -1))

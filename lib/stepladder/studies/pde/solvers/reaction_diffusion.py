@@ -33,6 +33,7 @@ def solve_1d(
         dt = span / steps
         spread = np.exp(-nu * k**2 * dt)
         for _ in range(steps):
+            # Strang splitting: half a reaction, a whole diffusion, half a reaction, each of them exact.
             u = _logistic(u, rho * dt / 2)
             u = np.fft.irfft(spread * np.fft.rfft(u), points)
             u = _logistic(u, rho * dt / 2)
@@ -59,6 +60,7 @@ def solve_1d_lines(u_NX: np.ndarray, nu: float, rho: float, times_T: np.ndarray,
 def solve_2d(uv_NYXC: np.ndarray, times_T: np.ndarray, longest_step: float = 0.025) -> np.ndarray:
     """FitzHugh-Nagumo from `uv_NYXC` (activator, inhibitor) at `times_T`, float64 (N, T, Y, X, 2)."""
     points = uv_NYXC.shape[1]
+    # Walls without flux: cosines are the eigenfunctions of the second difference between mirrored cells.
     lap = (2 * np.cos(np.pi * np.arange(points) / points) - 2) * (points / SIDE) ** 2
     linear_YXC = (lap[:, None] + lap)[..., None] * np.array([DU, DV])
 
@@ -79,6 +81,7 @@ def solve_2d_explicit(uv_NYXC: np.ndarray, times_T: np.ndarray, longest_step: fl
         return per_area * (around - 4 * uv) * np.array([DU, DV]) + _reaction(uv)
 
     for span in np.diff(times_T):
+        # Explicit midpoint: the rate half a step ahead carries the whole step.
         steps = math.ceil(span / longest_step - 1e-9)
         for _ in range(steps):
             uv = uv + span / steps * rate(uv + 0.5 * span / steps * rate(uv))

@@ -30,6 +30,7 @@ def integrate(
     """
     states = [v]
     for span in np.diff(times_T):
+        # Equal steps that end exactly at the stored time; the rounding of a ratio must not cost a step.
         steps = max(1, math.ceil(span / longest_step(v) - 1e-9))
         dt = span / steps
         half = np.exp(linear * (0.5 * dt))
@@ -41,6 +42,8 @@ def integrate(
 
 def step(v: Spectrum, half: np.ndarray, nonlinear: Term, dt: float) -> Spectrum:
     """One step of length `dt`; `half` is the exact propagator of the linear part over `dt / 2`."""
+    # Classical Runge-Kutta for exp(-linear t) v, written in v: whatever is half a step older is carried along by
+    # `half`.
     k1 = nonlinear(v)
     moved = half * v
     k2 = nonlinear(moved + (0.5 * dt) * (half * k1))

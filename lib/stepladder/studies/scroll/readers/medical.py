@@ -11,7 +11,7 @@ from stepladder.studies.scroll.readers.volume import MICROMETRES, Box3, Spacing,
 
 
 def nifti(path: Path, level: int) -> Volume:
-    """NIfTI stores X, Y, Z; spacing in the unit of its header."""
+    """Open a NIfTI file, which stores X, Y, Z and gives its spacing in the unit of its header."""
     image = nibabel.load(path)
     if len(image.shape) != 3:
         raise VolumeError(f"{shown(path)} has the shape {image.shape}; needed is a single volume")
@@ -27,7 +27,7 @@ def nifti(path: Path, level: int) -> Volume:
 
 
 def nrrd_file(path: Path, level: int) -> Volume:
-    """NRRD stores X, Y, Z; its unit is by custom the millimetre."""
+    """Open an NRRD file, which stores X, Y, Z; its unit is by custom the millimetre."""
     header = nrrd.read_header(str(path))
     if header["dimension"] != 3:
         raise VolumeError(f"{shown(path)} has {header['dimension']} axes; needed is a single volume")

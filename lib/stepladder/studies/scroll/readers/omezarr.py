@@ -19,7 +19,7 @@ from stepladder.study import Issue
 
 
 def pyramid(path: Path, level: int) -> Volume:
-    """An OME-Zarr pyramid (Zarr 2 or 3), or a bare array."""
+    """Open an OME-Zarr pyramid (Zarr 2 or 3), or a bare array."""
     root = zarr.open(str(path), mode="r")
     array, spacing = (root, None) if isinstance(root, zarr.Array) else _level(root, path, level)
     leading = array.ndim - 3

@@ -16,7 +16,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it warns
 
 
 def stack(path: Path, level: int) -> Volume:
-    """One file, one page for each z."""
+    """Open a TIFF stack: one file, one page for each z."""
     with tifffile.TiffFile(path) as file:
         _check_chain(file, path)
         page, pages = file.pages[0], len(file.pages)

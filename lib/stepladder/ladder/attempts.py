@@ -1,0 +1,164 @@
+"""The attempts of one search: a setting is tried in full, judged against the best so far, and both are noted.
+
+Decisions:
+- A measurement within the noise of the best is settled by measuring the best again. What stays unsure goes by the
+  forecast where that agrees, and is a tie otherwise; of a tie the cheaper one is taken.
+- A trial that others disturbed is repeated once, unless it went as forecast anyway.
+- The soak is a longer trial of the best setting, which sees slow leaks. Where it fails, the search rolls back to the
+  best setting that still stands.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from stepladder.ladder import gates
+from stepladder.ladder.records import Bench, Cell, Climb, FullProbe, Rung, Setting, Trial
+from stepladder.ladder.space import price
+from stepladder.ladder.twin import Limits
+from stepladder.params import LadderParams, TrainingParams
+
+USABLE_SECONDS = 0.5  # share of the time limit that the passes of a trial may be planned to take
+WRONG = 0.10  # a measurement further off its forecast than this is a surprise
+WARM_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS = 2, 3, 12  # of a full trial, see `stepladder.ladder.estimate`
+LEAST_SAMPLES = 48  # of a full trial: small batches hold few
+
+
+@dataclass
+class Search:
+    """One search under way: what was tried and what stands.
+
+    Attributes:
+        best: the rung that stands; None before the first that runs, and after a soak that none survived.
+        notes: remarks for the record, beside the reason of every rung.
+    """
+
+    bench: Bench
+    ladder: LadderParams
+    training: TrainingParams
+    limits: Limits
+    on_rung: Callable[[Rung], None]
+    rungs: list[Rung] = field(default_factory=list)
+    best: Rung | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def attempt(self, setting: Setting, cell: Cell | None = None) -> Rung:
+        """Try a setting in full, judge it against the best so far, and note both."""
+        trial, remark = self._undisturbed(setting, self._passes(setting, self.ladder.steps, cell), cell)
+        # Memory that would fill may be a start-up that levels off: more passes tell it from a leak.
+        if trial.probe and self.ladder.soak and gates.filling(trial, self.limits, self.training):
+            trial = _after(trial, self._soaked(setting, cell))
+            remark += "; memory grew, so it was tried for longer"
+        refused = gates.refusal(trial, self.limits, self.training)
+        if refused:
+            return self.record(Rung(trial, "refused", refused + remark, cell))
+        if self.best is None:
+            said = f"the first that runs; {gates.busy(trial.probe, self.ladder)}"
+            return self.record(Rung(trial, "better", said + remark, cell))
+        cheaper = price(setting, self.training) < price(self.best.setting, self.training)
+        verdict, reason = gates.compare(trial.probe, self.best, cheaper, self.ladder)
+        rung = Rung(trial, verdict, reason + remark, cell)
+        return self._settle(rung) if verdict == "tie" else self.record(rung)
+
+    def record(self, rung: Rung) -> Rung:
+        """Note a rung and tell it; it stands where it is the better one."""
+        self.rungs.append(rung)
+        if rung.verdict == "better":
+            self.best = rung
+        self.on_rung(rung)
+        return rung
+
+    def finish(self, **found: object) -> Climb:
+        """Soak the best setting, and make the record of everything; `found` is what a policy adds to it."""
+        soak = self._soak() if self.ladder.soak and self.best else None
+        if self.best:
+            cell, tried = self.best.forecast, len({rung.setting for rung in self.rungs})
+            said = f", forecast {cell.rate:.3g}" if cell else ""
+            why = f"{self.best.rate:.3g} samples/s{said}, the best of {tried} tried"
+        else:
+            last = f": {self.rungs[-1].setting}: {self.rungs[-1].reason}" if self.rungs else ""
+            why = f"no setting passed the gates{last}"
+        chosen, why = self.best and self.best.setting, "; ".join([why, *self.notes])
+        return Climb(self.ladder.policy, tuple(self.rungs), chosen, why, soak=soak, **found)
+
+    def _soak(self) -> Rung | None:
+        """Try the best setting for longer; where that fails, the next best, until one stands or none is left."""
+        while self.best:
+            setting = self.best.setting
+            trial = self._soaked(setting)
+            refused = gates.refusal(trial, self.limits, self.training)
+            if not refused:
+                return Rung(trial, "better", f"nothing gave way in {trial.probe.steps} passes")
+            self.record(Rung(trial, "refused", f"soak: {refused}"))
+            self.notes.append(f"rolled back from {setting} after the soak ({refused})")
+            fallen = {rung.setting for rung in self.rungs if rung.verdict == "refused"}
+            standing = [rung for rung in self.rungs if rung.setting not in fallen]
+            self.best = max(standing, key=lambda rung: rung.rate, default=None)
+        return None
+
+    def _settle(self, rung: Rung) -> Rung:
+        """Measure the best again beside a challenger that lies within the noise (A, B, A), and decide."""
+        first, ladder = self.best, self.ladder
+        again = self.bench.full(first.setting, self._passes(first.setting, ladder.steps, first.forecast))
+        if again.probe is None:
+            self.record(Rung(again, "refused", f"measured again: {again.ending}: {again.reason}", first.forecast))
+            return self.record(replace(rung, verdict="better", reason=f"{rung.reason}, but that did not run again"))
+        # The challenger is held against the mean of both trials of the best. Their distance is what two trials of one
+        # setting differ by, which no interval inside a trial holds: it is noise too.
+        rates = first.rate, again.probe.rate
+        mean, spread = sum(rates) / 2, abs(rates[0] - rates[1]) / 2
+        half_width = again.probe.half_width / 2**0.5  # of the mean of two
+        gain = rung.rate / mean - 1
+        noise = (spread + rung.trial.probe.half_width + half_width) / mean
+        said = f"{gain:+.0%} against both trials of {first.setting}, noise {noise:.0%}"
+        foretold = rung.forecast is not None and rung.forecast.rate / mean - 1 > ladder.gain
+        cheaper = price(rung.setting, self.training) < price(first.setting, self.training)
+        if gain > max(ladder.gain, noise):
+            verdict, end = "better", "a win"
+        elif gain > ladder.gain and foretold:
+            verdict, end = "better", "unsure, but as forecast"
+        elif gain > -ladder.tie and cheaper:
+            verdict, end = "better", "a tie, and cheaper"
+        elif gain > -ladder.tie:
+            verdict, end = "tie", "a tie, and dearer"
+        else:
+            verdict, end = "not better", "no gain"
+        self.record(Rung(again, "tie", f"measured again beside {rung.setting}", first.forecast))
+        both = replace(again.probe, rate=mean, half_width=half_width + spread)
+        self.best = replace(first, trial=replace(again, probe=both))  # from here on, what both trials say
+        return self.record(replace(rung, verdict=verdict, reason=f"{said}: {end}"))
+
+    def _undisturbed(self, setting: Setting, passes: int, cell: Cell | None) -> tuple[Trial[FullProbe], str]:
+        """A trial, and a remark where others took the machine: repeated once, unless all went as forecast anyway."""
+        expected = cell.rate if cell else None
+        trial = self.bench.full(setting, passes, expected=expected)
+        if trial.probe is None or trial.probe.polluted <= gates.POLLUTED:
+            return trial, ""
+        remark = f"others took the machine ({trial.probe.polluted:.0%} of the time spent in the queue)"
+        if cell and abs(trial.probe.rate / cell.rate - 1) <= WRONG:
+            return trial, f"; {remark}, but it went as forecast"
+        second = _after(trial, self.bench.full(setting, passes, expected=expected))
+        if second.probe is None or second.probe.polluted < trial.probe.polluted:
+            return second, f"; repeated, for {remark}"
+        return replace(trial, seconds=second.seconds), f"; repeated, for {remark}, and still did"
+
+    def _soaked(self, setting: Setting, cell: Cell | None = None) -> Trial[FullProbe]:
+        """A trial of as many passes as a soak takes, all of them timed."""
+        return self.bench.full(setting, self._passes(setting, self.ladder.soak, cell), whole=True)
+
+    def _passes(self, setting: Setting, most: int, cell: Cell | None = None) -> int:
+        """Timed passes of a trial: as many as wanted, fewer where they would not end before the time limit."""
+        # A round holds one batch of every worker and whole optimizer steps; only whole rounds can be timed.
+        rounds = math.lcm(max(1, setting.workers), setting.accumulate)
+        most = max(most, MOST_ROUNDS * rounds, LEAST_SAMPLES // setting.batch)
+        known = [rung.rate for rung in self.rungs if rung.setting == setting and rung.rate]
+        rate = known[-1] if known else cell.rate if cell else None
+        if rate is None:
+            return most
+        fits = int(USABLE_SECONDS * self.ladder.seconds * rate / setting.batch) - WARM_ROUNDS * rounds
+        return max(LEAST_ROUNDS * rounds, min(most, fits))
+
+
+def _after(before: Trial, trial: Trial) -> Trial:
+    """`trial` with the cost of the one it replaces."""
+    return replace(trial, seconds=before.seconds + trial.seconds)
