@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from stepladder import files
 from stepladder.fetch import Plan
@@ -133,6 +134,7 @@ def totals_figure(table: pd.DataFrame, labels: Mapping[str, str], planned: Mappi
     axes.set_title("Bytes by region (number of groups)")
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(LogFormatter())
     figure.legend(loc="outside lower center", ncols=len(labels) + 1)
     return figure
 

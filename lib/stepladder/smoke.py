@@ -160,7 +160,8 @@ def check_perfect(study: Study, params: Parameters, cases: Sequence[Sample]) -> 
     table = _values(study, params, cases, lambda batch: study.perfect(batch, params))
     best = 1.0 if study.better == "higher" else 0.0
     wrong = {name: value for name, value in table.items() if value is not None and value != best}
-    return Check("a perfect prediction scores perfect", not wrong, f"{len(table)} metrics" if not wrong else str(wrong))
+    reason = f"{wrong}, not {best:g} as where {study.better} is better" if wrong else f"{len(table)} metrics"
+    return Check("a perfect prediction scores perfect", not wrong, reason)
 
 
 def check_untrained(study: Study, params: Parameters, cases: Sequence[Sample], train: Sequence[Path]) -> Check:
