@@ -1,10 +1,12 @@
 """Every study found keeps the contract; each question is a test of its own."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from stepladder import params, study
+from stepladder import params, studies, study
+from stepladder.testing import template
 from stepladder.testing.contract import QUESTIONS, Contract
 
 ROOT = Path(__file__).parents[1]
@@ -12,20 +14,25 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def contracts(tmp_path_factory):
+    """The contract of a study by its name; the template is one of them here."""
     made: dict[str, Contract] = {}
 
     def contract(name: str) -> Contract:
         if name not in made:
-            checked = params.load(ROOT, name, "smoke")
+            checked = params.load(root if name == "template" else ROOT, name, "smoke")
             made[name] = Contract(study.find(name), checked, tmp_path_factory.mktemp(name))
         return made[name]
 
-    return contract
+    root, testing = tmp_path_factory.mktemp("root"), Path(template.__path__[0]).parent
+    shutil.copytree(testing / "template" / "params", root / "params" / "template")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studies, "__path__", [*studies.__path__, str(testing)])
+        yield contract
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", [*study.names(), "template"])
 def test_contract(contracts, name, question):
     getattr(contracts(name), question)()
 

@@ -83,10 +83,38 @@ def test_the_bars_show_every_region_and_what_was_planned(catalogue):
     assert "GB" in axes.get_xlabel()
 
 
+def test_small_data_are_read_in_small_units_and_cost_less_than_a_cent_not_nothing(catalogue):
+    catalogue["bytes"] = [1.2e5, 3e4, 5e4, float("nan")]
+    sizes = {"bytes": "whole"}
+    table = inventory.totals_table(catalogue, sizes, {})
+    assert table["whole (kB)"].tolist() == [120.0, 80.0, 200.0]
+    (axes,) = inventory.totals_figure(inventory.totals(catalogue), sizes).axes
+    assert axes.get_xlabel().startswith("kB") and axes.patches[-1].get_width() == 200.0
+    costs, _ = inventory.storage_table(catalogue, sizes)
+    assert set(costs["whole ($/month)"]) == {"< 0.01"}
+    free = inventory.storage_table(catalogue.assign(bytes=0.0), sizes)[0]
+    assert set(free["whole ($/month)"]) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(3.9e12, "3,900.0 GB"), (7e9, "7.0 GB"), (2e5, "200.0 kB"), (1.5e3, "1.5 kB"), (12, "12.0 bytes")],
+)
+def test_bytes_are_read_in_the_unit_of_their_size(size, words):
+    assert inventory.readable(size) == words
+
+
+def test_only_what_was_planned_is_said_to_be(catalogue):
+    assert [next(iter(inventory.overview(catalogue, {"bytes": "all"}, plan))) for plan in ({"all": 5e9}, {})] == [
+        "Bytes by region, beside what was planned.",
+        "Bytes by region.",
+    ]
+
+
 def test_the_map_sums_groups_of_one_place_and_names_the_largest(catalogue):
     figure = inventory.map_figure(catalogue, {"bytes": "whole", "small": "part"}, named=1)
     assert [axes.get_title("left") or axes.get_title() for axes in figure.axes] == ["whole: 7.0 GB", "part: 1.0 GB"]
-    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["Alpha 4.0 GB"], ["Beta 0.5 GB"]]
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["Alpha 4.0 GB"], ["Beta 500.0 MB"]]
     bubbles = figure.axes[0].collections[-1]
     assert len(bubbles.get_offsets()) == 3
     for axes in figure.axes:

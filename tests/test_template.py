@@ -32,8 +32,8 @@ def project(tmp_path):
     template = copy / "lib" / "stepladder" / "testing" / "template"
     shutil.copytree(template, copy / "lib" / "stepladder" / "studies" / "discs")
     shutil.move(copy / "lib" / "stepladder" / "studies" / "discs" / "params", copy / "params" / "discs")
-    profile = copy / "params" / "discs" / "quick.yaml"
-    profile.write_text(profile.read_text().replace("study: template", "study: discs"))
+    for profile in (copy / "params" / "discs").glob("*.yaml"):
+        profile.write_text(profile.read_text().replace("study: template", "study: discs"))
     return copy
 
 

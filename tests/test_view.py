@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from stepladder import view
 from stepladder.view import Lines, Panel, Scene
@@ -77,6 +78,14 @@ def test_the_html_page_stands_alone_and_names_every_class(scene, tmp_path):
     text = (tmp_path / "a.html").read_text()
     assert not view.EXTERNAL.search(text)
     assert all(re.search(f'"name":"{name}"', text) for name in ("house", "road", "path"))
+
+
+def test_a_flat_figure_is_drawn_as_it_is(tmp_path):
+    flat = Figure()
+    flat.subplots().plot([0, 1])
+    assert view.picture(flat) is flat
+    assert view.render(flat, tmp_path / "flat.png") == "matplotlib"
+    assert view.checks(tmp_path)[0].ok
 
 
 def test_a_blank_picture_fails_the_gate(tmp_path):

@@ -1,7 +1,8 @@
 """What data exists, how much of it there is, and what it costs to hold: tables and figures of 01_inventory.
 
 A catalogue is a table with one row per group and at least the columns `group, name, region, bytes, year, quality`;
-studies may add columns of bytes (one theme, one resolution), `lat` and `lon`. Sizes are decimal: 1 GB = 1e9 bytes.
+studies may add columns of bytes (one theme, one resolution), `lat` and `lon`. Sizes are decimal: 1 GB = 1e9 bytes; a
+table or a chart of bars has one unit, GB or the smaller one in which its largest value is at least 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from stepladder import files
 from stepladder.fetch import Plan
@@ -22,7 +24,20 @@ from stepladder.study import Check
 
 COLUMNS = ("group", "name", "region", "bytes", "year", "quality")
 ALL = "all"
+UNITS = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
+CENT = 0.01
 GREY, ACCENT, NAVY, RED = "#b8b5ad", "#d98e04", "#1f3a5f", "#b5533c"
+
+
+def unit(largest: float) -> tuple[str, float]:
+    """Name and bytes of the unit in which sizes up to `largest` bytes are read: GB, or smaller where that is < 1."""
+    return next(((name, size) for name, size in UNITS.items() if largest >= size), ("bytes", 1.0))
+
+
+def readable(size: float) -> str:
+    """Bytes with the unit they are read in: `7.0 GB`, `200.0 kB`."""
+    name, one = unit(size)
+    return f"{size / one:,.1f} {name}"
 
 
 def totals(catalogue: pd.DataFrame, by: str = "region", columns: Sequence[str] = ("bytes",)) -> pd.DataFrame:
@@ -71,7 +86,7 @@ def storage_cost(sizes: Mapping[str, float], prices: Mapping[str, Any]) -> tuple
         out = {f"{name} (out, $)": size / 1e9 * provider["dollars_per_gb_out"] for name, size in sizes.items()}
         rows.append({"provider": provider["name"], **monthly, **out})
     note = f"List prices of {prices['as_of']} ({prices['source']}); requests, free allowances and taxes left out."
-    return pd.DataFrame(rows).set_index("provider").round(2), note
+    return pd.DataFrame(rows).set_index("provider"), note
 
 
 def save(catalogue: pd.DataFrame, folder: Path) -> Path:
@@ -102,22 +117,24 @@ def totals_figure(table: pd.DataFrame, labels: Mapping[str, str], planned: Mappi
         planned: region (or `all`) -> bytes somebody planned for, drawn as a mark.
     """
     place, height = np.arange(len(table))[::-1], 0.8 / len(labels)
-    sizes = table[list(labels)].to_numpy(dtype=float) / 1e9
+    name, one = unit(table[list(labels)].to_numpy(dtype=float).max())
+    sizes = table[list(labels)].to_numpy(dtype=float) / one
     figure, axes = plt.subplots(figsize=(7.2, 0.5 * len(table) + 1.3))
     for i, label in enumerate(labels.values()):
         centre = place + height * ((len(labels) - 1) / 2 - i)
         axes.barh(centre, sizes[:, i], 0.92 * height, label=label, color=(GREY, ACCENT, NAVY)[i % 3])
         for y, size in zip(centre, sizes[:, i], strict=True):
-            axes.text(1.06 * sizes[sizes > 0].min() / 2.5, y, f"{size:,.1f}", va="center", fontsize=7)
-    marks = [(planned[name] / 1e9, y) for y, name in zip(place, table.index, strict=True) if name in (planned or {})]
+            axes.text(1.06 * sizes[sizes > 0].min() / 2.5, y, _short(size), va="center", fontsize=7)
+    marks = [(planned[row] / one, y) for y, row in zip(place, table.index, strict=True) if row in (planned or {})]
     if marks:
         x, y = np.array(marks).T
         axes.vlines(x, y - 0.42, y + 0.42, color=RED, linewidth=2, label="planned")
-    axes.set_yticks(place, [f"{name} ({n})" for name, n in zip(table.index, table["groups"], strict=True)])
-    axes.set(xscale="log", xlim=(sizes[sizes > 0].min() / 2.5, sizes.max() * 1.5), xlabel="GB (logarithmic)")
+    axes.set_yticks(place, [f"{row} ({n})" for row, n in zip(table.index, table["groups"], strict=True)])
+    axes.set(xscale="log", xlim=(sizes[sizes > 0].min() / 2.5, sizes.max() * 1.5), xlabel=f"{name} (logarithmic)")
     axes.set_title("Bytes by region (number of groups)")
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(LogFormatter())
     figure.legend(loc="outside lower center", ncols=len(labels) + 1)
     return figure
 
@@ -142,13 +159,18 @@ def map_figure(catalogue: pd.DataFrame, labels: Mapping[str, str], note: str = "
         axes.set_aspect(1 / np.cos(np.radians(spots["lat"].mean())))
         _bubbles(axes, spots, column)
         _name_largest(axes, spots.nlargest(named, column), column)
-        axes.set(title=f"{label}: {spots[column].sum() / 1e9:,.1f} GB", xlabel=f"longitude (°E){note}")
+        axes.set(title=f"{label}: {readable(spots[column].sum())}", xlabel=f"longitude (°E){note}")
     names = panels[0, 0].get_legend_handles_labels()
     title = "Area in proportion to bytes within each panel"
     legend = figure.legend(*names, loc="outside lower center", ncols=8, title=title, title_fontsize=8)
     for handle in legend.legend_handles:
         handle.set_sizes([30])
     return figure
+
+
+def _short(size: float) -> str:
+    """A size in its unit: one decimal, two digits where it is below 1."""
+    return f"{size:,.1f}" if size >= 1 else f"{size:.2g}"
 
 
 def _bubbles(axes: Axes, spots: pd.DataFrame, column: str) -> None:
@@ -170,18 +192,15 @@ def _name_largest(axes: Axes, largest: pd.DataFrame, column: str) -> None:
     for i, row in enumerate(ordered.itertuples()):
         middle = ordered["lat"].mean() - (high - low) / 6
         at = (left + 0.66 * (right - left), middle + (high - low) / 16 * (i - (len(ordered) - 1) / 2))
-        text = f"{row.title} {getattr(row, column) / 1e9:,.1f} GB"
+        text = f"{row.title} {readable(getattr(row, column))}"
         line = {"arrowstyle": "-", "relpos": (0, 0.5), "color": "#6b7280", "linewidth": 0.6}
         axes.annotate(text, (row.lon, row.lat), at, fontsize=7, va="center", arrowprops=line)
 
 
 def overview(catalogue: pd.DataFrame, sizes: Mapping[str, str], planned: Mapping[str, float]) -> dict[str, Figure]:
     """The figures of a catalogue by caption: bytes by region beside what was planned, a map where places are known."""
-    figures = {
-        "Bytes by region, beside what was planned.": totals_figure(
-            totals(catalogue, "region", list(sizes)), sizes, planned
-        )
-    }
+    beside = ", beside what was planned" if planned else ""
+    figures = {f"Bytes by region{beside}.": totals_figure(totals(catalogue, "region", list(sizes)), sizes, planned)}
     if {"lat", "lon"} <= set(catalogue.columns):
         note = f", {catalogue.attrs['place']}" if "place" in catalogue.attrs else ""
         figures["Where the bytes are; a bubble's area is in proportion to its bytes."] = map_figure(
@@ -191,13 +210,14 @@ def overview(catalogue: pd.DataFrame, sizes: Mapping[str, str], planned: Mapping
 
 
 def totals_table(catalogue: pd.DataFrame, sizes: Mapping[str, str], planned: Mapping[str, float]) -> pd.DataFrame:
-    """Gigabytes by region and in all, beside the plan's, as people read it."""
+    """Sizes by region and in all, beside the plan's, as people read it: one unit for all (see `unit`)."""
     sums = totals(catalogue, "region", list(sizes))
     table = pd.DataFrame({"region": sums.index, "groups": sums["groups"].to_numpy()})
+    name, one = unit(sums[list(sizes)].to_numpy(dtype=float).max())
     for column, label in sizes.items():
-        table[f"{label} (GB)"] = (sums[column] / 1e9).astype(float).round(1).to_numpy()
+        table[f"{label} ({name})"] = (sums[column] / one).astype(float).to_numpy()
     if planned:
-        table["planned (GB)"] = [planned.get(region, float("nan")) / 1e9 for region in sums.index]
+        table[f"planned ({name})"] = [planned.get(region, float("nan")) / one for region in sums.index]
     return table
 
 
@@ -209,10 +229,10 @@ def ranking(catalogue: pd.DataFrame, count: int = 10) -> pd.DataFrame:
 
 
 def storage_table(catalogue: pd.DataFrame, sizes: Mapping[str, str]) -> tuple[pd.DataFrame, str]:
-    """What holding everything costs per month by provider, and what the prices rest on."""
+    """What holding everything costs per month by provider, to the cent, and what the prices rest on."""
     held = {label: float(catalogue[column].sum()) for column, label in sizes.items()}
     table, note = storage_cost(held, storage_prices())
-    return table.reset_index(), note
+    return table.map(lambda dollars: f"< {CENT}" if 0 < dollars < CENT else round(dollars, 2)).reset_index(), note
 
 
 def fetch_table(plans: Sequence[Plan]) -> pd.DataFrame:

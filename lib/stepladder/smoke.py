@@ -6,7 +6,7 @@ questions make up the contract every study passes (`stepladder.testing.contract`
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,14 +56,33 @@ def contract_table(rows: Sequence[dict]) -> pd.DataFrame:
     return table
 
 
-def check_shapes(crowd: Sequence[Sample]) -> Check:
-    """All samples have the same arrays of the same shapes, finite, with as many axes as their names say."""
+def suffixes(crowd: Sequence[Sample], axes: Mapping[str, str]) -> str:
+    """What the letters of the samples' shape suffixes count, in the words of `Study.axes`."""
+    letters = _letters(crowd[0])
+    said = [f"{letter} {meaning}" for letter, meaning in axes.items() if letter in letters]
+    return f"Shape suffixes: {', '.join(said)}." if said else ""
+
+
+def check_shapes(crowd: Sequence[Sample], axes: Mapping[str, str]) -> Check:
+    """All samples have equal finite arrays, with as many axes as their names say, every letter told in `axes`."""
     first = {name: np.shape(value) for name, value in crowd[0].items()}
     same = all({name: np.shape(value) for name, value in sample.items()} == first for sample in crowd)
     finite = all(np.isfinite(np.asarray(value, dtype=np.float64)).all() for s in crowd for value in s.values())
     named = [name for name, shape in first.items() if "_" in name and len(name.rsplit("_", 1)[1]) != len(shape)]
-    reason = f"shape suffix wrong: {', '.join(named)}" if named else "equal shapes, finite values, suffixes true"
-    return Check("samples are as declared", same and finite and not named, reason)
+    untold = sorted(letter for letter in _letters(crowd[0]) if letter.isalpha() and letter not in axes)
+    faults = {
+        "samples differ in names or shapes": not same,
+        "values are not finite": not finite,
+        f"shape suffix wrong: {', '.join(named)}": named,
+        f"letters of shape suffixes that Study.axes does not tell: {', '.join(untold)}": untold,
+    }
+    found = "; ".join(words for words, fault in faults.items() if fault)
+    return Check("samples are as declared", not found, found or "equal shapes, finite values, suffixes true")
+
+
+def _letters(sample: Sample) -> set[str]:
+    """Letters and digits of the shape suffixes of a sample's names."""
+    return {letter for name in sample if "_" in name for letter in name.rsplit("_", 1)[1]}
 
 
 @dataclass(frozen=True)
@@ -137,10 +156,12 @@ def check_reload(
 
 
 def check_perfect(study: Study, params: Parameters, cases: Sequence[Sample]) -> Check:
-    """The truth handed in as prediction scores 1 (or 0 where lower is better) in every metric."""
+    """The truth handed in as prediction scores 1 (0 where lower is better) in every metric."""
     table = _values(study, params, cases, lambda batch: study.perfect(batch, params))
-    wrong = {name: value for name, value in table.items() if value is not None and value not in (0.0, 1.0)}
-    return Check("a perfect prediction scores perfect", not wrong, f"{len(table)} metrics" if not wrong else str(wrong))
+    best = 1.0 if study.better == "higher" else 0.0
+    wrong = {name: value for name, value in table.items() if value is not None and value != best}
+    reason = f"{wrong}, not {best:g} as where {study.better} is better" if wrong else f"{len(table)} metrics"
+    return Check("a perfect prediction scores perfect", not wrong, reason)
 
 
 def check_untrained(study: Study, params: Parameters, cases: Sequence[Sample], train: Sequence[Path]) -> Check:

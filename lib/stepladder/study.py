@@ -5,15 +5,19 @@ Decisions:
   folder, so a sixth study is `lib/stepladder/studies/<name>/` and `params/<name>/` and nothing else.
 - The interface follows the road: catalogue -> sources -> assets -> convert -> dataset -> model -> loss -> predict ->
   score -> scene. Everything between (fetching, shards, splits, sampling, training, intervals, rendering) is shared.
+- A study subclasses `Study`: what only it can know is required, and refused by name when missing; the rest has a
+  default. Pictures come by name with their captions, so that no shared page speaks a study's language.
 - Models are single-device; parallelism, precision and compilation are applied from outside.
 - The types exchanged are small frozen dataclasses, defined here or in the module that owns them.
 """
 
 import importlib
+import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -22,6 +26,9 @@ from torch import Tensor, nn
 
 from stepladder import studies
 from stepladder.params import ParameterError, Parameters, nearest
+
+if TYPE_CHECKING:
+    from stepladder.view import Scene
 
 Sample = dict[str, Any]  # name -> numpy array or number; names carry shape suffixes, as in `occ_TXYZ`
 Batch = dict[str, Tensor]  # collated samples: every array with a leading batch axis
@@ -166,117 +173,171 @@ class Record:
     support: float = 1.0
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A drawing and the sentence that stands below it; pictures of a study go by name, which is their file's.
+
+    Attributes:
+        drawing: flat, or a scene that is rendered and can be turned in its page. Make figures with
+            `matplotlib.figure.Figure`: those of pyplot that stay open are shown once more by JupyterLab.
+        caption: what is seen and what the colours mean.
+    """
+
+    drawing: "Figure | Scene"
+    caption: str
+
+
 Baseline = Callable[[Batch], Prediction]
+P = TypeVar("P", bound=Parameters)
 
 
-@runtime_checkable
-class Study(Protocol):
-    """What every study provides. `params` is always an instance of the study's own `Params`."""
+class Study(ABC, Generic[P]):
+    """What a study says of its domain: subclass it as `Study[MyParams]` and say the required members.
 
-    name: str
-    title: str
+    A missing one is named when the class or its object is made. Members below the line "May be left out" have a
+    default, told in their docstring. `params` is always an instance of the study's own `Params`.
+    """
+
+    title: str  # one line for lists
     card: str  # markdown: source, licence, citation, units, known defects
-    Params: type[Parameters]
-    better: Literal["higher", "lower"]  # where a better value of every metric lies
+    Params: type[P]  # the parameters, with the study's own sections
 
-    sizes: Mapping[str, str]  # column of bytes in the catalogue -> what it is, the whole first
-    planned: Mapping[str, float]  # region (or "all") -> bytes somebody planned for; may be empty
+    def __init_subclass__(cls) -> None:
+        """Refuse a study without title, card or parameters; Python itself refuses one without the methods."""
+        super().__init_subclass__()
+        missing = [name for name in ("title", "card", "Params") if not hasattr(cls, name)]
+        if missing:
+            raise TypeError(f"study {cls.__name__} does not say {', '.join(missing)}: see stepladder.study.Study")
 
-    def catalogue(self, params: Parameters) -> pd.DataFrame:
+    # Data ------------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def catalogue(self, params: P) -> pd.DataFrame:
         """What exists in the world: one row per group with at least `group, name, region, bytes, year, quality`."""
-        ...
 
-    def synthesize(self, folder: Path, count: int, seed: int, params: Parameters) -> list[Source]:
+    @abstractmethod
+    def synthesize(self, folder: Path, count: int, seed: int, params: P) -> list[Source]:
         """Write `count` tiny valid raw assets in the true format; deterministic in `seed` and `params.data`."""
-        ...
 
-    def sources(self, params: Parameters) -> list[Source]:
-        """Where this run's raw files come from when they are not synthesized."""
-        ...
-
-    def assets(self, raw: Sequence[Path], params: Parameters) -> list[Asset]:
+    @abstractmethod
+    def assets(self, raw: Sequence[Path], params: P) -> list[Asset]:
         """The units of conversion found below the folders `raw`, in a stable order."""
-        ...
 
-    def convert(self, asset: Asset, params: Parameters, cache: Path) -> ShardContent:
+    @abstractmethod
+    def convert(self, asset: Asset, params: P, cache: Path) -> ShardContent:
         """One asset as arrays. Raises `StudyError` for a file it cannot use; counts what it skips or repairs.
 
         `cache` is a folder for intermediate files that several assets share; it may be deleted at any time.
         """
-        ...
 
-    def dataset(self, shards: Sequence[Path], params: Parameters, keep_clear: Sequence[Box] = ()) -> Dataset:
+    @abstractmethod
+    def dataset(self, shards: Sequence[Path], params: P, keep_clear: Sequence[Box] = ()) -> Dataset:
         """Samples of `shards`, without those that come nearer than the split buffer to a `keep_clear` region."""
-        ...
 
-    def cases(self, shards: Sequence[Path], params: Parameters, keep_clear: Sequence[Box] = ()) -> Dataset:
-        """What 06_evaluation scores and 07_visualization shows: the samples themselves, or what they were cut from.
+    # Model -----------------------------------------------------------------------------------------------------------
 
-        A study trained on pieces (patches of a volume, windows of a trajectory) is scored on whole ones.
-        """
-        ...
-
-    def model(self, params: Parameters) -> nn.Module:
+    @abstractmethod
+    def model(self, params: P) -> nn.Module:
         """A freshly initialised single-device model (torch's global generator is seeded by the caller)."""
-        ...
 
-    def stages(self, params: Parameters) -> list[TrainingStage]:
-        """Stages of training, in order."""
-        ...
-
-    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-        """Whether `stage` may start on `model` (say, only on a trained tokenizer)."""
-        ...
-
-    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: Parameters) -> Check:
-        """Whether what a `judged` stage trained is kept, by whole validation cases; asked of no other stage.
-
-        The model carries the consequence in a buffer: where the verdict is no, its predecessor answers.
-        """
-        ...
-
+    @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
         """Loss of one (micro-)batch, averaged over its samples. Dropout draws from torch's global generator.
 
         In training `model.optimizer_step` is the number of the step under way, whatever the micro-batch or rank.
         """
-        ...
 
+    @abstractmethod
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         """Inference on one batch, as evaluation and figures use it."""
-        ...
 
-    def baselines(self, params: Parameters, train: Sequence[Path]) -> dict[str, Baseline]:
+    # Scores and pictures ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def baselines(self, params: P, train: Sequence[Path]) -> dict[str, Baseline]:
         """The honest baselines, trivial ones first, the strong cheap one last; some fitted to the shards `train`."""
-        ...
 
-    def perfect(self, batch: Batch, params: Parameters) -> Prediction:
+    @abstractmethod
+    def perfect(self, batch: Batch, params: P) -> Prediction:
         """The truth of a batch in the form of a prediction: it must score perfectly."""
-        ...
 
-    def protocol(self, params: Parameters) -> dict[str, str]:
-        """What is printed beside every number: space, split, averaging, horizon, classes."""
-        ...
-
-    def score(self, batch: Batch, prediction: Prediction, params: Parameters) -> list[Record]:
+    @abstractmethod
+    def score(self, batch: Batch, prediction: Prediction, params: P) -> list[Record]:
         """Records of every sample of the batch."""
-        ...
 
-    def analysis(self, model: nn.Module, cases: Dataset, params: Parameters) -> dict[str, pd.DataFrame | Figure]:
-        """What else 06_evaluation shows of the test cases, by title: an ablation, say; may be empty."""
-        ...
+    @abstractmethod
+    def protocol(self, params: P) -> dict[str, str]:
+        """What is printed beside every number: space, split, averaging, horizon, classes."""
 
-    def preview(self, sample: Sample, params: Parameters) -> Figure:
+    @abstractmethod
+    def preview(self, sample: Sample, params: P) -> Figure:
         """A two-dimensional picture of a sample: input and label side by side in the same colours."""
-        ...
 
-    def scenes(self, sample: Sample, prediction: Prediction | None, params: Parameters) -> "dict[str, Any]":
-        """Named `stepladder.view.Scene` objects of one sample, with the prediction where there is one."""
-        ...
+    # May be left out -------------------------------------------------------------------------------------------------
 
-    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: Parameters) -> "dict[str, Any]":
-        """Named overview figures or scenes of the converted data (a map, the whole city)."""
-        ...
+    better: Literal["higher", "lower"] = "higher"  # where a better value of every metric lies; perfect is 1 or 0
+    sizes: ClassVar[Mapping[str, str]] = {"bytes": "all files"}  # column of bytes -> what it is, the whole first
+    planned: ClassVar[Mapping[str, float]] = {}  # region (or "all") -> bytes somebody planned for
+    axes: ClassVar[Mapping[str, str]] = {}  # letter of a shape suffix -> what it counts; names may have no suffix
+
+    @property
+    def name(self) -> str:
+        """The name of the study's folder."""
+        return Path(inspect.getfile(type(self))).parent.name
+
+    def sources(self, params: P) -> list[Source]:
+        """Where this run's raw files come from when they are not synthesized; default: the folder `data.mirror`.
+
+        Raises:
+            ParameterError: no mirror is named, or another source than a mirror is asked for.
+        """
+        if params.data.source != "mirror" or not params.data.mirror:
+            raise ParameterError(
+                f"data.source = {params.data.source!r}, data.mirror = {params.data.mirror!r}: the study {self.name} "
+                "reads a folder; set data.source to mirror and data.mirror to the folder of raw files"
+            )
+        return [Source(params.data.mirror, self.name)]
+
+    def cases(self, shards: Sequence[Path], params: P, keep_clear: Sequence[Box] = ()) -> Dataset:
+        """What 06_evaluation scores and 07_visualization shows; default: the samples of `dataset` themselves.
+
+        A study trained on pieces (patches of a volume, windows of a trajectory) is scored on whole ones.
+        """
+        return self.dataset(shards, params, keep_clear)
+
+    def stages(self, params: P) -> list[TrainingStage]:
+        """Stages of training, in order; default: one of `training.steps` steps, in which every parameter learns."""
+        return [TrainingStage("train", params.training.steps)]
+
+    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+        """Whether `stage` may start on `model` (say, only on a trained tokenizer); default: it may."""
+        return Check("may start", True, f"stage {stage.name!r} needs nothing trained before")
+
+    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: P) -> Check:
+        """Whether what a `judged` stage trained is kept, by whole validation cases; asked of no other stage.
+
+        The model carries the consequence in a buffer: where the verdict is no, its predecessor answers. Default: kept,
+        at its best weights by validation.
+        """
+        return Check("kept", True, f"stage {stage.name!r} at its best weights by validation")
+
+    def analysis(self, model: nn.Module, cases: Dataset, params: P) -> dict[str, pd.DataFrame | Figure]:
+        """What else 06_evaluation shows of the test cases, by title, such as an ablation; default: nothing."""
+        return {}
+
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: P) -> dict[str, Picture]:
+        """Pictures of one sample and, where there is one, its prediction, the most telling last.
+
+        Default: the preview, which does not show the prediction.
+        """
+        return {"preview": Picture(self.preview(sample, params), "The sample, without a prediction.")}
+
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: P) -> dict[str, Picture]:
+        """Overview pictures of the converted data, in the order they are shown (a map, the whole); default: none.
+
+        `splits` gives the stems of the shards in `train`, `validation` and `test`.
+        """
+        return {}
 
 
 def names() -> list[str]:

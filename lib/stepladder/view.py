@@ -109,17 +109,19 @@ def voxels(occ_XYZ: np.ndarray, palette: Palette, size: float, origin: tuple[flo
     return Mesh(points * size + np.asarray(origin), faces, np.concatenate([category, category]), palette)
 
 
-def render(scene: Scene, path: Path, size: Sequence[int] = (1000, 700)) -> str:
+def render(scene: Scene | Figure, path: Path, size: Sequence[int] = (1000, 700)) -> str:
     """Draw `scene` to a PNG at `path`, each panel about `size` pixels; the name of the renderer that drew it."""
     drawn = picture(scene, size)
     with files.atomic(path) as temporary:
         drawn.savefig(temporary, format="png")
     plt.close(drawn)
-    return renderer()
+    return "matplotlib" if isinstance(scene, Figure) else renderer()
 
 
-def picture(scene: Scene, size: Sequence[int] = (1000, 700)) -> Figure:
-    """`scene` as a matplotlib figure: panels, titles with extents, a legend of what is drawn."""
+def picture(scene: Scene | Figure, size: Sequence[int] = (1000, 700)) -> Figure:
+    """`scene` as a matplotlib figure: panels, titles with extents, a legend of what is drawn; a figure as it is."""
+    if isinstance(scene, Figure):
+        return scene
     columns = min(scene.columns, len(scene.panels))
     rows = -(-len(scene.panels) // columns)
     width, height = size[0] / 100, size[1] / 100

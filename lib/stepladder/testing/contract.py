@@ -30,7 +30,7 @@ QUESTIONS = (
     "saves_and_loads_exactly",
     "perfect_prediction_scores_perfect",
     "untrained_model_beats_no_baseline",
-    "scene_renders",
+    "pictures_are_drawn",
 )
 
 
@@ -90,8 +90,8 @@ class Contract:
         assert all(len(self._dataset(name)) for name in splits.NAMES), "a split has no samples"
 
     def samples_are_as_declared(self) -> None:
-        """All samples have the same finite arrays, with as many axes as their names say."""
-        _demand(smoke.check_shapes(self._crowd))
+        """All samples have the same finite arrays, with as many axes as their names say, and the letters are told."""
+        _demand(smoke.check_shapes(self._crowd, self.study.axes))
 
     def augmentation_follows_its_generator(self) -> None:
         """The same generator state gives the same sample."""
@@ -115,19 +115,27 @@ class Contract:
         _demand(smoke.check_reload(self.study, self.params, self._learnt.model, self._batch, stage, self.folder))
 
     def perfect_prediction_scores_perfect(self) -> None:
-        """The truth scores 1 (or 0) in every metric."""
+        """The truth scores 1 (0 where lower is better) in every metric."""
         _demand(smoke.check_perfect(self.study, self.params, self._cases))
 
     def untrained_model_beats_no_baseline(self) -> None:
         """In any metric."""
         _demand(smoke.check_untrained(self.study, self.params, self._cases, self._place("train")[0]))
 
-    def scene_renders(self) -> None:
-        """Every scene of a sample renders to a picture that is not blank."""
-        case = self._cases[0]
+    def pictures_are_drawn(self) -> None:
+        """The overview, and every view of a case without and with a prediction, is not blank and has a caption."""
+        case, shards = self._cases[0], [self._shards / f"{asset.id}.h5" for asset in self._assets]
         prediction = self.study.perfect(torch.utils.data.default_collate([case]), self.params)
-        for name, scene in self.study.scenes(case, prediction, self.params).items():
-            view.render(scene, self.folder / "figures" / f"{name}.png")
+        found = {
+            "overview": self.study.figures(shards, self._splits, self.params),
+            "truth": self.study.scenes(case, None, self.params),
+            "both": self.study.scenes(case, prediction, self.params),
+        }
+        assert found["both"], "scenes() shows nothing of a case: leave it out, or return a Picture"
+        for place, pictures in found.items():
+            for name, picture in pictures.items():
+                assert picture.caption.strip(), f"the picture {name} has no caption"
+                view.render(picture.drawing, self.folder / "figures" / f"{place}_{name}.png", (600, 420))
         _demand(*view.checks(self.folder / "figures"))
 
     @cached_property

@@ -134,7 +134,8 @@ def test_every_network_forecasts_as_many_frames_as_are_asked(paths, name):
 def test_samples_and_forecasts_are_drawn(paths, kind):
     batch = batch_of(paths[kind], 1)
     sample = Cases([paths[kind]], PARAMS).sample(0)
-    for scene in scenes.scenes(sample, classical.persistence(batch), PARAMS).values():
+    for picture in scenes.scenes(sample, classical.persistence(batch), PARAMS).values():
+        scene = picture.drawing
         assert len(scene.panels) in (2, 3) and scene.panels[0].title == "truth"
         for item in scene.panels[0].items:
             found = item.polylines[0] if isinstance(item, view.Lines) else item.points_N3

@@ -73,8 +73,8 @@ def test_scenes_with_and_without_a_prediction():
     sample = {"image_ZYX": image, "label_ZYX": label}
     assert list(scenes.scenes(sample, None)) == ["surfaces"]
     both = scenes.scenes(sample, {"mask_BZYX": torch.from_numpy(label == 1)[None]})
-    assert list(both) == ["surfaces", "errors"] and len(both["surfaces"].panels) == 2
-    (wrong,) = both["errors"].panels[0].items
+    assert list(both) == ["surfaces", "errors"] and len(both["surfaces"].drawing.panels) == 2
+    (wrong,) = both["errors"].drawing.panels[0].items
     assert set(wrong.category_M) == {scenes.HIT}
 
 
@@ -82,9 +82,9 @@ def test_scenes_with_and_without_a_prediction():
 def test_scenes_render_to_pictures_and_pages(tmp_path):
     image, label = small_sheets.volume()
     prediction = {"mask_BZYX": torch.from_numpy(image > 0.5)[None]}
-    for name, scene in scenes.scenes({"image_ZYX": image, "label_ZYX": label}, prediction).items():
-        view.render(scene, tmp_path / f"{name}.png", (300, 200))
-        view.save_html(scene, tmp_path / f"{name}.html")
+    for name, picture in scenes.scenes({"image_ZYX": image, "label_ZYX": label}, prediction).items():
+        view.render(picture.drawing, tmp_path / f"{name}.png", (300, 200))
+        view.save_html(picture.drawing, tmp_path / f"{name}.html")
     assert all(check.ok for check in view.checks(tmp_path))
 
 
@@ -97,10 +97,10 @@ def test_the_overview_frames_every_volume_in_the_colour_of_its_split(tmp_path):
         shards.write(path := tmp_path / f"v{number}.h5", content, "recipe")
         paths.append(path)
     pictures = scenes.figures(paths, {"train": ["v0"], "validation": ["v1"], "test": ["v2"]})
-    assert set(pictures) == {"map", "city"}
-    frames = [axis.spines["left"].get_edgecolor()[:3] for axis in pictures["map"].axes]
+    assert set(pictures) == {"slices", "sheets"}
+    frames = [axis.spines["left"].get_edgecolor()[:3] for axis in pictures["slices"].drawing.axes]
     assert frames == [plt.matplotlib.colors.to_rgb(colour) for colour in scenes.SPLIT_COLOURS.values()]
-    assert [panel.title for panel in pictures["city"].panels] == ["v0", "v2", "v1"]  # every scroll first
+    assert [panel.title for panel in pictures["sheets"].drawing.panels] == ["v0", "v2", "v1"]  # every scroll first
 
 
 def test_the_overview_of_many_volumes_reads_one_slice_of_some(tmp_path, monkeypatch):

@@ -72,7 +72,7 @@ def test_a_copy_is_whole():
     assert torch.equal(model(image), twin(image)) and twin.optimizer_step == 0
 
 
-def test_there_is_one_stage_and_it_may_start():
+def test_there_is_one_stage():
     params = small_sheets.params()
     (stage,) = unet.stages(params)
-    assert stage.steps == params.training.steps and unet.admit(stage, network(), small_sheets.batch()).ok
+    assert stage.steps == params.training.steps

@@ -23,7 +23,7 @@ from stepladder.studies.pde import equations
 from stepladder.studies.pde.dataset import Trajectories, key
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.pictures import forecast_figure, longer, overview, preview
-from stepladder.study import Prediction, Sample
+from stepladder.study import Picture, Prediction, Sample
 from stepladder.view import Lines, Mesh, Panel, Scene
 
 __all__ = ["forecast_figure", "gallery", "overview", "preview", "scenes"]
@@ -66,28 +66,30 @@ class Scale:
         return (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
 
 
-def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, named: bool = True) -> dict[str, Scene]:
+def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, named: bool = True) -> dict[str, Picture]:
     """Truth, forecast and error of one sample, early and at the end of its rollout; `named` as in `Scale`."""
     truth = np.asarray(sample[key(sample, "target_")])
     guess = None if prediction is None else np.asarray(prediction[key(prediction, "u_B")][0].cpu())
     name = equations.NAMES[int(sample["equation"])]
     if name == "lagrangian":
-        return {"paths": _paths_scene(sample, truth, guess, named)}
+        shown = "Where particles start, and their paths" + (": true and forecast." if guess is not None else ".")
+        return {"paths": Picture(_paths_scene(sample, truth, guess, named), shown)}
+    shown = "The first field" + (": truth, forecast and absolute error" if guess is not None else "")
     if truth.ndim == 3 and "edge_E2" not in sample:
         state = np.asarray(sample[key(sample, "input_")])[None]
         whole = [None if u is None else _thinned(np.concatenate([state, u])) for u in (truth, guess)]
-        return {
-            "rollout": _fields_scene(_space_time(whole[0]), *whole, f"{name}: x to the right, t to the back", named)
-        }
+        title = f"{name}: x to the right, t to the back"
+        scene = _fields_scene(_space_time(whole[0]), *whole, title, named)
+        return {"rollout": Picture(scene, f"{shown}, over space and time.")}
     frames = {"first": 0, "last": len(truth) - 1} if len(truth) > 1 else {"answer": 0}
     surface = _mesh_surface(sample) if "edge_E2" in sample else _grid_surface(sample)
     titles = {"first": "first frame", "last": "last frame", "answer": "answer"}
-    return {
-        which: _fields_scene(
-            surface, truth[frame], None if guess is None else guess[frame], f"{name}, {titles[which]}", named
-        )
-        for which, frame in frames.items()
-    }
+    pictures = {}
+    for which, frame in frames.items():
+        said = None if guess is None else guess[frame]
+        scene = _fields_scene(surface, truth[frame], said, f"{name}, {titles[which]}", named)
+        pictures[which] = Picture(scene, f"{shown}, {titles[which]}.")
+    return pictures
 
 
 def _fields_scene(
@@ -219,7 +221,7 @@ def gallery(shards: Sequence[Path], params: PdeParams) -> Scene:
     for group, table in list(tables.items())[:9]:
         start = table.starts.start
         sample = table.sample(0, start, 1 if table.steady else table.frames - 1 - start)
-        for scene in list(scenes(sample, None, params, named=False).values())[-1:]:
-            panels.append(Panel(group, scene.panels[0].items))
+        last = list(scenes(sample, None, params, named=False).values())[-1]
+        panels.append(Panel(group, last.drawing.panels[0].items))
     unit = "length" if all(table.kind == "particles" for table in tables.values()) else ""
     return Scene("One trajectory of every group", tuple(panels), unit, azimuth=-70.0, elevation=40.0, columns=3)

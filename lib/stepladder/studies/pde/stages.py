@@ -61,11 +61,6 @@ def stages(params: PdeParams) -> list[TrainingStage]:
     return [TrainingStage(name, steps, (part,), judged=True) for name, steps, part in wanted if steps]
 
 
-def admit(stage: TrainingStage, model: Forecaster) -> Check:
-    """Any stage may start: what a later one rests on has been trained, whether it was kept or not."""
-    return Check("may start", True, f"{model.answering} answers so far")
-
-
 @torch.no_grad()
 def conclude(stage: TrainingStage, model: Forecaster, cases: Dataset, params: PdeParams) -> Check:
     """The gate at the end of a stage (see the module); keeps the stage in the model where it says yes."""

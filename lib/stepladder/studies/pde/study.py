@@ -35,26 +35,36 @@ from stepladder.study import (
     Check,
     Dataset,
     Loss,
+    Picture,
     Prediction,
     Record,
     Sample,
     ShardContent,
     Source,
+    Study,
     StudyError,
     TrainingStage,
 )
 
 
-class Pde:
+class Pde(Study[PdeParams]):
     """See `stepladder.study.Study` for what each member promises."""
 
-    name = "pde"
     title = "PDE: learning solution operators beside classical solvers"
     card = catalogue.CARD
     Params = PdeParams
     better = "lower"
-    sizes: ClassVar = catalogue.SIZES
-    planned: ClassVar = catalogue.PLANNED
+    sizes = catalogue.SIZES
+    planned = catalogue.PLANNED
+    axes: ClassVar = {
+        "T": "frames",
+        **{letter: f"points along {letter.lower()}" for letter in "ZYX"},
+        "C": "fields",
+        "D": "coordinates",
+        "K": "coefficients",
+        "E": "edges",
+        "M": "triangles",
+    }
 
     def catalogue(self, params: PdeParams) -> pd.DataFrame:
         """PDEBench's files, by equation and coefficients."""
@@ -92,10 +102,6 @@ class Pde:
         """The operator, and the later stages that have steps."""
         return stages.stages(params)
 
-    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-        """Any stage may start."""
-        return stages.admit(stage, model)
-
     def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: PdeParams) -> Check:
         """The verdict of a stage's gate, on whole trajectories."""
         return stages.conclude(stage, model, cases, params)
@@ -132,13 +138,16 @@ class Pde:
         """Truth over space and time, or on its mesh or in its box."""
         return scenes.preview(sample, params)
 
-    def scenes(self, sample: Sample, prediction: Prediction | None, params: PdeParams) -> dict[str, Any]:
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: PdeParams) -> dict[str, Picture]:
         """Truth, forecast and error as surfaces, or paths of particles."""
         return scenes.scenes(sample, prediction, params)
 
-    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PdeParams) -> dict[str, Any]:
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PdeParams) -> dict[str, Picture]:
         """A trajectory of every group, flat and as surfaces."""
-        return {"map": scenes.overview(shards, splits), "city": scenes.gallery(shards, params)}
+        return {
+            "overview": Picture(scenes.overview(shards, splits), "One of every group, and how many each split has."),
+            "gallery": Picture(scenes.gallery(shards, params), "A trajectory of every group, in space."),
+        }
 
 
 def _fitting(data: Windows | Cases) -> Dataset:

@@ -25,11 +25,13 @@ from stepladder.study import (
     Check,
     Dataset,
     Loss,
+    Picture,
     Prediction,
     Record,
     Sample,
     ShardContent,
     Source,
+    Study,
     TrainingStage,
 )
 
@@ -53,16 +55,21 @@ of Tian et al., Occ3D (NeurIPS 2023).
 """
 
 
-class Plateau:
+class Plateau(Study[PlateauParams]):
     """See `stepladder.study.Study` for what each member promises."""
 
-    name = "plateau"
     title = "PLATEAU: forecasting the occupancy of Japan's cities"
     card = CARD
     Params = PlateauParams
-    better = "higher"
     sizes: ClassVar = {"zip_bytes": "whole archives", "bldg_bytes": "buildings only, compressed"}
-    planned: ClassVar = catalogue.PLANNED
+    planned = catalogue.PLANNED
+    axes: ClassVar = {
+        "T": "frames",
+        "X": "voxels forward",
+        "Y": "voxels to the left",
+        "Z": "voxels up",
+        "4": "x, y, z (m) and yaw (rad)",
+    }
 
     def catalogue(self, params: PlateauParams) -> pd.DataFrame:
         """The municipalities of the national catalogue."""
@@ -88,10 +95,6 @@ class Plateau:
         """Clips of occupancy along paths."""
         return Clips(shards, params, keep_clear)
 
-    def cases(self, shards: Sequence[Path], params: PlateauParams, keep_clear: Sequence[Box] = ()) -> Dataset:
-        """The same clips: a clip is scored whole."""
-        return self.dataset(shards, params, keep_clear)
-
     def model(self, params: PlateauParams) -> nn.Module:
         """`warp_fill` or `occworld`."""
         return MODELS[params.model.name].build(params)
@@ -103,10 +106,6 @@ class Plateau:
     def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
         """OccWorld's forecaster starts from a tokenizer that reconstructs."""
         return _module_of(model).admit(stage, model, batch)
-
-    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: PlateauParams) -> Check:
-        """Kept: no stage of this study is judged."""
-        return Check("kept", True, "no stage of this study is judged")
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
         """That of the network's module."""
@@ -133,24 +132,26 @@ class Plateau:
         """IoU and mIoU per horizon, and on newly revealed voxels."""
         return scoring.score(batch, prediction, params)
 
-    def analysis(self, model: nn.Module, cases: Dataset, params: PlateauParams) -> dict[str, pd.DataFrame | Figure]:
-        """Nothing beside the common tables."""
-        return {}
-
     def preview(self, sample: Sample, params: PlateauParams) -> Figure:
         """Frames of a clip from above."""
         return scenes.preview(np.asarray(sample["occ_TXYZ"]), params)
 
-    def scenes(self, sample: Sample, prediction: Prediction | None, params: PlateauParams) -> dict[str, Any]:
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: PlateauParams) -> dict[str, Picture]:
         """Truth and forecast at every horizon, in voxels."""
         forecast = None if prediction is None else prediction["occ_BFXYZ"][0].cpu().numpy()
         truth = np.asarray(sample["occ_TXYZ"])
         ahead = scoring.horizons(params)
-        return {name: scenes.clip_scene(truth, forecast, frame + 1, params) for name, frame in ahead.items()}
+        return {
+            name: Picture(scenes.clip_scene(truth, forecast, frame + 1, params), f"Occupancy {name} ahead, by class.")
+            for name, frame in ahead.items()
+        }
 
-    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PlateauParams) -> dict[str, Any]:
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PlateauParams) -> dict[str, Picture]:
         """Map of the splits, and the city in 3-D."""
-        return {"map": scenes.map_figure(shards, splits), "city": scenes.city_scene(shards, params)}
+        return {
+            "map": Picture(scenes.map_figure(shards, splits), "Tiles and paths from above, coloured by split."),
+            "city": Picture(scenes.city_scene(shards, params), "The largest city converted, surfaces by class."),
+        }
 
 
 def _module_of(model: nn.Module) -> Any:

@@ -23,12 +23,13 @@ from scipy import ndimage
 from stepladder.shards import Shard
 from stepladder.studies.scroll import metrics
 from stepladder.studies.scroll.labels import SHEET, UNKNOWN
-from stepladder.study import Prediction, Sample
+from stepladder.study import Picture, Prediction, Sample
 from stepladder.view import Mesh, Panel, Scene
 
 SHEET_COLOUR, UNKNOWN_COLOUR = "#d98e04", "#7aa0c4"
 HIT, FALSE, MISSED = range(3)
 PALETTE = {0: ("sheet", SHEET_COLOUR)}
+ERRORS_CAPTION = "Predicted surface: hits and false sheets; true surface that was missed."
 ERRORS = {HIT: ("hit", "#c9c9c4"), FALSE: ("false sheet", "#c53030"), MISSED: ("missed sheet", "#2b6cb0")}
 SPLIT_COLOURS = {"train": "#1f3a5f", "validation": "#2a9d8f", "test": "#d98e04"}
 PLANES = {"z": ("x", "y"), "y": ("x", "z"), "x": ("y", "z")}  # the fixed axis -> what lies to the right and down
@@ -93,17 +94,20 @@ def draw_slice(
     axis.grid(False)
 
 
-def scenes(sample: Sample, prediction: Prediction | None) -> dict[str, Scene]:
+def scenes(sample: Sample, prediction: Prediction | None) -> dict[str, Picture]:
     """`surfaces`: the true sheets and the predicted ones; `errors`, with a prediction: what is false and missed."""
     label_ZYX = np.asarray(sample["label_ZYX"])
     truth_ZYX = label_ZYX == SHEET
     panels = [Panel("truth", (surface(truth_ZYX),))]
     if prediction is None:
-        return {"surfaces": _scene("Sheets", panels)}
+        return {"surfaces": Picture(_scene("Sheets", panels), "Labelled sheets as surfaces.")}
     guess_ZYX = (prediction["mask_BZYX"][0].cpu().numpy() != 0) & (label_ZYX != UNKNOWN)
     panels.append(Panel("prediction", (surface(guess_ZYX),)))
     wrong = Panel("prediction against truth", (errors(truth_ZYX, guess_ZYX),))
-    return {"surfaces": _scene("Sheets", panels), "errors": _scene("What is false and what is missed", [wrong])}
+    return {
+        "surfaces": Picture(_scene("Sheets", panels), "Labelled and predicted sheets as surfaces."),
+        "errors": Picture(_scene("What is false and what is missed", [wrong]), ERRORS_CAPTION),
+    }
 
 
 def surface(mask_ZYX: np.ndarray, category: int = 0, palette: Mapping[int, tuple[str, str]] = PALETTE) -> Mesh:
@@ -145,9 +149,12 @@ def triangles(mask_ZYX: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(mesh.points), mesh.regular_faces
 
 
-def figures(shards: Sequence[Path], splits: Mapping[str, Any]) -> dict[str, Any]:
-    """`map`: a slice of every volume, framed in the colour of its split; `city`: the converted sheets in 3-D."""
-    return {"map": overview(shards, splits), "city": sheets_scene(shards)}
+def figures(shards: Sequence[Path], splits: Mapping[str, Any]) -> dict[str, Picture]:
+    """`slices`: one of every volume, framed in the colour of its split; `sheets`: the labelled sheets in 3-D."""
+    return {
+        "slices": Picture(overview(shards, splits), "The middle slice of every volume with its label; frame: split."),
+        "sheets": Picture(sheets_scene(shards), "Labelled sheets, the first volume of every scroll first."),
+    }
 
 
 def overview(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:

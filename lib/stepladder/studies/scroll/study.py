@@ -8,7 +8,7 @@ model (`unet`, `losses`, `inference`), what comes after it (`postprocess`), scor
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,28 +23,28 @@ from stepladder.study import (
     Baseline,
     Batch,
     Box,
-    Check,
     Dataset,
     Loss,
+    Picture,
     Prediction,
     Record,
     Sample,
     ShardContent,
     Source,
+    Study,
     TrainingStage,
 )
 
 
-class Scroll:
+class Scroll(Study[ScrollParams]):
     """See `stepladder.study.Study` for what each member promises."""
 
-    name = "scroll"
     title = "Scroll: papyrus surfaces in CT volumes"
     card = catalogue.CARD
     Params = ScrollParams
-    better = "higher"
     sizes = catalogue.SIZES
     planned = catalogue.PLANNED
+    axes: ClassVar = {"Z": "slices", "Y": "rows", "X": "columns of voxels"}
 
     def catalogue(self, params: ScrollParams) -> pd.DataFrame:
         """The competition's set, labelled cubes and whole scans, one row per scroll and publication."""
@@ -82,14 +82,6 @@ class Scroll:
         """One stage."""
         return unet.stages(params)
 
-    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-        """Always."""
-        return unet.admit(stage, model, batch)
-
-    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: ScrollParams) -> Check:
-        """Never asked: its one stage is not judged."""
-        return Check("kept", True, "no stage of this study is judged")
-
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
         """Cross entropy, Dice, skeleton recall and boundary loss of what is labelled."""
         return losses.loss(model, batch, stage)
@@ -122,11 +114,11 @@ class Scroll:
         """Three planes of image, label and distance map."""
         return scenes.preview(sample)
 
-    def scenes(self, sample: Sample, prediction: Prediction | None, params: ScrollParams) -> dict[str, Any]:
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: ScrollParams) -> dict[str, Picture]:
         """Sheets as surfaces, and where they are false or missed."""
         return scenes.scenes(sample, prediction)
 
-    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: ScrollParams) -> dict[str, Any]:
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: ScrollParams) -> dict[str, Picture]:
         """A slice of every volume in the colour of its split, and labelled sheets in 3-D."""
         return scenes.figures(shards, splits)
 

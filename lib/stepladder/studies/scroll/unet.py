@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.studies.scroll.params import ScrollParams
-from stepladder.study import Batch, Check, TrainingStage
+from stepladder.study import TrainingStage
 
 SHEET_SHARE = 0.05  # of voxels, about; decides only what an untrained network answers
 START = 0.01  # the last layer's initial weights, as a share of the usual
@@ -106,11 +106,6 @@ def build(params: ScrollParams) -> UNet:
 def stages(params: ScrollParams) -> list[TrainingStage]:
     """The stages of training: one."""
     return [TrainingStage("sheets", params.training.steps)]
-
-
-def admit(stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-    """Admit every stage: there is nothing to wait for."""
-    return Check("stage may start", True, f"stage {stage.name!r} is the only one and needs nothing trained")
 
 
 def _convolution(channels_in: int, channels_out: int) -> nn.Conv3d:

@@ -1,14 +1,14 @@
 """A whole study in one file: find bright discs in noisy images.
 
 Copy it, keep the members in this order, and replace their bodies. It is small, but everything is real: raw files in a
-format of its own, a converter that refuses broken ones, a model that learns, honest baselines, pictures.
+format of its own, a converter that refuses broken ones, a model that learns, honest baselines, pictures. What may be
+left out (`stepladder.study.Study` says what then happens) is left out, but for the names of axes and the pictures.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -16,28 +16,33 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import nn
 
-from stepladder.params import Parameters, Section
+from stepladder.params import DataParams, Parameters, Section
 from stepladder.shards import Shard
 from stepladder.study import (
     Asset,
     Baseline,
     Batch,
     Box,
-    Check,
     Dataset,
     Loss,
+    Picture,
     Prediction,
     Record,
     Sample,
     ShardContent,
     Source,
+    Study,
     StudyError,
     TrainingStage,
 )
-from stepladder.view import Mesh, Panel, Scene
 
 SIDE, IMAGES = 32, 12  # pixels of an image, images of one raw file
-PALETTE = {0: ("background", "#e5e2da"), 1: ("disc", "#d98e04")}
+
+
+class DiscData(DataParams):
+    """Raw files; what the shared section has comes along."""
+
+    noise: float = Field(0.5, ge=0, description="standard deviation of the noise on synthetic images, disc = 1")
 
 
 class DiscModel(Section):
@@ -49,6 +54,7 @@ class DiscModel(Section):
 class DiscParams(Parameters):
     """Parameters of the template study."""
 
+    data: DiscData = DiscData()
     model: DiscModel = DiscModel()
 
 
@@ -74,17 +80,14 @@ class Discs:
         return {"image_YX": image.copy(), "mask_YX": mask.astype(np.int64), "index": index}
 
 
-class Template:
+class Template(Study[DiscParams]):
     """See `stepladder.study.Study` for what each member promises."""
 
-    name = __name__.split(".")[-2]
     title = "Template: bright discs in noise"
     card = "**Source.** Made on the spot. **Licence.** Apache-2.0. **Units.** Pixels. **Known defects.** None."
     Params = DiscParams
-    better = "higher"
 
-    sizes: ClassVar = {"bytes": "all"}
-    planned: ClassVar = {}
+    axes: ClassVar = {"Y": "rows", "X": "columns"}
 
     def catalogue(self, params: DiscParams) -> pd.DataFrame:
         """Two groups, dark and bright."""
@@ -101,13 +104,9 @@ class Template:
             y, x = np.mgrid[:SIDE, :SIDE]
             centre, radius = rng.uniform(8, SIDE - 8, (2, IMAGES, 1, 1)), rng.uniform(3, 7, (IMAGES, 1, 1))
             mask = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2
-            image = rng.normal(0, 0.5, mask.shape) + (1.0 + number % 2) * mask
+            image = rng.normal(0, params.data.noise, mask.shape) + (1.0 + number % 2) * mask
             np.save(folder / f"{'bright' if number % 2 else 'dark'}_{number}.npy", np.stack([image, mask]).astype("f4"))
         return [Source(str(folder), self.name, ("*.npy",))]
-
-    def sources(self, params: DiscParams) -> list[Source]:
-        """The mirror's folder."""
-        return [Source(str(params.data.mirror), self.name, ("*.npy",))]
 
     def assets(self, raw: Sequence[Path], params: DiscParams) -> list[Asset]:
         """One for each file; the group is how bright its discs are."""
@@ -127,27 +126,11 @@ class Template:
         """Images with their masks."""
         return Discs(shards)
 
-    def cases(self, shards: Sequence[Path], params: DiscParams, keep_clear: Sequence[Box] = ()) -> Dataset:
-        """The same: an image is scored whole."""
-        return self.dataset(shards, params, keep_clear)
-
     def model(self, params: DiscParams) -> nn.Module:
         """Three convolutions."""
         width = params.model.width
         layers = [nn.Conv2d(1, width, 5, padding=2), nn.GELU(), nn.Dropout(0.1), nn.Conv2d(width, width, 5, padding=2)]
         return nn.Sequential(*layers, nn.GELU(), nn.Conv2d(width, 2, 1))
-
-    def stages(self, params: DiscParams) -> list[TrainingStage]:
-        """One."""
-        return [TrainingStage("segment", params.training.steps)]
-
-    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-        """Always."""
-        return Check("may start", True, "the only stage")
-
-    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: DiscParams) -> Check:
-        """Kept: no stage of this study is judged."""
-        return Check("kept", True, "no stage of this study is judged")
 
     def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
         """Cross-entropy per pixel."""
@@ -178,47 +161,33 @@ class Template:
         both, either = (truth & guess).sum((1, 2)).tolist(), (truth | guess).sum((1, 2)).tolist()
         return [Record(item, "IoU", float(b), float(e)) for item, (b, e) in enumerate(zip(both, either, strict=True))]
 
-    def analysis(self, model: nn.Module, cases: Dataset, params: DiscParams) -> dict[str, pd.DataFrame | Figure]:
-        """Nothing beside the common tables."""
-        return {}
-
     def preview(self, sample: Sample, params: DiscParams) -> Figure:
         """Image beside mask."""
-        figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
-        left.imshow(sample["image_YX"], cmap="gray")
-        left.set(title="image", xlabel="x (pixels)", ylabel="y (pixels)")
-        right.imshow(sample["mask_YX"], cmap="gray")
-        right.set(title="label", xlabel="x (pixels)")
-        return figure
+        return _side_by_side({"image": sample["image_YX"], "label": sample["mask_YX"]})
 
-    def scenes(self, sample: Sample, prediction: Prediction | None, params: DiscParams) -> dict[str, Any]:
-        """Truth and prediction as reliefs."""
-        panels = [_panel("truth", sample["mask_YX"])]
+    def scenes(self, sample: Sample, prediction: Prediction | None, params: DiscParams) -> dict[str, Picture]:
+        """Image, mask and predicted mask."""
+        images = {"image": sample["image_YX"], "label": sample["mask_YX"]}
         if prediction is not None:
-            panels.append(_panel("prediction", prediction["mask_BYX"][0].numpy()))
-        return {"mask": Scene("Disc", tuple(panels), unit="pixels", elevation=60)}
+            images["prediction"] = prediction["mask_BYX"][0].numpy()
+        return {"mask": Picture(_side_by_side(images), "Image, and where discs are and are said to be, in white.")}
 
-    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: DiscParams) -> dict[str, Any]:
-        """How much disc every file holds, and the first mask."""
-        figure, axis = plt.subplots(figsize=(5, 3))
-        areas = [Shard(path).array("mask_NYX").mean() for path in shards]
-        axis.bar([path.stem for path in shards], areas)
-        axis.set(ylabel="share of disc pixels", title="What was converted")
-        return {
-            "map": figure,
-            "city": Scene("All", (_panel("first", Shard(shards[0]).array("mask_NYX")[0]),), unit="pixels"),
-        }
+    def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: DiscParams) -> dict[str, Picture]:
+        """How much disc every file holds."""
+        figure = Figure(figsize=(5, 3))
+        axis = figure.subplots()
+        axis.bar([path.stem for path in shards], [Shard(path).array("mask_NYX").mean() for path in shards])
+        axis.set(xlabel="file", ylabel="share of disc pixels")
+        return {"shares": Picture(figure, "Share of disc pixels in every converted file.")}
 
 
-def _panel(title: str, mask_YX: np.ndarray) -> Panel:
-    """A mask as a relief: discs stand up."""
-    y, x = np.mgrid[: SIDE - 1, : SIDE - 1].reshape(2, -1)
-    corner = (y * SIDE + x)[:, None]
-    faces = np.concatenate([corner + np.array([0, 1, SIDE]), corner + np.array([1, SIDE + 1, SIDE])])
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    points = np.stack([columns, rows, 4.0 * np.asarray(mask_YX)], axis=-1).reshape(-1, 3).astype(float)
-    category = np.tile(np.asarray(mask_YX)[y, x], 2).astype(np.uint8)
-    return Panel(title, (Mesh(points, faces, category, PALETTE),))
+def _side_by_side(images: Mapping[str, np.ndarray]) -> Figure:
+    """Images under their names."""
+    figure = Figure(figsize=(3 * len(images), 3))
+    for axis, (title, image_YX) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
+        axis.imshow(image_YX, cmap="gray")
+        axis.set(title=title, xlabel="x (pixels)", ylabel="y (pixels)")
+    return figure
 
 
 study = Template()
