@@ -5,16 +5,29 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from stepladder import fetch, files, lab
+from stepladder import fetch, files, lab, params, paths
+from stepladder.lock import Held
 from stepladder.params import ParameterError
+from stepladder.stages import STAGES
 from stepladder.study import Check
 
-QUICK = {"study": "plateau", "profile": "quick"}
+QUICK = {"study": "plateau", "profile": "quick", "run": "t"}
+
+
+def cells(*sources, **names):
+    """The names of a notebook whose cells were `sources`."""
+    return {"In": ["", *sources], **QUICK, **names}
 
 
 @pytest.fixture
 def stage(outputs):
-    return lab.open_stage("01_inventory", **QUICK, run="t")
+    return lab.open("01_inventory", cells())
+
+
+def walk_to(stage, count):
+    """Results of the first stages, without their notebooks."""
+    for part in STAGES[:count]:
+        stage.run.finish_stage(part.name, stage.run.resolve("quick", {})[0], [])
 
 
 def figure(value=1.0):
@@ -24,20 +37,70 @@ def figure(value=1.0):
 
 
 def test_an_empty_cell_takes_the_profile_and_a_filled_one_wins(outputs):
-    assert lab.open_stage("01_inventory", **QUICK, training={}, seed=None).params.training.steps > 1
-    assert lab.open_stage("01_inventory", **QUICK, training={"steps": 3}).params.training.steps == 3
+    usual = params.load(paths.project_root(), "plateau", "quick")
+    assert lab.open("01_inventory", cells(data={}, seed=None)).params.data == usual.data
+    assert lab.open("01_inventory", cells(data={"synthetic": 3})).params.data.synthetic == 3
     with pytest.raises(ParameterError, match="did you mean 'steps'"):
-        lab.open_stage("01_inventory", **QUICK, training={"step": 3})
+        lab.open("01_inventory", cells(training={"step": 3}))
+
+
+def test_what_one_notebook_sets_holds_in_the_next(outputs, capsys):
+    lab.open("01_inventory", cells(training={"steps": 3}))
+    opened = lab.open("01_inventory", cells(training={"batch": 2}))
+    walk_to(opened, 2)
+    later = lab.open("03_smoke_test", cells()).params.training
+    assert (later.steps, later.batch) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# Parameters\nprofil = 'smoke'\n",
+        "study = 'plateau'\nprofil = 'smoke'\nprofile = 'quick'",
+    ],
+)
+def test_a_name_that_is_no_parameter_is_refused_with_the_nearest(outputs, source):
+    with pytest.raises(ParameterError, match="no parameter 'profil'; did you mean 'profile'"):
+        lab.open("01_inventory", cells("lab.start('01_inventory')", source))
+    assert not outputs.exists()
+
+
+def test_a_mended_cell_and_names_of_other_cells_are_no_error(outputs):
+    bad, good = "study = 'plateau'\nprofil = 'smoke'", "study = 'plateau'\nprofile = 'quick'"
+    lab.open("01_inventory", cells(bad, good, "x = 3", "stage = 1\ncatalogue = 2", profil="smoke"))
+    lab.open("01_inventory", cells(good, "stage = f()", "def broken(", good))  # Run All twice
+
+
+def test_parameters_that_change_an_earlier_stage_are_refused_and_nothing_is_written(stage):
+    walk_to(stage, 7)
+    before = (stage.run.folder / "params.yaml").read_text()
+    with pytest.raises(ParameterError, match=r"06_evaluation cannot begin .*03_smoke_test .*training.steps"):
+        lab.open("06_evaluation", cells(training={"steps": 3}))
+    assert (stage.run.folder / "params.yaml").read_text() == before
+    assert lab.open("07_visualization", cells(view={"samples": 1})).params.view.samples == 1
+
+
+def test_a_run_that_a_runner_walks_is_refused(stage):
+    with stage.run.locked(), pytest.raises(Held, match="being walked by process"):
+        lab.open("01_inventory", cells(data={"synthetic": 3}))
+
+
+def test_opening_shows_the_parameters_it_reads_with_those_changed_marked(outputs, monkeypatch):
+    shown = []
+    monkeypatch.setattr(lab, "display", lambda data, **kwargs: shown.append(data))
+    lab.open("01_inventory", cells(data={"synthetic": 3}))
+    assert "data.synthetic = 3" in shown[0]["text/plain"] and "<b>data.synthetic</b>" in shown[0]["text/html"]
+    assert "training" not in shown[0]["text/html"]
 
 
 def test_outputs_that_cannot_be_written_are_named(outputs):
     outputs.write_text("a file where the folder should be")
     with pytest.raises(ParameterError, match="cannot write outputs"):
-        lab.open_stage("01_inventory", **QUICK)
+        lab.open("01_inventory", cells())
 
 
 def test_an_earlier_stage_that_is_missing_names_the_command(stage):
-    with pytest.raises(ParameterError, match=r"stepladder run plateau --run t --stages 2"):
+    with pytest.raises(ParameterError, match=r"stepladder run plateau --profile quick --run t --stages 1-2"):
         stage.require("02_conversion")
 
 
@@ -61,10 +124,23 @@ def test_tables_reach_the_result_and_a_failed_check_stops_the_stage(stage):
         stage.verdicts()
 
 
-def test_opening_a_stage_again_takes_its_old_result_away(stage):
+def test_looking_at_a_finished_stage_destroys_nothing(stage):
+    stage.show(figure(), "curve", "What it shows.")
     stage.finish()
-    again = lab.open_stage("01_inventory", **QUICK, run="t")
-    assert again.run.result("01_inventory") is None
+    again = lab.open("01_inventory", cells())
+    again.show(figure(2.0), "other", "Another.")
+    left = stage.run.folder / "01_inventory" / "figures"
+    assert again.run.states()["01_inventory"].state == "done" and (left / "curve.png").exists()
+    again.finish()
+    assert sorted(path.name for path in left.iterdir()) == ["other.json", "other.png"]
+
+
+def test_synthetic_files_of_another_seed_lie_elsewhere(outputs):
+    folders = set()
+    for seed in (0, 1, 0):
+        opened = lab.open("01_inventory", {**cells(), "study": "pde", "profile": "smoke", "seed": seed})
+        folders.add(opened.sources()[0].url)
+    assert len(folders) == 2
 
 
 def test_tracking_gives_every_item_and_one_stable_line():
@@ -119,7 +195,9 @@ def test_interactive_only_in_a_persons_jupyterlab(monkeypatch):
 def test_files_of_an_earlier_larger_plan_are_not_converted(outputs, study, more, less):
     found = []
     for count in (more, less):
-        stage = lab.open_stage("02_conversion", study=study, profile="smoke", run="t", data=synthetic(study, count))
+        names = {**cells(), "study": study, "profile": "smoke", "data": synthetic(study, count)}
+        lab.open("01_inventory", names).finish()
+        stage = lab.open("02_conversion", names)
         reports = [fetch.fetch(fetch.plan(source, stage.run.data / "raw")) for source in stage.sources()]
         found.append([asset.id for asset in stage.assets(reports)])
     assert [len(ids) for ids in found] == [more, less]

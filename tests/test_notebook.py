@@ -23,7 +23,6 @@ ONCE = "import pathlib\nflag = pathlib.Path('../flag')\nfirst = not flag.exists(
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that is not installed, in a project of its own."""
-    monkeypatch.setattr("stepladder.run.code_hash", walk.no_code)
     monkeypatch.setattr("stepladder.run.environment", walk.bare)
     monkeypatch.delenv("STEPLADDER_ROOT", raising=False)
     monkeypatch.delenv("STEPLADDER_OUTPUTS", raising=False)
@@ -86,7 +85,7 @@ def test_walks_skips_and_notices_changes(tmp_path: Path) -> None:
     assert told == [("stage_skipped", walk.FIRST), ("stage_skipped", walk.SECOND)]
 
     told.clear()
-    changed = walk.PARAMETERS.model_copy(update={"view": walk.PARAMETERS.view.model_copy(update={"samples": 5})})
+    changed = walk.PARAMETERS.model_copy(update={"splits": walk.PARAMETERS.splits.model_copy(update={"by": "asset"})})
     run = walk.open_run(root)
     notebook.run_road(run, stages, changed, root, on_event=listen)
     assert ("stage_skipped", walk.FIRST) in told and ("stage_start", walk.SECOND) in told
@@ -165,7 +164,8 @@ def test_not_done_without_the_right_result(tmp_path: Path, body: str, words: str
     walk.project(root, first=body)
     outcome = go(root, force=True)
     assert (outcome.state, outcome.exit_code) == ("failed", 1) and words in outcome.reason
-    assert walk.open_run(root).stage_state(walk.FIRST, walk.PARAMETERS) == "missing"
+    assert len(walk.open_run(root).events("stage_end")) == 2
+    assert walk.open_run(root).states()[walk.FIRST].state == "done"  # by its older result, which is still true
 
 
 def test_result_of_a_notebook_that_failed_later_is_removed(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_result_of_a_notebook_that_failed_later_is_removed(tmp_path: Path) -> No
 
 def test_missing_notebook_is_named(tmp_path: Path) -> None:
     root = walk.project(tmp_path, first="1")
-    with pytest.raises(ParameterError, match="no notebook notebooks/07_visualization"):
-        go(root, walk.SECOND)
+    with pytest.raises(ParameterError, match="no notebook notebooks/02_conversion"):
+        go(root, walk.FIRST, walk.SECOND)
     assert record(root)["state"] == "failed"
 
 

@@ -29,7 +29,6 @@ TABLE = {"title": "IoU in % at 1 s", "columns": ["method", "IoU", "items"], "row
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A study that is not installed, in a project of its own."""
-    monkeypatch.setattr("stepladder.run.code_hash", walk.no_code)
     monkeypatch.setenv("STEPLADDER_ROOT", str(tmp_path))
     monkeypatch.delenv("STEPLADDER_OUTPUTS", raising=False)
 
@@ -58,7 +57,8 @@ def executed() -> nbformat.NotebookNode:
 def write_run(root: Path, name: str = "walk", state: str = "failed") -> Run:
     """A run with two stages that ended well and one that failed."""
     params = walk.PARAMETERS.model_copy(update={"run": name})
-    run = Run.open(root, params)
+    run = Run.of(root, params)
+    run.begin(params)
     run.set_status("running")
     for stage, seconds in (("01_inventory", 3.2), ("05_training", 200.0)):
         run.event("stage_start", stage=stage)
@@ -168,8 +168,6 @@ def test_index_shows_every_state_and_finds_the_dead(tmp_path: Path) -> None:
         report.run_page(write_run(tmp_path, f"was-{state}", state))
     dead = write_run(tmp_path, "dead")
     dead.set_status("running")
-    record = files.read_json(dead.folder / "run.json")
-    files.write_json(dead.folder / "run.json", record | {"pid": 2**22 + 1})
     text = report.index(tmp_path).read_text()
     for state in ("done", "oom", "preempted", "stale"):
         assert f'<span class="pill {state}">' in text
@@ -178,7 +176,8 @@ def test_index_shows_every_state_and_finds_the_dead(tmp_path: Path) -> None:
 
 
 def test_run_walked_by_hand_is_not_called_dead(tmp_path: Path) -> None:
-    run = Run.open(tmp_path, walk.PARAMETERS)
+    run = Run.of(tmp_path, walk.PARAMETERS)
+    run.begin(walk.PARAMETERS)
     run.finish_stage("01_inventory", walk.PARAMETERS, [])
     text = report.run_page(run).read_text()
     assert "walked by hand" in text and '<span class="pill done">' in text

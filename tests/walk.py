@@ -1,7 +1,6 @@
 """Tiny notebooks and a runner in its own process, for the drills of test_notebook.py (also run as a script)."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,27 +15,20 @@ from stepladder.run import Run
 
 PARAMETERS = Parameters(study="toy", run="walk")
 OPEN = """
-import stepladder.run
-stepladder.run.code_hash = lambda stage, study: "the toy study has no code"
 from stepladder.params import Parameters
-from stepladder.paths import outputs_root, project_root
+from stepladder.paths import project_root
 from stepladder.run import Run
 checked = Parameters(study=study, profile=profile, run=run, seed=seed, tracking=tracking)
-opened = Run.open(project_root(), checked)
+opened = Run.of(project_root(), checked)
 """
 FINISH = "opened.finish_stage({name!r}, checked, checks=[{{'name': 'sane', 'ok': True, 'reason': 'it is'}}])"
 PATIENCE = 300.0  # seconds to wait for a process: a loaded machine must not fail a test, a hanging one must
-FIRST, SECOND = "01_inventory", "07_visualization"  # the names are fixed; any two will do
-
-
-def no_code(stage: stepladder.run.Stage, study: str) -> str:
-    """Stands for `run.code_hash`: the toy study is not installed. The notebooks do the same."""
-    return "the toy study has no code"
+FIRST, SECOND = "01_inventory", "02_conversion"
 
 
 def bare() -> dict[str, str]:
-    """Stands for `run.environment`, which imports torch."""
-    return {"host": socket.gethostname(), "device": "cpu"}
+    """Stands for `provenance.environment`, which imports torch."""
+    return {"device": "cpu"}
 
 
 def project(root: Path, **bodies: str) -> Path:
@@ -63,7 +55,7 @@ def notebook(name: str, *bodies: str) -> nbformat.NotebookNode:
 
 def open_run(root: Path) -> Run:
     """The run the notebooks write to."""
-    return Run.open(root, PARAMETERS)
+    return Run.of(root, PARAMETERS)
 
 
 def runner(root: Path, **options: float) -> subprocess.Popen:
@@ -82,7 +74,7 @@ def wait_for(condition, seconds: float = PATIENCE) -> None:
 
 
 def main() -> None:
-    stepladder.run.code_hash, stepladder.run.environment = no_code, bare
+    stepladder.run.environment = bare
     root = Path(sys.argv[1])
     options = {key: float(value) for key, value in (text.split("=") for text in sys.argv[2:])}
     names = sorted(path.stem for path in (root / "notebooks").glob("*.ipynb"))

@@ -67,10 +67,10 @@ def run(
     given = params.merge(*(params.parse_assignment(text) for text in settings or []))
     study.find(name)  # a misspelt study is refused before its folder is looked for
     opened = Run(outputs_root(root) / name / (run_name or profile), root)
-    checked = opened.resolve(profile, given, forget)
+    checked, overrides = opened.resolve(profile, given, forget)
     console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
     with Narrator() as narrator:
-        outcome = notebook.run_road(opened, select(stages), checked, root, force=force, on_event=narrator)
+        outcome = notebook.run_road(opened, select(stages), checked, root, force, narrator, overrides=overrides)
     page = report.run_page(opened)
     report.index(root)
     if outcome.state != "done":

@@ -78,15 +78,14 @@ def open(notebook: str, namespace: Mapping[str, Any]) -> "Stage":
     study.find(name)  # a misspelt study is refused before its folder is looked for
     root = project_root()
     run = Run(outputs_root(root) / name / given.pop("run", profile), root)
-    earlier = run.overrides(profile)
-    checked = run.resolve(profile, given)
-    _begin(find_stage(notebook).name, run, checked)
+    checked, overrides = run.resolve(profile, given)
+    _begin(find_stage(notebook).name, run, checked, overrides)
     torch.manual_seed(checked.seed)
     if checked.training.threads:
         torch.set_num_threads(checked.training.threads)
     print(f"run {run.study}/{run.name}, profile {checked.profile}, seed {checked.seed}")
     opened = Stage(find_stage(notebook).name, run, checked)
-    opened.show_parameters(params.merge(earlier, given))
+    opened.show_parameters(overrides)
     return opened
 
 
@@ -116,7 +115,7 @@ def _assigned(source: str) -> tuple[set[str], bool]:
     return names, bool(names) and source.startswith("# Parameters")
 
 
-def _begin(name: str, run: Run, checked: params.Parameters) -> None:
+def _begin(name: str, run: Run, checked: params.Parameters, overrides: Mapping[str, Any]) -> None:
     """Save the parameters with which a stage begins, unless they would make a stage before it stale.
 
     Under an engine the runner has saved them and looked at the stages before.
@@ -129,7 +128,7 @@ def _begin(name: str, run: Run, checked: params.Parameters) -> None:
         if earlier.state != "done":
             raise params.ParameterError(f"{name} cannot begin with these parameters: {run.refusal(earlier)}")
     with run.locked():
-        run.begin(checked)
+        run.begin(checked, overrides)
 
 
 class Stage:

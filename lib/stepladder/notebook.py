@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,6 +71,7 @@ def run_road(
     on_event: Listener | None = None,
     cell_timeout: float | None = None,
     grace: float = GRACE_SECONDS,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Walk `stages` in order, skipping those that are done; stop at the first that does not end well.
 
@@ -85,6 +86,7 @@ def run_road(
         on_event: called as `on_event(kind, **fields)` for progress; the same fields go to `events.jsonl`.
         cell_timeout: seconds one cell may take; None for no limit.
         grace: seconds a cell has to end after a request to stop.
+        overrides: how `params` differ from the profile; kept for the run from then on.
 
     Raises:
         Held, Leased: another process walks this run, or may do.
@@ -92,7 +94,7 @@ def run_road(
     """
     with run.locked() as held:
         outcome = Outcome("failed", EXIT_CODES["failed"], "the runner itself failed")
-        walk = _Walk(run, params, root, force, on_event, cell_timeout, held)
+        walk = _Walk(run, params, root, force, on_event, cell_timeout, held, overrides)
         asked = walk.planned(stages)
         try:
             with Stop(grace) as stop, _token(held):
@@ -168,6 +170,7 @@ class _Walk:
     on_event: Listener | None
     cell_timeout: float | None
     held: Lock | None
+    overrides: Mapping[str, Any] | None = None
     begun: bool = False
 
     def tells(self, outcome: Outcome) -> bool:
@@ -207,7 +210,7 @@ class _Walk:
                 _teller(self.run, name, self.on_event)("stage_skipped", reason="nothing it reads has changed")
                 continue
             if not self.begun:
-                self.run.begin(self.params)
+                self.run.begin(self.params, self.overrides)
                 self.run.set_status("running", stages=list(names))
                 self.begun = True
             reason = state.reason or "asked for by force"

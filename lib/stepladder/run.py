@@ -107,20 +107,25 @@ class Run:
         path = self.folder / "overrides.yaml"
         return params.read_yaml(path) if path.exists() and self.values().get("profile") == profile else {}
 
-    def resolve(self, profile: str, given: Mapping[str, Any], forget: bool = False) -> Parameters:
-        """The parameters of this run: the profile's, what was set in it before (unless `forget`), then `given`."""
-        earlier = {} if forget else self.overrides(profile)
-        return params.load(self.root, self.study, profile, params.merge({"run": self.name}, earlier, dict(given)))
+    def resolve(
+        self, profile: str, given: Mapping[str, Any], forget: bool = False
+    ) -> tuple[Parameters, dict[str, Any]]:
+        """The parameters of this run, and how they differ from the profile's.
 
-    def begin(self, checked: Parameters) -> None:
+        They are the profile's, changed by what was set in this run before (unless `forget`), then by `given`.
+        """
+        name = {"run": self.name}
+        earlier = {} if forget else self.overrides(profile)
+        usual = params.load(self.root, self.study, profile, name)
+        checked = params.load(self.root, self.study, profile, params.merge(name, earlier, dict(given)))
+        return checked, params.changes(checked.model_dump(mode="json"), usual.model_dump(mode="json"))
+
+    def begin(self, checked: Parameters, overrides: Mapping[str, Any] | None = None) -> None:
         """Save the parameters with which a stage begins. Only for who holds the lock."""
-        values = checked.model_dump(mode="json")
-        if values == self.values():
-            return
-        usual = params.load(self.root, self.study, checked.profile).model_dump(mode="json")
-        own = {key: value for key, value in params.changes(values, usual).items() if key not in params.LABELS}
-        files.write_text(self.folder / "overrides.yaml", params.dump(own))
-        files.write_text(self.folder / "params.yaml", params.dump(values))
+        for name, values in (("overrides", dict(overrides or {})), ("params", checked.model_dump(mode="json"))):
+            path, text = self.folder / f"{name}.yaml", params.dump(values)
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                files.write_text(path, text)
 
     @contextmanager
     def locked(self) -> Iterator[lock.Lock | None]:
