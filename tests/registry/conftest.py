@@ -1,14 +1,15 @@
 """What the registry's tests share: stores of three kinds, small files, and a finished run of the template study."""
 
 import uuid
+from pathlib import Path
 
 import pytest
 
-from stepladder import convert, fetch, splits, study
+from stepladder import convert, fetch, splits, studies, testing
 from stepladder.registry import Registry
 from stepladder.run import Run
+from stepladder.study import find
 from stepladder.testing.template.study import DiscParams
-from stepladder.testing.template.study import study as template
 
 
 @pytest.fixture(scope="session")
@@ -57,16 +58,20 @@ def params() -> DiscParams:
 @pytest.fixture
 def run(outputs, params, monkeypatch) -> Run:
     """A run of the template study with 01_inventory and 02_conversion done, without their notebooks."""
-    monkeypatch.setattr(study, "find", lambda name: template)
-    made = Run.open(outputs.parent, params)
+    monkeypatch.setattr(studies, "__path__", [*studies.__path__, str(Path(testing.__file__).parent)])
+    made = Run.of(outputs.parent, params)
+    made.begin(params)
+    template = find("template")
     sources = template.synthesize(made.data / "synthetic", 4, 0, params)
     plans = [fetch.plan(source, made.data / "raw") for source in sources]
     assets = template.assets([plan.root for plan in plans], params)
-    folder = made.data / "shards" / params.profile
+    folder = made.data / "shards"
     report = convert.convert(assets, params, folder, convert.Inline())
     paths = {name: path.relative_to(outputs / "template") for name, path in convert.converted(report, folder)}
     divided = splits.split(assets, params.splits, params.seed)
-    splits.save(made.stage_folder("02_conversion") / "splits.json", divided)
     made.finish_stage("01_inventory", params, [])
-    made.finish_stage("02_conversion", params, [], shards=paths, splits=divided, samples=1, failed={})
+    aside = made.make_aside("02_conversion")
+    splits.save(aside / "splits.json", divided)
+    kept = {"vouched": [outputs / "template" / path for path in paths.values()], "made": aside}
+    made.finish_stage("02_conversion", params, [], **kept, shards=paths, splits=divided, samples=1, failed={})
     return made

@@ -18,6 +18,8 @@ from stepladder.shards import Shard
 from stepladder.study import ShardContent
 from stepladder.training import worker
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
 def no_git(monkeypatch):
@@ -37,8 +39,8 @@ def test_a_fetched_run_goes_on_without_converting(run, params, registry, elsewhe
     published = publish_run(registry, run)
     assert published.name == "template-walk" and published.moved == published.manifest.bytes
     hydrate(registry, "template-walk", elsewhere)
-    there = Run.open(Path("/nowhere"), params)
-    walked = notebook.run_road(there, ["01_inventory", "02_conversion"], params, Path("/nowhere"))
+    there = Run.of(ROOT, params)
+    walked = notebook.run_road(there, ["01_inventory", "02_conversion"], params, ROOT)
     assert walked.state == "done" and "2 unchanged" in walked.reason
     train, validation, cases = worker.datasets(there, worker.read_parameters(there)[0], params)
     assert len(train) == 24 and len(validation) == len(cases) == 12
@@ -48,8 +50,8 @@ def test_a_fetched_run_goes_on_without_converting(run, params, registry, elsewhe
 def test_one_set_of_shards_serves_runs_of_any_name(run, params, registry, elsewhere):
     publish_run(registry, run)
     hydrate(registry, "template-walk", elsewhere, run="mine")
-    there = Run.open(Path("/nowhere"), params.model_copy(update={"run": "mine"}))
-    assert there.stage_state("02_conversion", params) == "done"
+    there = Run.of(ROOT, params.model_copy(update={"run": "mine"}))
+    assert there.states()["02_conversion"].state == "done"
     assert not (elsewhere / "template" / "walk").exists()
 
 
@@ -108,16 +110,16 @@ def test_what_is_held_out_is_judged_by_the_shards_alone(run, registry):
 
 
 def test_a_stale_run_is_refused_with_the_command_that_mends_it(run, params, registry):
-    Run.open(Path("/nowhere"), params.model_copy(update={"seed": 7}))
-    with pytest.raises(RegistryError, match=r"02_conversion is stale.*stepladder run template .*--stages 1-2"):
+    run.begin(params.model_copy(update={"seed": 7}))
+    with pytest.raises(ParameterError, match=r"02_conversion .* is stale \(.*stepladder run template .*--stages 1-2"):
         publish_run(registry, run)
 
 
 def test_a_run_that_is_not_there_yet_names_what_to_run(params, registry, outputs, run):
     (run.folder / "02_conversion" / "result.json").unlink()
-    with pytest.raises(ParameterError, match="no result of 02_conversion"):
+    with pytest.raises(ParameterError, match="02_conversion of run template/walk has no result"):
         publish_run(registry, run)
-    with pytest.raises(ParameterError, match="no result of 05_training"):
+    with pytest.raises(ParameterError, match="05_training of run template/walk has no result"):
         publish_run(registry, run, kind="checkpoints")
 
 
@@ -128,13 +130,14 @@ def test_checkpoints_are_published_with_the_records_of_the_stages_before(run, pa
         seal = {"sha256": files.file_sha256(state), "step": step, "best": {"step": 2, "loss": 0.1}}
         files.write_json(state.with_name("COMMITTED"), seal)
     for stage in ("03_smoke_test", "04_scaling", "05_training"):
-        run.finish_stage(stage, params, [])
+        vouched = [run.checkpoints / "step_00000003" / "state.pt"] if stage == "05_training" else []
+        run.finish_stage(stage, params, [], vouched=vouched)
     made = publish_run(registry, run, kind="checkpoints")
     assert made.name == "template-walk-model" and not made.manifest.splits
     hydrate(registry, made.name, elsewhere)
     places = sorted(path.parent.name for path in elsewhere.rglob("state.pt"))
     assert places == ["step_00000002", "step_00000003"]  # the best and the last
-    assert Run.open(Path("/nowhere"), params).stage_state("05_training", params) == "done"
+    assert Run.of(ROOT, params).states()["05_training"].state == "done"
 
 
 @pytest.mark.parametrize("place", ["file", "shard"])

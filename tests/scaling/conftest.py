@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stepladder import convert, files, studies, testing
-from stepladder.params import check, dump, merge
+from stepladder.params import check, merge
 from stepladder.run import Run
 from stepladder.study import find
 
@@ -46,13 +46,13 @@ def make_run(tmp_path):
         study = find("template")
         params = check(study.Params, merge(VALUES, {"ladder": {"scaling": LAW}}, values or {}))
         run = Run(tmp_path / "template" / "run")
-        files.write_text(run.folder / "params.yaml", dump(params))
+        run.begin(params)
         if not (tmp_path / "raw").exists():
             study.synthesize(tmp_path / "raw", 5, 0, params)
         assets = study.assets([tmp_path / "raw"], params)
-        convert.convert(assets, params, run.data / "shards", convert.Inline())
+        report = convert.convert(assets, params, run.data / "shards", convert.Inline())
         names = [asset.id for asset in assets]
-        shards = {name: f"_data/shards/{name}.h5" for name in names}
+        shards = {row.asset: f"_data/shards/{row.shard}" for row in report.itertuples()}
         splits = {"train": names[:3], "validation": names[3:4], "test": names[4:]}
         files.write_json(run.stage_folder("02_conversion") / "result.json", {"shards": shards, "splits": splits})
         return run, params

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from stepladder import files, shards, studies
-from stepladder.params import check, dump, merge
+from stepladder import shards, studies
+from stepladder.params import check, merge
 from stepladder.run import Run
+from stepladder.stages import before
 from stepladder.study import ShardContent, find
 from stepladder.training import worker
 from stepladder.training.loop import Training
@@ -51,14 +52,15 @@ def make_run(tmp_path):
     def make(name="run", values=None):
         run = Run(tmp_path / "toy" / name)
         params = check(find("toy").Params, merge(QUICK, {"run": name}, values or {}))
-        files.write_text(run.folder / "params.yaml", dump(params))
+        run.begin(params)
         for asset in ("train", "validation"):
             shards.write(run.data / f"{asset}.h5", ShardContent({"x": np.zeros(1)}), recipe="r")
         result = {
             "shards": {"t": "_data/train.h5", "v": "_data/validation.h5"},
             "splits": {"train": ["t"], "validation": ["v"], "test": []},
         }
-        files.write_json(run.stage_folder("02_conversion") / "result.json", result)
+        for part in before("05_training"):
+            run.finish_stage(part.name, params, [], **(result if part.name == "02_conversion" else {}))
         return run
 
     return make

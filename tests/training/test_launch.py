@@ -10,7 +10,8 @@ import time
 import pytest
 from tests.training.conftest import log_of, train_here, untimed, wait_for_step
 
-from stepladder import files
+from stepladder import files, processes
+from stepladder.params import ParameterError, merge
 from stepladder.signals import Preempted
 from stepladder.training import launch
 from stepladder.training.worker import read_parameters
@@ -59,6 +60,35 @@ def test_a_closed_notebook_comes_back_to_its_job(make_run):
     first._child = None  # the notebook that started it is gone; nobody can ask for its exit code
     assert second.follow(seen.extend, poll=0.05) == "all 30 steps are done"
     assert seen == run.metrics() and not launch.start(run, read_parameters(run)[1]).attached
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_job_with_another_rate_is_refused_by_name_and_stopped_by_hand(make_run, monkeypatch):
+    run = make_run(values=SLOW)
+    first = start(run)
+    wait_for_step(run, 3, first._child)
+    params = read_parameters(run)[1]
+    other = params.model_copy(update={"training": params.training.model_copy(update={"learning_rate": 0.5})})
+    with pytest.raises(
+        ParameterError, match=r"running with other settings \(training.learning_rate 0.001 -> 0.5\): .*`stepladder stop"
+    ):
+        launch.start(run, other)
+    assert first.running() and launch.stop(run) and not launch.stop(run)
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "preempted"
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_job_whose_code_has_changed_meanwhile_is_attached_to_and_says_so(make_run, capsys):
+    run = make_run(values=SLOW)
+    first = start(run)
+    record = files.read_json(run.folder / "05_training/job.json")
+    files.write_json(run.folder / "05_training/job.json", merge(record, {"key": {"code": {"training/loop.py": "old"}}}))
+    second = start(run)
+    assert second.attached and second.code["training/loop.py"] == "old"
+    assert "training/loop.py has changed; its result will be stale" in capsys.readouterr().out
+    first.stop()
 
 
 @pytest.mark.slow
@@ -144,7 +174,7 @@ def test_a_headless_job_dies_with_its_kernel_and_saves_first(make_run):
     kernel.kill()
     kernel.wait()
     end = time.monotonic() + 60
-    while launch._alive(job):
+    while processes.is_alive(job):
         assert time.monotonic() < end
         time.sleep(0.05)
     step = max(m["step"] for m in run.metrics())
