@@ -145,7 +145,9 @@ class Pde(Study[PdeParams]):
     def figures(self, shards: Sequence[Path], splits: Mapping[str, Any], params: PdeParams) -> dict[str, Picture]:
         """A trajectory of every group, flat and as surfaces."""
         return {
-            "overview": Picture(scenes.overview(shards, splits), "One of every group, and how many each split has."),
+            "overview": Picture(
+                scenes.overview(shards, splits), "A trajectory of every group, and how many of them each split has."
+            ),
             "gallery": Picture(scenes.gallery(shards, params), "A trajectory of every group, in space."),
         }
 

@@ -44,7 +44,7 @@ class Scroll(Study[ScrollParams]):
     Params = ScrollParams
     sizes = catalogue.SIZES
     planned = catalogue.PLANNED
-    axes: ClassVar = {"Z": "slices", "Y": "rows", "X": "columns of voxels"}
+    axes: ClassVar = {"Z": "slices", "Y": "rows", "X": "columns"}
 
     def catalogue(self, params: ScrollParams) -> pd.DataFrame:
         """The competition's set, labelled cubes and whole scans, one row per scroll and publication."""
