@@ -22,7 +22,7 @@ test: $(TEST_STAMP)
 	$(BIN)/ruff check lib tests
 	$(BIN)/ruff format --check lib tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
-	$(BIN)/python -m stepladder.golden check
+	$(BIN)/python -m stepladder.dev.golden check
 
 check: $(TEST_STAMP)
 	$(BIN)/stepladder lint
@@ -32,16 +32,16 @@ check: $(TEST_STAMP)
 
 bench: $(TEST_STAMP)
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
-	$(BIN)/python -m stepladder.results
+	$(BIN)/python -m stepladder.dev.results
 
 lab: $(LAB_STAMP)
 	$(BIN)/stepladder lab
 
 golden: $(TEST_STAMP)
-	$(BIN)/python -m stepladder.golden make
+	$(BIN)/python -m stepladder.dev.golden make
 
 results: $(RUN_STAMP)
-	$(BIN)/python -m stepladder.results
+	$(BIN)/python -m stepladder.dev.results
 
 # Renew the pinned versions: install the newest allowed ones in a fresh environment and freeze them.
 constraints:
@@ -52,7 +52,7 @@ constraints:
 	rm -rf .venv-constraints
 
 environment: $(RUN_STAMP)
-	$(BIN)/python -m stepladder.environment
+	$(BIN)/python -m stepladder.dev.environment
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

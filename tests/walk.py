@@ -1,4 +1,4 @@
-"""Tiny notebooks and a runner in its own process, for the drills of test_notebook.py (also run as a script)."""
+"""Tiny notebooks and a runner in its own process, for the drills of test_runner.py (also run as a script)."""
 
 import os
 import subprocess
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import nbformat
 
-import stepladder.run
-from stepladder.notebook import run_road
-from stepladder.params import Parameters
-from stepladder.run import Run
+import stepladder.core.run
+from stepladder.core.config import Parameters
+from stepladder.core.run import Run
+from stepladder.notebooks.runner import run_road
 
 PARAMETERS = Parameters(study="toy", run="walk")
 OPEN = """
-from stepladder.params import Parameters
-from stepladder.paths import project_root
-from stepladder.run import Run
+from stepladder.core.config import Parameters
+from stepladder.core.paths import project_root
+from stepladder.core.run import Run
 checked = Parameters(study=study, profile=profile, run=run, seed=seed, tracking=tracking)
 opened = Run.of(project_root(), checked)
 """
@@ -74,7 +74,7 @@ def wait_for(condition, seconds: float = PATIENCE) -> None:
 
 
 def main() -> None:
-    stepladder.run.environment = bare
+    stepladder.core.run.environment = bare
     root = Path(sys.argv[1])
     options = {key: float(value) for key, value in (text.split("=") for text in sys.argv[2:])}
     names = sorted(path.stem for path in (root / "notebooks").glob("*.ipynb"))

@@ -22,18 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stepladder import files
-from stepladder.studies.pde import frame
-from stepladder.studies.pde.equations import number, vector
-from stepladder.studies.pde.fno import FNO
-from stepladder.studies.pde.losses import training_loss
-from stepladder.studies.pde.metrics import conserved, nrmse, relative_l2, vrmse
-from stepladder.studies.pde.operator import GridOperator
-from stepladder.studies.pde.rollout import roll
-from stepladder.studies.pde.solvers import burgers
-from stepladder.studies.pde.solvers.initial import Waves, centres
-from stepladder.studies.pde.symmetries import varied
-from stepladder.study import Batch
+from stepladder.core import files
+from stepladder.core.study import Batch
+from stepladder.studies.pde.data.equations import number, vector
+from stepladder.studies.pde.data.solvers import burgers
+from stepladder.studies.pde.data.solvers.initial import Waves, centres
+from stepladder.studies.pde.evaluation.metrics import conserved, nrmse, relative_l2, vrmse
+from stepladder.studies.pde.models.baselines.fno import FNO
+from stepladder.studies.pde.models.operator import frame
+from stepladder.studies.pde.models.operator.losses import training_loss
+from stepladder.studies.pde.models.operator.model import GridOperator
+from stepladder.studies.pde.models.operator.rollout import roll
+from stepladder.studies.pde.models.operator.symmetries import varied
 
 RECORD = Path(__file__).with_name("records") / "burgers.json"
 EPS, DT, FRAMES, CELLS, POINTS, TRAIN, TEST = 0.01, 0.1, 21, 1024, 128, 200, 50

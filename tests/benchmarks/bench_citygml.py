@@ -18,8 +18,8 @@ from pathlib import Path
 
 from lxml import etree
 
-from stepladder import files
-from stepladder.studies.plateau import citygml
+from stepladder.core import files
+from stepladder.studies.plateau.data.citygml import reader as citygml
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("STEPLADDER_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "plateau"

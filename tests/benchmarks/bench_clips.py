@@ -23,7 +23,7 @@ TARGET = 20.0  # clips of 16 x 200x200x16 per CPU-second
 
 def main() -> None:
     """Measure, print, record."""
-    from stepladder import files
+    from stepladder.core import files
 
     shared = Path(os.environ.get("STEPLADDER_SHARED_DATA") or ROOT.parent / "shared" / "data")
     if not (shared / CITY).exists():
@@ -60,8 +60,8 @@ def child(raw: Path, folder: Path) -> dict[str, float]:
 
 def convert(raw: Path, folder: Path) -> None:
     """What the child does: convert, write the shard, print the figures."""
-    from stepladder import shards
-    from stepladder.studies.plateau import tile
+    from stepladder.data import shards
+    from stepladder.studies.plateau.data.tiles import tile
 
     (asset,) = tile.assets([raw], settings())
     imports_mb, begin = peak_mb(), time.process_time()
@@ -73,7 +73,7 @@ def convert(raw: Path, folder: Path) -> None:
 
 def draw(shard: Path) -> tuple[list[float], dict[str, float]]:
     """Random augmented clips per CPU-second, round by round, and facts about the shard."""
-    from stepladder.studies.plateau.clips import Clips
+    from stepladder.studies.plateau.data.samples.clips import Clips
 
     clips, rng = Clips([shard], settings()), np.random.Generator(np.random.Philox(0))
     clips.sample(0, rng)  # compiles

@@ -28,7 +28,7 @@ TARGET = 5.0  # times scipy's time and memory, for numpy at 128 voxels
 
 def main() -> None:
     """Measure, print, record."""
-    from stepladder import files
+    from stepladder.core import files
 
     rows = [row for side in SIDES for row in compared(side)]
     for row in rows:
@@ -94,7 +94,7 @@ def prepared(method: str, mask_ZYX: np.ndarray) -> tuple[Callable[[], Any], Call
         from scipy.ndimage import distance_transform_edt
 
         return lambda: distance_transform_edt(~mask_ZYX), lambda d: np.minimum(np.rint(d**2), CAP).astype(np.uint8)
-    from stepladder.studies.scroll.distance import squared_distance
+    from stepladder.studies.scroll.data.distance import squared_distance
 
     if method == "torch":
         import torch
@@ -107,7 +107,7 @@ def prepared(method: str, mask_ZYX: np.ndarray) -> tuple[Callable[[], Any], Call
 
 def sheets_of(side: int) -> np.ndarray:
     """The labelled faces of a piece of a synthetic scroll, repeated to `side` voxels."""
-    from stepladder.studies.scroll import sheets
+    from stepladder.studies.scroll.data import sheets
 
     style, rng = sheets.Style.of(0, 0), np.random.Generator(np.random.Philox(key=0))
     return np.tile(sheets.roll(rng, style, (PIECE,) * 3).face(style.thickness), (side // PIECE,) * 3)

@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
 from emulated import BATCHES, JOBS, WORKERS, Times
 
-from stepladder import files
-from stepladder.ladder.bench import ProcessBench
+from stepladder.core import files
+from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
-from stepladder.params import LadderParams, TrainingParams
 
 GRID_STEPS, CHECK_STEPS = 40, 80
 LADDER = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=20)

@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import nbformat
 import papermill
 
-from stepladder import files
+from stepladder.core import files
 
 RECORD = Path(__file__).with_name("records") / "engine.json"
 PAIRS = 10

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import requests
 
-from stepladder import files
-from stepladder.fetch import Report, fetch, plan
-from stepladder.study import Source
+from stepladder.core import files
+from stepladder.core.study import Source
+from stepladder.data.fetch import Report, fetch, plan
 from stepladder.testing.server import FaultyServer
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -18,10 +18,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from stepladder import files, shards
-from stepladder.params import Parameters, TrainingParams
-from stepladder.run import Run
-from stepladder.study import Check, Loss, ShardContent, TrainingStage
+from stepladder.core import files
+from stepladder.core.config import Parameters, TrainingParams
+from stepladder.core.run import Run
+from stepladder.core.study import Check, Loss, ShardContent, TrainingStage
+from stepladder.data import shards
 from stepladder.training.loop import Training
 from stepladder.training.optimize import make_optimizer
 

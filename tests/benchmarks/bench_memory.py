@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stepladder import files
-from stepladder.ladder.bench import ProcessBench
-from stepladder.ladder.job import Key, Stepper
-from stepladder.ladder.memory import fake_bytes, forecast
+from stepladder.core import files
+from stepladder.ladder.forecast.memory import fake_bytes, forecast
+from stepladder.ladder.measure.bench import ProcessBench
+from stepladder.ladder.measure.job import Key, Stepper
+from stepladder.ladder.measure.runner import Runner
 from stepladder.ladder.records import Setting
-from stepladder.ladder.runner import Runner
 from stepladder.training.step import Clock
 
 SIDES, WIDTH, PROBED, ASKED = (32, 48), 16, (1, 2), 8

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from stepladder import files
-from stepladder.studies.plateau import occworld, scoring, warp_fill
+from stepladder.core import files
+from stepladder.studies.plateau.evaluation import scoring
+from stepladder.studies.plateau.models import occworld, warp_fill
 from stepladder.studies.plateau.params import PlateauParams
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies" / "plateau"))

@@ -15,9 +15,10 @@ from statistics import median
 import h5py
 import numpy as np
 
-from stepladder import files, shards
-from stepladder.shards import Shard
-from stepladder.study import ShardContent
+from stepladder.core import files
+from stepladder.core.study import ShardContent
+from stepladder.data import shards
+from stepladder.data.shards import Shard
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE, PATCH, ROUNDS, COUNT = 512, 64, 7, 1500

@@ -13,14 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stepladder import files
-from stepladder.ladder import limits
-from stepladder.ladder.bench import ProcessBench
+from stepladder.core import files
+from stepladder.core.config import LadderParams, TrainingParams
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
+from stepladder.ladder.measure.bench import ProcessBench
+from stepladder.ladder.measure.runner import Runner
 from stepladder.ladder.records import Climb, Setting
-from stepladder.ladder.runner import Runner
 from stepladder.ladder.search import climb
-from stepladder.params import LadderParams, TrainingParams
+from stepladder.machine import limits
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "ladder"))

@@ -27,11 +27,11 @@ import torch
 from emulated import JOBS, WORKERS
 from torch.utils.data import DataLoader
 
-from stepladder import files
-from stepladder.ladder.bench import ProcessBench
+from stepladder.core import files
+from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
-from stepladder.params import LadderParams, TrainingParams
 from stepladder.training.step import Clock
 
 EDGE, SAMPLES, STEPS = 24, 4096, 3

@@ -19,9 +19,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from stepladder import files, lab, params
-from stepladder.paths import outputs_root, project_root
-from stepladder.run import Run
+from stepladder.core import config as params
+from stepladder.core import files
+from stepladder.core.paths import outputs_root, project_root
+from stepladder.core.run import Run
+from stepladder.notebooks import lab
 from stepladder.scaling import outcome
 
 RECORD = Path(__file__).with_name("records") / "scaling_law.json"

@@ -17,10 +17,11 @@ import numpy as np
 import tifffile
 from scipy import ndimage
 
-from stepladder import files, shards
-from stepladder.studies.scroll import conversion, kaggle, sheets
+from stepladder.core import files
+from stepladder.data import shards
+from stepladder.studies.scroll.data import conversion, kaggle, sheets
+from stepladder.studies.scroll.data.patches import Patches
 from stepladder.studies.scroll.params import ScrollParams
-from stepladder.studies.scroll.patches import Patches
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE, PIECE, PATCH, SLOW, FAST = 320, 80, (72, 136, 136), 2, 100

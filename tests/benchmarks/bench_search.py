@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
 from simulated import Job, SimulatedBench, params
 
-from stepladder import files
+from stepladder.core import files
 from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
 

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.io
 from scipy.interpolate import CubicSpline
 
-from stepladder import files
-from stepladder.studies.pde.solvers import advection, burgers, darcy, initial, navier_stokes, reaction_diffusion
+from stepladder.core import files
+from stepladder.studies.pde.data.solvers import advection, burgers, darcy, initial, navier_stokes, reaction_diffusion
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS, TRAJECTORIES, CHECKED = 1024, 200, 4

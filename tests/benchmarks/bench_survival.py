@@ -15,10 +15,10 @@ from typing import Any
 
 import psutil
 
-from stepladder import files
-from stepladder.ladder.bench import ProcessBench
+from stepladder.core import files
+from stepladder.ladder.measure.bench import ProcessBench
+from stepladder.ladder.measure.runner import Runner
 from stepladder.ladder.records import Setting
-from stepladder.ladder.runner import Runner
 
 TESTS = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent

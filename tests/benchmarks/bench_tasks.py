@@ -23,19 +23,21 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder import convert, files, splits
-from stepladder.params import load
-from stepladder.studies.pde import classical, fits, scoring
-from stepladder.studies.pde.afno import AFNO
-from stepladder.studies.pde.dataset import Cases, Windows
-from stepladder.studies.pde.dit import DiT
-from stepladder.studies.pde.fno import FNO
-from stepladder.studies.pde.networks import Forecaster
-from stepladder.studies.pde.operator import operator_of
+from stepladder.core import files
+from stepladder.core.config import load
+from stepladder.core.study import Batch, Prediction
+from stepladder.data import convert, splits
+from stepladder.studies.pde.data.dataset import Cases, Windows
+from stepladder.studies.pde.evaluation import scoring
+from stepladder.studies.pde.models.baselines import classical, fits
+from stepladder.studies.pde.models.baselines.afno import AFNO
+from stepladder.studies.pde.models.baselines.dit import DiT
+from stepladder.studies.pde.models.baselines.fno import FNO
+from stepladder.studies.pde.models.baselines.unet import UNet
+from stepladder.studies.pde.models.operator.model import operator_of
+from stepladder.studies.pde.models.stages.forecaster import Forecaster
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.study import study
-from stepladder.studies.pde.unet import UNet
-from stepladder.study import Batch, Prediction
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("STEPLADDER_SHARED_DATA") or ROOT.parent / "shared" / "data")

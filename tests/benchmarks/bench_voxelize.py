@@ -44,8 +44,8 @@ print(json.dumps({"cpu_s": cpu_s, "peak_mb": peak, "voxels": len(index)}))
 
 def main() -> None:
     """Measure, print, record."""
-    from stepladder import files
-    from stepladder.studies.plateau import citygml
+    from stepladder.core import files
+    from stepladder.studies.plateau.data.citygml import reader as citygml
 
     shared = Path(os.environ.get("STEPLADDER_SHARED_DATA") or ROOT.parent / "shared" / "data")
     other = os.environ.get("STEPLADDER_OPEN3D_PYTHON")
@@ -70,7 +70,7 @@ def main() -> None:
 
 def measure(tile: str, voxel_m: float, result: str) -> dict:
     """What a child process does: voxelise the stored triangles, write the voxels, say what it took."""
-    from stepladder.studies.plateau.voxelize import voxelize
+    from stepladder.studies.plateau.data.tiles.voxelize import voxelize
 
     with np.load(tile) as stored:
         triangles_N33, label_N = stored["triangles_N33"], stored["label_N"]

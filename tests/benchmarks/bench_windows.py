@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from stepladder import files
-from stepladder.studies.plateau import citygml, geo
-from stepladder.studies.plateau.classes import EMPTY
-from stepladder.studies.plateau.ground import Ground, cover
+from stepladder.core import files
+from stepladder.studies.plateau.data.citygml import geo
+from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.studies.plateau.data.citygml.classes import EMPTY
+from stepladder.studies.plateau.data.citygml.surfaces import Surfaces, concatenate
+from stepladder.studies.plateau.data.samples.windows import cut
+from stepladder.studies.plateau.data.tiles.ground import Ground, cover
+from stepladder.studies.plateau.data.tiles.relief import Relief, build
+from stepladder.studies.plateau.data.tiles.voxelize import voxelize
 from stepladder.studies.plateau.params import PlateauConversion
-from stepladder.studies.plateau.relief import Relief, build
-from stepladder.studies.plateau.surfaces import Surfaces, concatenate
-from stepladder.studies.plateau.voxelize import voxelize
-from stepladder.studies.plateau.windows import cut
 
 ROOT = Path(__file__).resolve().parents[2]
 TILE = "51357354"

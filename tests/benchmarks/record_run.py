@@ -6,9 +6,9 @@ For runs that take too long for `make bench`: walk them with `make demo`, then r
 import sys
 from pathlib import Path
 
-from stepladder import files
-from stepladder.paths import outputs_root, project_root
-from stepladder.run import Run
+from stepladder.core import files
+from stepladder.core.paths import outputs_root, project_root
+from stepladder.core.run import Run
 
 
 def main(study: str, profile: str, run: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepladder.ladder.runner import Runner
+from stepladder.ladder.measure.runner import Runner
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stepladder.ladder.job import Key, Stepper
+from stepladder.ladder.measure.job import Key, Stepper
 from stepladder.ladder.records import Setting
 from stepladder.training.step import Clock
 
@@ -93,5 +93,5 @@ class Emulated:
 
 
 def job(name: str, largest: int | None = None) -> Emulated:
-    """The job `name` of `JOBS`; see `stepladder.ladder.job.open_job`."""
+    """The job `name` of `JOBS`; see `stepladder.ladder.measure.job.open_job`."""
     return Emulated(JOBS[name], largest)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from stepladder.ladder.job import Key, Stepper
+from stepladder.ladder.measure.job import Key, Stepper
 from stepladder.ladder.records import Setting
 from stepladder.training.step import Clock
 

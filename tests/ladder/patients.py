@@ -26,8 +26,8 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from stepladder.ladder import memory
-from stepladder.ladder.job import Key, Stepper
+from stepladder.ladder.forecast import memory
+from stepladder.ladder.measure.job import Key, Stepper
 from stepladder.ladder.records import Setting
 from stepladder.training.step import Clock
 

@@ -1,13 +1,13 @@
 """What a climb leaves in the run: the file a person may edit, and the gates of the stage."""
 
-import climbs
 import pytest
 
-from stepladder import files
+from stepladder.core import files
+from stepladder.core.config import LadderParams
 from stepladder.ladder import climb
 from stepladder.ladder.diagnosis import diagnose
 from stepladder.ladder.records import Setting
-from stepladder.params import LadderParams
+from tests.ladder import climbs
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """Each illness is named, with the stage behind it and the next move, from what a search would have measured."""
 
-import patients
 import pytest
 
+from stepladder.core.config import LadderParams
 from stepladder.ladder.diagnosis import diagnose
-from stepladder.ladder.probes import loader_probe
+from stepladder.ladder.measure.probes import loader_probe
 from stepladder.ladder.records import Cell, Climb, FullProbe, LoaderProbe, Rung, Setting, StepProbe, Trial
-from stepladder.params import LadderParams
+from tests.ladder import patients
 
 LADDER = LadderParams(workers=[0, 1, 2], batch=[1, 2, 4])
 MEDIAN = {"scipy.ndimage.median_filter": 14.0, "other": 1.7}

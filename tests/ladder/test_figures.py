@@ -2,17 +2,17 @@
 
 import dataclasses
 
-import climbs
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from stepladder.lab import STYLE
 from stepladder.ladder import figures
 from stepladder.ladder.figure_parts import CHOSEN, VERDICT_COLOURS, setting_labels
 from stepladder.ladder.records import Setting
+from stepladder.notebooks.lab import STYLE
+from tests.ladder import climbs
 
 DRAWN = {
     "staircase": figures.staircase,

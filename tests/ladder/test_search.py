@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field, replace
 
 import pytest
-from simulated import Job, SimulatedBench, params
 
+from stepladder.core.config import LadderParams, ParameterError, RungParams, TrainingParams
 from stepladder.ladder import gates
 from stepladder.ladder.records import FullProbe, LoaderProbe, Rung, Setting, StepProbe, Trial
 from stepladder.ladder.search import climb
 from stepladder.ladder.space import space
-from stepladder.params import LadderParams, ParameterError, RungParams, TrainingParams
+from tests.ladder.simulated import Job, SimulatedBench, params
 
 GB = 10**9
 TRAINING = TrainingParams(steps=1000, batch=4)

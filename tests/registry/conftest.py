@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from stepladder import convert, fetch, splits, studies, testing
+from stepladder import studies, testing
+from stepladder.core.run import Run
+from stepladder.core.study import find
+from stepladder.data import convert, fetch, splits
 from stepladder.registry import Registry
-from stepladder.run import Run
-from stepladder.study import find
 from stepladder.testing.template.study import DiscParams
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stepladder import files
+from stepladder.core import files
 from stepladder.registry import Entry, Manifest, Registry, Store
 from stepladder.registry.store import blob_path
 

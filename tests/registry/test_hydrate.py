@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parcels import blob, entry, manifest, publish, wait_for
 
-from stepladder import files
-from stepladder.fetch import Patience
+from stepladder.core import files
+from stepladder.data.fetch import Patience
 from stepladder.registry import Leak, Registry, RegistryError, Unavailable, damaged, fetched, hydrate, survey
+from tests.registry.parcels import blob, entry, manifest, publish, wait_for
 
 FILES = {"a.txt": b"hello", "deep/b.bin": bytes(range(256)) * 100, "deep/empty": b"", "copy.txt": b"hello"}
 HASTY = Patience(tries=2, first_s=0.0)

@@ -2,10 +2,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parcels import entry, manifest
 
 from stepladder.registry import Manifest, Registry, RegistryError, version_of
 from stepladder.registry.index import dump, load
+from tests.registry.parcels import entry, manifest
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 FACTS = st.dictionaries(

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from parcels import entry, manifest
 
-from stepladder import shards
+from stepladder.core.study import ShardContent
+from stepladder.data import shards
 from stepladder.registry import Leak, RegistryError, leaks
-from stepladder.study import ShardContent
+from tests.registry.parcels import entry, manifest
 
 SHA = [str(number) * 64 for number in range(10)]
 GROUPS = {"a": "burgers eps=0.01", "b": "burgers eps=0.1", "c": "burgers eps=0.03", "d": "burgers eps=1"}

@@ -1,8 +1,8 @@
 import pytest
-from parcels import manifest
 
 from stepladder.registry import Published, Registry
 from stepladder.registry.mirror import to_wandb
+from tests.registry.parcels import manifest
 
 
 @pytest.mark.slow

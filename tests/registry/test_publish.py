@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parcels import TOKEN, blob, wait_for
 
-from stepladder import files, notebook, shards
-from stepladder.params import ParameterError
+from stepladder.core import files
+from stepladder.core.config import ParameterError
+from stepladder.core.run import Run
+from stepladder.core.study import ShardContent
+from stepladder.data import shards
+from stepladder.data.shards import Shard
+from stepladder.notebooks import runner as notebook
 from stepladder.registry import Leak, Registry, RegistryError, hydrate, publish, publish_folder, publish_run
 from stepladder.registry.normaliser import facts
-from stepladder.run import Run
-from stepladder.shards import Shard
-from stepladder.study import ShardContent
 from stepladder.training import worker
+from tests.registry.parcels import TOKEN, blob, wait_for
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,7 +1,7 @@
 import pytest
-from parcels import TOKEN
 
 from stepladder.registry import secrecy
+from tests.registry.parcels import TOKEN
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from stepladder import files
+from stepladder.core import files
 from stepladder.registry import RegistryError, Store, Unavailable
 from stepladder.registry.store import blob_path
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from stepladder import convert, files, studies, testing
-from stepladder.params import check, merge
-from stepladder.run import Run
-from stepladder.study import find
+from stepladder import studies, testing
+from stepladder.core import files
+from stepladder.core.config import check, merge
+from stepladder.core.run import Run
+from stepladder.core.study import find
+from stepladder.data import convert
 
 LAW = {
     "sizes": {"tiny": {"width": 1}, "small": {"width": 2}, "middle": {"width": 4}, "large": {"width": 8}},

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from stepladder import files
-from stepladder.params import ParameterError, check, merge
-from stepladder.run import Run
+from stepladder.core import files
+from stepladder.core.config import ParameterError, check, merge
+from stepladder.core.run import Run
+from stepladder.core.study import find
 from stepladder.scaling import grid, outcome
-from stepladder.study import find
 from stepladder.training import course
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from stepladder import files, lab
+from stepladder.core import files
+from stepladder.notebooks import lab
 from stepladder.scaling import grid, outcome
 
 PARAMETERS = {1: 300, 2: 1000, 4: 10_000, 8: 100_000, 12: 400_000}  # by width

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from stepladder.params import ParameterError, check, merge
+from stepladder.core.config import ParameterError, check, merge
+from stepladder.core.study import find
 from stepladder.scaling import flops, grid, trial
 from stepladder.scaling.trial import Course, Subset
-from stepladder.smoke import batch
-from stepladder.study import find
+from stepladder.training.smoke import batch
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from stepladder import shards, studies
-from stepladder.params import check, merge
-from stepladder.run import Run
-from stepladder.stages import before
-from stepladder.study import ShardContent, find
+from stepladder import studies
+from stepladder.core.config import check, merge
+from stepladder.core.run import Run
+from stepladder.core.stages import before
+from stepladder.core.study import ShardContent, find
+from stepladder.data import shards
 from stepladder.training import worker
 from stepladder.training.loop import Training
 
@@ -130,6 +131,6 @@ def flat(state):
 
 def untimed(run):
     """Metrics without what the clock decides."""
-    from stepladder.tracking import WALL
+    from stepladder.training.tracking import WALL
 
     return [{k: v for k, v in record.items() if k not in WALL} for record in run.metrics()]

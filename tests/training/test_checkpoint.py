@@ -3,13 +3,13 @@
 import resource
 
 import pytest
-from tests.training.conftest import train_here, untimed
 
-from stepladder import files
-from stepladder.signals import Preempted
+from stepladder.core import files
+from stepladder.machine.signals import Preempted
 from stepladder.training.checkpoint import CheckpointError, load_model
 from stepladder.training.step import ContractError
 from stepladder.training.worker import read_parameters
+from tests.training.conftest import train_here, untimed
 
 
 @pytest.fixture

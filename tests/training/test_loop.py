@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 import torch
-from tests.training.conftest import flat, train_here, untimed, weights
 
-from stepladder import files
-from stepladder.params import merge
-from stepladder.signals import Preempted
+from stepladder.core import files
+from stepladder.core.config import merge
+from stepladder.machine.signals import Preempted
 from stepladder.training.checkpoint import load_model
 from stepladder.training.loop import TrainingError
 from stepladder.training.worker import in_force, read_parameters
+from tests.training.conftest import flat, train_here, untimed, weights
 
 COMPILES = (
     pytest.mark.slow,

@@ -9,6 +9,8 @@ import signal
 import numpy as np
 import pytest
 import torch
+
+from stepladder.core.config import merge
 from tests.training.conftest import (
     begin_job,
     begin_worker,
@@ -20,8 +22,6 @@ from tests.training.conftest import (
     wait_for_step,
     weights,
 )
-
-from stepladder.params import merge
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 SLOW = {"model": {"sleep": 0.005}}

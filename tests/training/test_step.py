@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.params import TrainingParams
-from stepladder.study import Loss, TrainingStage
+from stepladder.core.config import TrainingParams
+from stepladder.core.study import Loss, TrainingStage
 from stepladder.training.optimize import Average, learning_rate_factor
 from stepladder.training.step import (
     Clock,

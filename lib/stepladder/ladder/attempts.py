@@ -12,15 +12,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from stepladder.core.config import LadderParams, TrainingParams
 from stepladder.ladder import gates
+from stepladder.ladder.forecast.loader_model import Limits
 from stepladder.ladder.records import Bench, Cell, Climb, FullProbe, Rung, Setting, Trial
 from stepladder.ladder.space import price
-from stepladder.ladder.twin import Limits
-from stepladder.params import LadderParams, TrainingParams
 
 USABLE_SECONDS = 0.5  # share of the time limit that the passes of a trial may be planned to take
 WRONG = 0.10  # a measurement further off its forecast than this is a surprise
-WARM_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS = 2, 3, 12  # of a full trial, see `stepladder.ladder.estimate`
+WARM_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS = 2, 3, 12  # of a full trial, see `stepladder.ladder.measure.estimate`
 LEAST_SAMPLES = 48  # of a full trial: small batches hold few
 
 

@@ -12,16 +12,17 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from stepladder import files
-from stepladder.ladder import limits, search
-from stepladder.ladder.bench import ProcessBench
+from stepladder.core import files
+from stepladder.core.config import Parameters
+from stepladder.core.run import Run
+from stepladder.core.study import Check
+from stepladder.ladder import search
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
+from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.records import Climb, Rung
-from stepladder.params import Parameters
-from stepladder.run import Run
-from stepladder.study import Check
+from stepladder.machine import limits
 
-JOB = "stepladder.ladder.study_job:open"
+JOB = "stepladder.ladder.measure.study_job:open"
 
 
 def climb(

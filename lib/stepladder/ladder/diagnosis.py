@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from stepladder.core.config import LadderParams
+from stepladder.ladder.forecast.loader_model import kind
 from stepladder.ladder.records import Climb, FullProbe, LoaderProbe, Rung, Setting, Trial
-from stepladder.ladder.twin import kind
-from stepladder.params import LadderParams
 
 Limit = Literal["data", "compute", "memory", "launch", "leak", "none"]
 

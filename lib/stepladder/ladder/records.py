@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
-from stepladder.params import TrainingParams
+from stepladder.core.config import TrainingParams
 
 Precision = Literal["float32", "bfloat16", "float16"]
 # ok; out of memory; over the time limit; somebody's signal; a crash (SEGV, BUS, ABRT ...); ended with an error;

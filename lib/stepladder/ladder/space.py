@@ -9,8 +9,8 @@ Decisions:
 
 from itertools import product
 
+from stepladder.core.config import LadderParams, ParameterError, TrainingParams
 from stepladder.ladder.records import Setting
-from stepladder.params import LadderParams, ParameterError, TrainingParams
 
 
 def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:

@@ -4,7 +4,7 @@ Decisions:
 - Everything is named by the hash of its bytes: files by theirs, versions by their manifest's. So what is fetched is
   what was published, the same bytes are stored and moved once, and no two publishers can overwrite each other.
 - `store` knows blobs, `index` manifests, versions and aliases; `publish` judges (`leaks`, `secrecy`) and writes,
-  `hydrate` verifies and fetches (`unpack`). The command line is in `commands`; `mirror` shows manifests in W&B.
+  `hydrate` verifies and fetches (`unpack`). The command line is `cli.artifacts`; `mirror` shows manifests in W&B.
 """
 
 from stepladder.registry.hydrate import Hydrated, damaged, fetched, hydrate, survey

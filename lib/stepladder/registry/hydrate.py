@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from stepladder import files
-from stepladder.fetch import Patience
+from stepladder.core import files
+from stepladder.data.fetch import Patience
 from stepladder.registry import leaks
 from stepladder.registry.index import RECEIPTS, Entry, Manifest, Registry, checked, dump, load, parse
 from stepladder.registry.store import RegistryError, Store, Unavailable, blob_path

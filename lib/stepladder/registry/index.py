@@ -17,8 +17,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from stepladder import files
-from stepladder.params import Section, nearest
+from stepladder.core import files
+from stepladder.core.config import Section, nearest
 from stepladder.registry.store import RegistryError, Store
 from stepladder.registry.unpack import ENDINGS, path_flaw, unpacked_path
 

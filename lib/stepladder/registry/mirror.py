@@ -1,13 +1,13 @@
 """A mirror of manifests in Weights & Biases: it shows what exists; the bytes stay in the store.
 
-W&B records offline unless WANDB_API_KEY or WANDB_MODE is set, as `stepladder.tracking` does. Offline it cannot be asked
-for an artifact, so nothing is ever fetched from it.
+W&B records offline unless WANDB_API_KEY or WANDB_MODE is set, as `stepladder.training.tracking` does. Offline it cannot
+be asked for an artifact, so nothing is ever fetched from it.
 """
 
 import os
 from pathlib import Path
 
-from stepladder import files
+from stepladder.core import files
 from stepladder.registry.index import dump
 from stepladder.registry.publish import Published
 from stepladder.registry.store import Store, blob_path

@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stepladder import files, study
-from stepladder.params import Parameters, check
-from stepladder.provenance import environment, now
+from stepladder.core import files, study
+from stepladder.core.config import Parameters, check
+from stepladder.core.provenance import environment, now
+from stepladder.core.run import CHOICE, Run
+from stepladder.data.shards import Shard
+from stepladder.data.splits import NAMES
 from stepladder.registry import leaks, normaliser, secrecy
 from stepladder.registry.index import RECEIPTS, Entry, Manifest, Registry, checked
 from stepladder.registry.store import RegistryError
 from stepladder.registry.unpack import ENDINGS
-from stepladder.run import CHOICE, Run
-from stepladder.shards import Shard
-from stepladder.splits import NAMES
 
 PARALLEL = 4  # blobs side by side
 DATA_STAGES = ("01_inventory", "02_conversion")

@@ -2,7 +2,7 @@
 
 Decisions:
 - Refused are: files that hold keys by their name (`.env`, `.netrc`, `*.pem` ...), text with something that looks like a
-  token (`params.SECRET`), and text with the value of an environment variable whose name says it is secret.
+  token (`config.SECRET`), and text with the value of an environment variable whose name says it is secret.
 - Digests of 64 hex digits are not tokens, though they contain 40 of them.
 - Binary arrays are not searched; of a shard its attributes are.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-from stepladder.params import SECRET
+from stepladder.core.config import SECRET
 
 KEY_FILES = (".env", ".env.*", ".netrc", "_netrc", "credentials", "*.pem", "*.key", "id_rsa*", "id_ed25519*", "*.kdbx")
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)

@@ -21,8 +21,8 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from stepladder import files
-from stepladder.params import ParameterError
+from stepladder.core import files
+from stepladder.core.config import ParameterError
 
 PASSWORD = re.compile(r"//[^/@]*@")
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepladder.ladder.cost import training_flops
-from stepladder.params import Parameters
-from stepladder.study import Batch, Study
+from stepladder.core.config import Parameters
+from stepladder.core.study import Batch, Study
+from stepladder.cost.project import training_flops
 
 NOT_COUNTED = "FFTs, element-wise operations, normalisation and the optimizer's update are not counted."
 

@@ -21,16 +21,17 @@ from typing import Any
 
 import torch
 
-from stepladder import closure, files, signals, studies
-from stepladder.ladder import limits
-from stepladder.params import ParameterError, Parameters, ScalingParams, check, nearest
-from stepladder.run import Run
+from stepladder import studies
+from stepladder.core import closure, files
+from stepladder.core.config import ParameterError, Parameters, ScalingParams, check, nearest
+from stepladder.core.run import Run
+from stepladder.core.study import Dataset, Study, find
+from stepladder.machine import limits, signals
 from stepladder.scaling import flops
 from stepladder.scaling.trial import Course, Subset, metric_names, train
-from stepladder.smoke import batch as plain_batch
-from stepladder.study import Dataset, Study, find
 from stepladder.training import course as trajectory
 from stepladder.training import worker
+from stepladder.training.smoke import batch as plain_batch
 
 BEYOND = "beyond"  # name of the size outside the grid
 SHAPING = ("batch", "learning_rate", "weight_decay", "warmup", "clip_norm", "precision")  # of training, in a run here

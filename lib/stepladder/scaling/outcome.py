@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stepladder import files
-from stepladder.params import Parameters
-from stepladder.run import Run
+from stepladder.core import files
+from stepladder.core.config import Parameters
+from stepladder.core.run import Run
 from stepladder.scaling import figures, flops, grid, law, optimum
 from stepladder.scaling.flops import Price
 from stepladder.scaling.law import Band, Law

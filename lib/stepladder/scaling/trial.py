@@ -24,10 +24,10 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder import evaluation
-from stepladder.params import ParameterError, Parameters
-from stepladder.sampling import Drawn, Order, StepBatches
-from stepladder.study import Dataset, Sample, Study
+from stepladder.core.config import ParameterError, Parameters
+from stepladder.core.study import Dataset, Sample, Study
+from stepladder.data.sampling import Drawn, Order, StepBatches
+from stepladder.evaluation import metrics as evaluation
 from stepladder.training.parallel import Ranks
 from stepladder.training.step import Learner, lone_learner, set_modes, to_device, train_step
 

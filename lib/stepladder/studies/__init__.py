@@ -1,1 +1,1 @@
-"""Studies live here, one folder each; see `stepladder.study` for what a folder must hold."""
+"""Studies live here, one folder each; see `stepladder.core.study` for what a folder must hold."""

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stepladder import convert, fetch, smoke, splits, view
-from stepladder.params import Parameters
-from stepladder.study import Asset, Dataset, Study
+from stepladder.core.config import Parameters
+from stepladder.core.study import Asset, Dataset, Study
+from stepladder.data import convert, fetch, splits
+from stepladder.training import smoke
 from stepladder.training.step import parameter_contract
+from stepladder.view import scene as view
 
 QUESTIONS = (
     "card_is_complete",

@@ -20,9 +20,9 @@ from torch import nn
 from torch.distributed.checkpoint import state_dict as gathered
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from stepladder import files
-from stepladder.params import Parameters
-from stepladder.study import Study
+from stepladder.core import files
+from stepladder.core.config import Parameters
+from stepladder.core.study import Study
 from stepladder.training.step import Learner, match_weights
 
 WHOLE = gathered.StateDictOptions(full_state_dict=True, cpu_offload=True)

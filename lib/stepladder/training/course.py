@@ -10,13 +10,13 @@ Decisions:
 from dataclasses import dataclass
 from typing import Any
 
-from stepladder import closure, files
-from stepladder.identity import Key
-from stepladder.params import Parameters, TrainingParams
-from stepladder.run import Run
-from stepladder.shards import recipe_of
-from stepladder.stages import visible
-from stepladder.study import Study, TrainingStage
+from stepladder.core import closure, files
+from stepladder.core.config import Parameters, TrainingParams
+from stepladder.core.identity import Key
+from stepladder.core.run import Run
+from stepladder.core.stages import visible
+from stepladder.core.study import Study, TrainingStage
+from stepladder.data.shards import recipe_of
 
 SHAPING = ("steps", "batch", "learning_rate", "weight_decay", "schedule", "warmup", "clip_norm", "ema")
 PROCESS = "stepladder.training.worker"

@@ -22,13 +22,12 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate
 
-from stepladder import tracking
-from stepladder.params import Parameters, TrainingParams
-from stepladder.run import Run
-from stepladder.sampling import Drawn, Order, StepBatches, Stream, loader, torch_seed, validation_batches
-from stepladder.signals import Preempted
-from stepladder.study import Batch, Dataset, Study
-from stepladder.training import checkpoint, course, parallel
+from stepladder.core.config import Parameters, TrainingParams
+from stepladder.core.run import Run
+from stepladder.core.study import Batch, Dataset, Study
+from stepladder.data.sampling import Drawn, Order, StepBatches, Stream, loader, torch_seed, validation_batches
+from stepladder.machine.signals import Preempted
+from stepladder.training import checkpoint, course, parallel, tracking
 from stepladder.training.checkpoint import Progress
 from stepladder.training.course import Span
 from stepladder.training.optimize import Average, learning_rate_factor

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepladder.params import TrainingParams, nearest
-from stepladder.sampling import torch_seed
-from stepladder.study import Batch, Check, Study, TrainingStage
+from stepladder.core.config import TrainingParams, nearest
+from stepladder.core.study import Batch, Check, Study, TrainingStage
+from stepladder.data.sampling import torch_seed
 from stepladder.training.optimize import Average, make_optimizer
 from stepladder.training.parallel import Ranks, synchronize_gradients
 

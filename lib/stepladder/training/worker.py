@@ -18,13 +18,14 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepladder import files, lock, oom, signals
-from stepladder.params import Parameters, TrainingParams, check, read_yaml
-from stepladder.run import Run
-from stepladder.stages import hidden, readable
+from stepladder.core import files, lock
+from stepladder.core.config import Parameters, TrainingParams, check, read_yaml
+from stepladder.core.run import Run
+from stepladder.core.stages import hidden, readable
+from stepladder.machine import oom, signals
 
 if TYPE_CHECKING:  # the agent trains nothing: it starts without the studies and their packages
-    from stepladder.study import Box, Dataset, Study
+    from stepladder.core.study import Box, Dataset, Study
 
 DONE, FAILED, KILLED, PREEMPTED = 0, 1, 137, 143
 SAVE_SECONDS = 600  # torchrun kills workers that take longer over SIGTERM; who started us decides what is too long
@@ -145,7 +146,7 @@ def _train(run: Run, parameters: Path, stop: Any) -> int:
 
 def read_parameters(run: Run, path: Path | None = None, stage: str = "05_training") -> "tuple[Study, Parameters]":
     """The study of a run, and what `stage` may read of the parameters in `path` (the run's `params.yaml`)."""
-    from stepladder.study import find
+    from stepladder.core.study import find
 
     values = read_yaml(path or run.folder / "params.yaml")
     study = find(values["study"])
@@ -186,8 +187,8 @@ def split_shards(home: Path, conversion: dict[str, Any], name: str) -> "tuple[li
         conversion: the result of `02_conversion`.
         name: train, validation or test.
     """
-    from stepladder.shards import Shard
-    from stepladder.splits import NAMES
+    from stepladder.data.shards import Shard
+    from stepladder.data.splits import NAMES
 
     paths = {asset: home / path for asset, path in conversion["shards"].items()}
     splits = conversion["splits"]

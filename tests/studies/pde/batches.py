@@ -2,8 +2,8 @@
 
 import torch
 
-from stepladder.studies.pde.equations import BOUNDARIES, COEFFICIENTS, number
-from stepladder.study import Batch
+from stepladder.core.study import Batch
+from stepladder.studies.pde.data.equations import BOUNDARIES, COEFFICIENTS, number
 
 
 def grid_batch(

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from stepladder.studies.pde.losses import training_loss
-from stepladder.study import Batch
+from stepladder.core.study import Batch
+from stepladder.studies.pde.models.operator.losses import training_loss
 
 
 def learned(network: nn.Module, batch: Batch, steps: int, rate: float = 1e-2, **weights: float) -> float:

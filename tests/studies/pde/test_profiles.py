@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from stepladder.params import load
-from stepladder.studies.pde import networks
-from stepladder.studies.pde.solvers.tasks import TASKS
-
-from .batches import grid_batch, mesh_batch
+from stepladder.core.config import load
+from stepladder.studies.pde.data.solvers.tasks import TASKS
+from stepladder.studies.pde.models.stages import forecaster as networks
+from tests.studies.pde.batches import grid_batch, mesh_batch
 
 ROOT = Path(__file__).parents[3]
 PROFILES = sorted(path.stem for path in (ROOT / "params" / "pde").glob("*.yaml"))

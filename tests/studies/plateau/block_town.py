@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from stepladder.studies.plateau.classes import EMPTY
+from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.params import PlateauParams
 
 ROAD, WALK, TERRAIN, MANMADE, TREE = 11, 13, 14, 15, 16

@@ -1,8 +1,8 @@
 import ast
 from pathlib import Path
 
+from stepladder.core.study import Study, home
 from stepladder.studies.plateau.study import study
-from stepladder.study import Study, home
 
 NOT_DECIDING = {"params.py", "__init__.py"}  # parameters count by value
 
@@ -12,15 +12,15 @@ def reached_from(folder: Path, name: str, seen: set[str]) -> set[str]:
     seen.add(name)
     for node in ast.walk(ast.parse((folder / name).read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stepladder.studies.plateau"):
-            tail = node.module.removeprefix("stepladder.studies.plateau").lstrip(".")
-            for found in [tail] if tail else [alias.name for alias in node.names]:
+            tail = node.module.removeprefix("stepladder.studies.plateau").lstrip(".").replace(".", "/")
+            for found in [tail, *(f"{tail}/{alias.name}".lstrip("/") for alias in node.names)]:
                 if (folder / f"{found}.py").exists() and f"{found}.py" not in seen:
                     reached_from(folder, f"{found}.py", seen)
     return seen
 
 
 def test_every_file_that_decides_a_shard_makes_it_stale():
-    reached = reached_from(home(study), "tile.py", set()) - NOT_DECIDING
+    reached = reached_from(home(study), "data/tiles/tile.py", set()) - NOT_DECIDING
     assert reached <= set(study.conversion_code), f"missing: {sorted(reached - set(study.conversion_code))}"
     assert all((home(study) / name).exists() for name in study.conversion_code)
 

@@ -3,8 +3,9 @@
 import zipfile
 from pathlib import Path
 
-from stepladder import shards
-from stepladder.studies.plateau import tile, town
+from stepladder.data import shards
+from stepladder.studies.plateau.data.tiles import tile
+from stepladder.studies.plateau.data.town import town
 from stepladder.studies.plateau.params import PlateauConversion, PlateauData, PlateauModel, PlateauParams
 
 COARSE = PlateauConversion(voxel_m=0.8)

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from stepladder.studies.scroll.distance import squared_distance
+from stepladder.studies.scroll.data.distance import squared_distance
+from stepladder.studies.scroll.data.skeleton import medial_surface
 from stepladder.studies.scroll.params import ScrollParams
-from stepladder.studies.scroll.skeleton import medial_surface
 
 
 def params(**model) -> ScrollParams:

@@ -3,8 +3,8 @@
 import ast
 from pathlib import Path
 
+from stepladder.core.study import Study, home
 from stepladder.studies.scroll.study import study
-from stepladder.study import Study, home
 
 NOT_DECIDING = {"params.py"}  # parameters count by value
 
@@ -22,7 +22,7 @@ def reached_from(folder: Path, name: str, seen: set[str]) -> set[str]:
 
 
 def test_every_file_that_decides_a_shard_makes_it_stale():
-    reached = reached_from(home(study), "conversion.py", set(NOT_DECIDING)) - NOT_DECIDING
+    reached = reached_from(home(study), "data/conversion.py", set(NOT_DECIDING)) - NOT_DECIDING
     assert reached == set(study.conversion_code)
 
 

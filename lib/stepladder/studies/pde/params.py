@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.params import ConversionParams, DataParams, EvaluationParams, Parameters, Section
+from stepladder.core.config import ConversionParams, DataParams, EvaluationParams, Parameters, Section
 
 
 class Task(Section):
@@ -37,7 +37,7 @@ class PdeConversion(ConversionParams):
 class PdeModel(Section):
     """The network and the samples it sees."""
 
-    name: str = Field("operator", description="which network (see `networks.BUILDERS`)")
+    name: str = Field("operator", description="which network (see `forecaster.BUILDERS`)")
     kind: Literal["grid", "mesh", "particles"] = Field("grid", description="what the samples live on")
     axes: int = Field(1, ge=1, le=3, description="axes of space")
     fields: int = Field(1, ge=1, description="channels of the state")

@@ -1,9 +1,7 @@
 """The PDE study: honest operator learning on grids, meshes and particles.
 
-This file only joins the parts; each part is a file of this folder: raw files (`solvers`, `readers`, `catalogue`,
-`download`), shards and samples (`conversion`, `dataset`), networks (`networks`, `operator`), training in stages with
-gates (`stages`), scores (`metrics`, `scoring`, `compat`), rivals (`classical`), what an error costs (`analysis`) and
-pictures (`scenes`).
+This file only joins the parts: `data` (catalogue, readers, solvers, conversion, samples), `models` (the operator,
+training in stages with gates, baselines), `evaluation` (metrics and scores) and `pictures`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.studies.pde import (
-    analysis,
-    catalogue,
-    classical,
-    conversion,
-    networks,
-    scenes,
-    scoring,
-    stages,
-    synthesis,
-)
-from stepladder.studies.pde.dataset import Cases, Windows, key
-from stepladder.studies.pde.params import PdeParams
-from stepladder.study import (
+from stepladder.core.study import (
     Asset,
     Baseline,
     Batch,
@@ -45,10 +30,18 @@ from stepladder.study import (
     StudyError,
     TrainingStage,
 )
+from stepladder.studies.pde.data import catalogue, conversion, synthesis
+from stepladder.studies.pde.data.dataset import Cases, Windows, key
+from stepladder.studies.pde.evaluation import scoring
+from stepladder.studies.pde.models.baselines import classical
+from stepladder.studies.pde.models.stages import forecaster as networks
+from stepladder.studies.pde.models.stages import plan as stages
+from stepladder.studies.pde.params import PdeParams
+from stepladder.studies.pde.pictures import analysis, scenes
 
 
 class Pde(Study[PdeParams]):
-    """See `stepladder.study.Study` for what each member promises."""
+    """See `stepladder.core.study.Study` for what each member promises."""
 
     title = "PDE: learning solution operators beside classical solvers"
     card = catalogue.CARD

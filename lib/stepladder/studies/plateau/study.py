@@ -1,8 +1,7 @@
 """The PLATEAU study: Japan's city models as semantic occupancy, forecast three seconds ahead.
 
-This file only joins the parts; each part is a file of this folder: raw files (`citygml`, `obj`, `town`), geometry
-(`voxelize`, `ground`, `relief`, `windows`, `paths`), shards and samples (`tile`, `clips`), models (`warp_fill`,
-`occworld`), scores (`scoring`) and pictures (`scenes`).
+This file only joins the parts: `data` (catalogue, raw files, a procedural town, tiles, samples), `models` (OccWorld,
+baselines), `evaluation` (scores) and `pictures`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.studies.plateau import catalogue, occworld, scenes, scoring, tile, town, warp_fill
-from stepladder.studies.plateau.clips import Clips
-from stepladder.studies.plateau.params import PlateauParams
-from stepladder.study import (
+from stepladder.core.study import (
     Asset,
     Baseline,
     Batch,
@@ -34,6 +30,14 @@ from stepladder.study import (
     Study,
     TrainingStage,
 )
+from stepladder.studies.plateau.data.catalogue import read as catalogue
+from stepladder.studies.plateau.data.samples.clips import Clips
+from stepladder.studies.plateau.data.tiles import tile
+from stepladder.studies.plateau.data.town import town
+from stepladder.studies.plateau.evaluation import scoring
+from stepladder.studies.plateau.models import occworld, warp_fill
+from stepladder.studies.plateau.params import PlateauParams
+from stepladder.studies.plateau.pictures import scenes
 
 MODELS = {"warp_fill": warp_fill, "occworld": occworld}
 
@@ -56,7 +60,7 @@ of Tian et al., Occ3D (NeurIPS 2023).
 
 
 class Plateau(Study[PlateauParams]):
-    """See `stepladder.study.Study` for what each member promises."""
+    """See `stepladder.core.study.Study` for what each member promises."""
 
     title = "PLATEAU: forecasting the occupancy of Japan's cities"
     card = CARD

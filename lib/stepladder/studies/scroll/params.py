@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.params import ConversionParams, DataParams, EvaluationParams, Parameters, Section
-from stepladder.studies.scroll.postprocess import PostParams
+from stepladder.core.config import ConversionParams, DataParams, EvaluationParams, Parameters, Section
+from stepladder.studies.scroll.evaluation.postprocess import PostParams
 
 
 class ScrollData(DataParams):

@@ -1,9 +1,8 @@
 """The scroll study: papyrus surfaces in CT volumes, scored as the Vesuvius surface-detection challenge does.
 
-This file only joins the parts; each part is a file of this folder: raw files (`kaggle`, `volumes`, `readers`,
-`catalogue`, `sheets`), shards and samples (`labels`, `conversion`, `distance`, `skeleton`, `patches`, `cases`), the
-model (`unet`, `losses`, `inference`), what comes after it (`postprocess`), scores (`metrics`, `topology`, `sheetness`,
-`scoring`) and pictures (`scenes`).
+This file only joins the parts: `data` (catalogue, readers, synthetic sheets, conversion, samples), `models` (the
+network, its losses and inference, baselines), `evaluation` (metrics, scores, what comes after the network) and
+`pictures`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.studies.scroll import catalogue, conversion, inference, kaggle, losses, scenes, scoring, sheets, unet
-from stepladder.studies.scroll.cases import Volumes
-from stepladder.studies.scroll.params import ScrollParams
-from stepladder.studies.scroll.patches import Patches
-from stepladder.study import (
+from stepladder.core.study import (
     Asset,
     Baseline,
     Batch,
@@ -34,10 +29,17 @@ from stepladder.study import (
     Study,
     TrainingStage,
 )
+from stepladder.studies.scroll.data import catalogue, conversion, kaggle, sheets
+from stepladder.studies.scroll.data.cases import Volumes
+from stepladder.studies.scroll.data.patches import Patches
+from stepladder.studies.scroll.evaluation import scoring
+from stepladder.studies.scroll.models import inference, losses, unet
+from stepladder.studies.scroll.params import ScrollParams
+from stepladder.studies.scroll.pictures import scenes
 
 
 class Scroll(Study[ScrollParams]):
-    """See `stepladder.study.Study` for what each member promises."""
+    """See `stepladder.core.study.Study` for what each member promises."""
 
     title = "Scroll: papyrus surfaces in CT volumes"
     card = catalogue.CARD

@@ -2,7 +2,7 @@
 
 Copy it, keep the members in this order, and replace their bodies. It is small, but everything is real: raw files in a
 format of its own, a converter that refuses broken ones, a model that learns, honest baselines, pictures. What may be
-left out (`stepladder.study.Study` says what then happens) is left out, but for the names of axes and the pictures.
+left out (`stepladder.core.study.Study` says what then happens) is left out, but for the names of axes and the pictures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import nn
 
-from stepladder.params import DataParams, Parameters, Section
-from stepladder.shards import Shard
-from stepladder.study import (
+from stepladder.core.config import DataParams, Parameters, Section
+from stepladder.core.study import (
     Asset,
     Baseline,
     Batch,
@@ -35,6 +34,7 @@ from stepladder.study import (
     StudyError,
     TrainingStage,
 )
+from stepladder.data.shards import Shard
 
 SIDE, IMAGES = 32, 12  # pixels of an image, images of one raw file
 
@@ -81,7 +81,7 @@ class Discs:
 
 
 class Template(Study[DiscParams]):
-    """See `stepladder.study.Study` for what each member promises."""
+    """See `stepladder.core.study.Study` for what each member promises."""
 
     title = "Template: bright discs in noise"
     card = "**Source.** Made on the spot. **Licence.** Apache-2.0. **Units.** Pixels. **Known defects.** None."

@@ -1,0 +1,62 @@
+"""The command `stepladder sweep`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stepladder.core import config as params
+from stepladder.core.paths import outputs_root, project_root
+from stepladder.core.run import Run
+
+console = Console(highlight=False)
+
+
+def sweep(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="YAML in W&B's sweep schema.")],
+    study: Annotated[str, typer.Option(help="Study whose training is varied.")],
+    profile: Annotated[str, typer.Option(help="Profile: params/STUDY/PROFILE.yaml.")] = "quick",
+    run: Annotated[str | None, typer.Option(help="Run whose data is used; the profile's name if not given.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, as training.steps=100; repeat.")
+    ] = None,
+) -> None:
+    """Try settings of a sweep file on a run's converted data; leaves a table in outputs/STUDY/RUN/sweeps/.
+
+    Example: `stepladder sweep rates.yaml --study pde`. Call it again and it goes on where it was.
+    """
+    from stepladder.sweep import space
+    from stepladder.sweep import sweep as sweeps
+
+    root = project_root()
+    given = params.merge({"run": run or profile}, *(params.parse_assignment(text) for text in settings or []))
+    checked = params.load(root, study, profile, given)
+    opened = sweeps.open_sweep(path, Run(outputs_root(root) / study / checked.run), checked)
+    for key in space.IDLE:
+        if getattr(opened.space.file, key) is not None:
+            console.print(f"`{key}` is for W&B's agents and without meaning here")
+    metric = opened.space.file.metric
+    best = opened.run(lambda line: console.print(_words(line, metric.name), soft_wrap=True))
+    _print_table(sweeps.table(opened.lines()))
+    told = f"best of {len(opened.lines())} trials: {_words(best, metric.name)}" if best else "no trial has a score"
+    console.print(told, soft_wrap=True)
+    raise typer.Exit(0 if best else 1)
+
+
+def _words(line: dict[str, Any], metric: str) -> str:
+    setting = ", ".join(f"{name} = {_short(value)}" for name, value in line["setting"].items())
+    ending = f"{metric} {line['score']:.4g}" if line["score"] is not None else line["reason"]
+    return f"trial {line['trial']}: {setting}: {ending} ({line['cpu_s']:.1f} CPU-s)"
+
+
+def _print_table(rows: Any) -> None:
+    table = Table(*(str(column) for column in rows.columns))
+    for row in rows.itertuples(index=False):
+        table.add_row(*(_short(value) for value in row))
+    console.print(table)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

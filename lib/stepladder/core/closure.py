@@ -1,0 +1,256 @@
+"""The code that decides a result, computed rather than listed: import closures, and the data files code names.
+
+Decisions:
+- Files are parsed, never imported, so a closure costs milliseconds and needs none of a study's packages. Imports inside
+  functions count; so do strings that name a module of ours (`python -m ...`, `module:function`), and strings that name
+  a file beside the module or in `params/` (a price table, a style, a catalogue).
+- A study is found by its name at run time, which no import shows: it is a root of its own.
+- A stage's code is its notebook's code cells and the whole closure of what they import. The parameters cell is no code.
+- A shard is dear. Its recipe takes only the study's own side: what the member `convert` names in `study.py`, and the
+  closure of that inside the study's folder. `params.py` is left out, for the values are in the recipe; what the shared
+  part does to a shard is told by `shards.FORMAT`.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stepladder import studies
+
+NAME = "stepladder"
+PACKAGE = Path(__file__).parents[1]
+ENTRY = "study.py"
+VALUES = "params.py"  # of a study: what it holds reaches a recipe as values
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What one file of the package names: `modules` are dotted, `texts` may be names of data files."""
+
+    digest: str
+    modules: frozenset[str]
+    texts: frozenset[str]
+
+
+def of_stage(root: Path, notebook: str, study: str) -> dict[str, str]:
+    """Digest of everything that decides a stage, by name: its notebook's code cells, its closure, data files read.
+
+    Args:
+        root: project root, which holds `notebooks/` and `params/`.
+        notebook: name of the stage, as `06_evaluation`.
+        study: name of the study.
+    """
+    kept = _STAGES.get((root, notebook, study))
+    if kept is not None and all(_stamp(path) == stamp for path, stamp in kept[0].items()):
+        return kept[1]
+    path = root / "notebooks" / f"{notebook}.ipynb"
+    cells = _code_cells(path) if path.exists() else []
+    modules = set().union(*(_imports(ast.parse(_plain(cell)), NAME) for cell in cells))
+    modules.add(f"{NAME}.studies.{study}.study")
+    files = _with_data(_closure(file for module in modules for file in _files(module)), root)
+    found = {f"notebooks/{notebook}.ipynb": _digest("\n\n".join(cells).encode()), **_digests(files, root)}
+    _STAGES[root, notebook, study] = {file: _stamp(file) for file in (path, *files)}, found
+    return found
+
+
+def of_modules(*modules: str, within: Path | None = None) -> dict[str, str]:
+    """Digest of every file in the import closure of `modules` (dotted names), and of the data files they name.
+
+    Where a folder is given, only files `within` it are followed.
+    """
+    start = (path for module in modules for path in _files(module))
+    return _digests(_with_data(_closure(start, lambda path: within is None or path.is_relative_to(within))))
+
+
+def of_script(path: Path) -> dict[str, str]:
+    """As `of_modules`, of what a script outside the package imports; the script itself under its name."""
+    modules = _imports(ast.parse(path.read_bytes()), path.stem)
+    return {path.name: _digest(path.read_bytes()), **of_modules(*modules)}
+
+
+def of_member(study: str, member: str) -> dict[str, str]:
+    """Digest of what decides one member of a study, as `convert`: its own text, and the closure inside the study."""
+    home = study_home(study)
+    path = home / ENTRY
+    texts, modules = _definitions(path, member)
+    within = _closure(
+        (file for module in modules for file in _files(module)),
+        lambda file: file.is_relative_to(home) and file.name not in (ENTRY, VALUES),
+    )
+    return {f"{ENTRY}:{member}": _digest("\n".join(texts).encode()), **_digests(_with_data(within))}
+
+
+def study_home(name: str) -> Path:
+    """The folder that holds the code of the study `name`, found without importing it."""
+    places = [Path(folder) / name for folder in studies.__path__]
+    return next((place for place in places if (place / ENTRY).exists()), places[0])
+
+
+_STAGES: dict[tuple[Path, str, str], tuple[dict[Path, Any], dict[str, str]]] = {}  # with the stamps of what was read
+
+
+def _closure(start: Iterable[Path], wanted: Callable[[Path], bool] = lambda path: True) -> list[Path]:
+    """`start` and every file of ours reached from it by imports, as far as `wanted`."""
+    found: set[Path] = set()
+    ahead = [path for path in start if wanted(path)]
+    while ahead:
+        path = ahead.pop()
+        if path not in found:
+            found.add(path)
+            ahead += [file for module in _read(path).modules for file in _files(module) if wanted(file)]
+    return sorted(found)
+
+
+def _with_data(closure: Iterable[Path], root: Path | None = None) -> list[Path]:
+    """A closure, and the data files that its texts name, beside them or in the project's `params/`."""
+    found = set(closure)
+    for path in list(found):
+        places = [path.parent, *([root / "params"] if root else [])]
+        named = (place / text for text in _read(path).texts for place in places)
+        found |= {file for file in named if file.suffix != ".py" and file.is_file()}
+    return sorted(found)
+
+
+def _digests(paths: Iterable[Path], root: Path | None = None) -> dict[str, str]:
+    return {_shown(p, root): _read(p).digest if p.suffix == ".py" else _digest(p.read_bytes()) for p in paths}
+
+
+def _files(module: str) -> Iterator[Path]:
+    """Files that importing `module` (or `module.attribute`) runs: packages on the way, and the module itself."""
+    parts = module.split(".")
+    if parts[0] != NAME:
+        return
+    place = PACKAGE
+    yield PACKAGE / "__init__.py"
+    for number, part in enumerate(parts[1:], 1):
+        place = study_home(part) if parts[:number] == [NAME, "studies"] else place / part
+        if (place / "__init__.py").exists():
+            yield place / "__init__.py"
+        elif not place.is_dir():
+            if place.with_suffix(".py").exists():
+                yield place.with_suffix(".py")
+            return  # an attribute of what was found
+
+
+def _read(path: Path) -> _Source:
+    return _parse(path, _stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Time and size of a file; None where there is none."""
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
+
+
+@cache
+def _parse(path: Path, stamp: tuple[int, int] | None) -> _Source:
+    """A file's digest and what it names; parsed again only where its time or size has changed."""
+    data = path.read_bytes()
+    tree = ast.parse(data)
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    named = {text.partition(":")[0] for text in texts if text.startswith(f"{NAME}.")}
+    files = {text for text in texts if len(text) < 100 and "." in text and text.strip(" ./\n") == text}
+    return _Source(_digest(data), frozenset(_imports(tree, _dotted(path)) | named), frozenset(files))
+
+
+def _imports(tree: ast.AST, module: str) -> set[str]:
+    """Dotted names that a syntax tree imports, `from a import b` as `a.b`; `module` resolves relative ones."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            base = ".".join(filter(None, [*above, node.module]))
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == NAME}
+
+
+def _definitions(path: Path, member: str) -> tuple[list[str], set[str]]:
+    """Text of `member` of a study and of all it uses of its own file, and the modules these import."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    bound: dict[str, list[ast.stmt]] = {}  # `self.name` of a class's members, `name` of the module's
+    for prefix, body in (("", tree.body), *(("self.", node.body) for node in classes)):
+        for node in body:
+            for name in _bound(node):
+                bound.setdefault(prefix + name, []).append(node)
+    seen: set[str] = set()
+    ahead, lines, modules = [f"self.{member}"], {}, set()
+    while ahead:
+        name = ahead.pop()
+        for node in bound.get(name, ()) if name not in seen else ():
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                alias = [a for a in node.names if (a.asname or a.name).split(".")[0] == name]
+                chosen = (
+                    ast.Import(alias)
+                    if isinstance(node, ast.Import)
+                    else ast.ImportFrom(node.module, alias, node.level)
+                )
+                modules |= _imports(chosen, _dotted(path))
+            else:
+                lines[node.lineno] = ast.get_source_segment(text, node) or ""
+                modules |= _imports(node, _dotted(path))
+                ahead += _used(node)
+        seen.add(name)
+    return [lines[line] for line in sorted(lines)], modules
+
+
+def _used(node: ast.AST) -> Iterator[str]:
+    """Names that a statement uses: of its module as `name`, of its class as `self.name`."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
+            yield f"self.{part.attr}"
+
+
+def _bound(node: ast.AST) -> list[str]:
+    """Names that a statement at the top of a module or class binds."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [part.id for target in targets if target for part in ast.walk(target) if isinstance(part, ast.Name)]
+
+
+def _code_cells(path: Path) -> list[str]:
+    """Sources of a notebook's code cells but its parameters."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    return ["".join(cell["source"]) for cell in code if "parameters" not in cell["metadata"].get("tags", [])]
+
+
+def _plain(cell: str) -> str:
+    """A cell as Python that parses: magics, shell lines and what a person left half typed import nothing."""
+    text = "\n".join(line for line in cell.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return ""
+    return text
+
+
+def _dotted(path: Path) -> str:
+    """`stepladder.training.loop` for its file; a package's `__init__` counts as a module inside it."""
+    return ".".join([NAME, *Path(_shown(path)).with_suffix("").parts])
+
+
+def _shown(path: Path, root: Path | None = None) -> str:
+    """A file's name in records: from the package, a study's from `studies/`, others from the project."""
+    for folder in studies.__path__:
+        if path.is_relative_to(folder):
+            return f"studies/{path.relative_to(folder).as_posix()}"
+    if root and path.is_relative_to(root) and not path.is_relative_to(PACKAGE):
+        return path.relative_to(root).as_posix()
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,71 @@
+"""The seven stages of the road: their names, and the parameters each may read.
+
+Decisions:
+- A stage is handed only the sections named here and in the stages before it (`Parameters.only`), so what its key holds
+  and what it can read are the same by construction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stepladder.core.config import ParameterError, flat, nearest
+
+
+@dataclass(frozen=True)
+class PipelineStage:
+    """One notebook of the road.
+
+    Attributes:
+        name: name of the notebook and of its folder in the run.
+        sections: parameter sections it reads beside those of earlier stages; a single field, as `evaluation.samples`,
+            is kept from all earlier stages.
+    """
+
+    name: str
+    sections: tuple[str, ...]
+
+    @property
+    def number(self) -> str:
+        """Its number as a person types it: `4`."""
+        return self.name[:2].lstrip("0")
+
+
+STAGES = (
+    PipelineStage("01_inventory", ("seed", "data")),
+    PipelineStage("02_conversion", ("conversion", "splits", "model")),  # it shows samples as the model takes them
+    PipelineStage("03_smoke_test", ("training", "evaluation")),
+    PipelineStage("04_scaling", ("ladder",)),
+    PipelineStage("05_training", ("tracking",)),
+    PipelineStage("06_evaluation", ("evaluation.samples", "evaluation.bootstrap", "evaluation.confidence")),
+    PipelineStage("07_visualization", ("view",)),
+)
+
+
+def stage(name: str) -> PipelineStage:
+    """The stage called `name`, or numbered so (`4`, `04`); `ParameterError` with the nearest name."""
+    for candidate in STAGES:
+        if name in (candidate.name, candidate.name[:2], candidate.number):
+            return candidate
+    raise ParameterError(f"no stage {name!r}{nearest(name, (s.name for s in STAGES))}")
+
+
+def before(name: str) -> tuple[PipelineStage, ...]:
+    """The stages before `name`, in order."""
+    return tuple(candidate for candidate in STAGES if candidate.name < stage(name).name)
+
+
+def readable(name: str) -> tuple[str, ...]:
+    """Top-level names of the parameters that a stage may read."""
+    return tuple(part for stage in STAGES if stage.name <= name for part in stage.sections if "." not in part)
+
+
+def hidden(name: str) -> tuple[str, ...]:
+    """Single fields of readable sections that only later stages may read."""
+    return tuple(part for stage in STAGES if stage.name > name for part in stage.sections if "." in part)
+
+
+def visible(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a stage may read, flat: `training.steps` -> 100."""
+    kept = {key: values[key] for key in readable(name) if key in values}
+    return {key: value for key, value in flat(kept) if key not in hidden(name)}

@@ -1,0 +1,116 @@
+"""Splits: which assets train, validate and test, decided once and written to a file a person can read and edit.
+
+Decisions:
+- The unit is never divided: a whole group (a city), or, inside one group, a whole asset (a tile). Where the unit is the
+  asset, assets of one kin (see `Asset.kin`) stay together.
+- Named units are taken as named; otherwise the seed draws about a fifth for test and a fifth of the rest for
+  validation, at least one each. With fewer than three units a split would have to leak, so it is refused.
+- A buffer keeps training samples away from the regions of held-out assets, because neighbours share what lies on
+  their border. The study applies it when it lists its samples.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stepladder.core import files
+from stepladder.core.config import ParameterError, SplitParams, nearest
+from stepladder.core.study import Asset, Box
+
+NAMES = ("train", "validation", "test")
+
+
+def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> dict[str, Any]:
+    """Divide `assets` by `params`.
+
+    Returns:
+        `train`, `validation` and `test` as lists of asset ids; `by`, `buffer` and `units` say how.
+
+    Raises:
+        ParameterError: a named unit does not exist or stands in two splits, kin is divided, or there are fewer than
+            three units.
+    """
+    unit_of = {asset.id: asset.group if params.by == "group" else asset.id for asset in assets}
+    units = sorted(set(unit_of.values()))
+    kin_of = {asset.id: asset.kin or asset.id for asset in assets} if params.by == "asset" else {u: u for u in units}
+    named = {name: getattr(params, name) for name in NAMES if getattr(params, name) is not None}
+    chosen = named if len(named) == len(NAMES) else {**_draw(units, kin_of, named, seed, params.by), **named}
+    _check(chosen, units)
+    _check_kin(chosen, kin_of)
+    ids = {name: [asset.id for asset in assets if unit_of[asset.id] in chosen[name]] for name in NAMES}
+    return {**ids, "by": params.by, "buffer": params.buffer, "units": {name: sorted(chosen[name]) for name in NAMES}}
+
+
+def keep_clear(assets: Sequence[Asset], splits: dict[str, Any], name: str) -> list[Box]:
+    """Regions that samples of split `name` must not come near: those of all assets in other splits."""
+    own = set(splits[name])
+    others = {id for other in NAMES if other != name for id in splits[other]} - own
+    return [asset.region for asset in assets if asset.id in others and asset.region is not None]
+
+
+def save(path: Path, splits: dict[str, Any]) -> None:
+    """Write `splits.json`."""
+    files.write_json(path, splits)
+
+
+def _draw(
+    units: list[str], kin_of: Mapping[str, str], named: dict[str, list[str]], seed: int, by: str
+) -> dict[str, list[str]]:
+    """The units that nobody named, kin together, shuffled by the seed and dealt to the splits that nobody named."""
+    families: dict[str, list[str]] = {}
+    for unit in units:
+        if not any(unit in given for given in named.values()):
+            families.setdefault(kin_of[unit], []).append(unit)
+    free = [members[0] for members in families.values()]
+    open_splits = [name for name in ("test", "validation", "train") if name not in named]
+    if len(free) < len(open_splits):
+        advice = "use splits.by: asset, or add data" if by == "group" else "add data"
+        raise ParameterError(
+            f"{len(free)} free units ({', '.join(free) or 'none'}) cannot fill {', '.join(open_splits)} "
+            f"without a leak: {advice}"
+        )
+    order = list(np.random.Generator(np.random.Philox(key=seed)).permutation(free))
+    dealt = {}
+    for position, name in enumerate(open_splits):
+        last = position == len(open_splits) - 1
+        count = (
+            len(order) if last else min(max(1, round(0.2 * len(order))), len(order) - (len(open_splits) - 1 - position))
+        )
+        dealt[name], order = [member for unit in order[:count] for member in families[kin_of[unit]]], order[count:]
+    return dealt
+
+
+def _check(chosen: dict[str, list[str]], units: list[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in NAMES:
+        if not chosen[name]:
+            raise ParameterError(f"splits.{name} is empty: name at least one unit of {', '.join(units)}")
+        for unit in chosen[name]:
+            if unit not in units:
+                raise ParameterError(f"splits.{name} names {unit!r}, which is not in the data{nearest(unit, units)}")
+            if unit in seen:
+                raise ParameterError(f"{unit!r} stands in splits.{seen[unit]} and splits.{name}: that would leak")
+            seen[unit] = name
+
+
+def _check_kin(chosen: dict[str, list[str]], kin_of: Mapping[str, str]) -> None:
+    first: dict[str, tuple[str, str]] = {}
+    for name in NAMES:
+        for unit in chosen[name]:
+            other, place = first.setdefault(kin_of[unit], (unit, name))
+            if place != name:
+                raise ParameterError(
+                    f"{other!r} in splits.{place} and {unit!r} in splits.{name} begin alike, so that would leak: name "
+                    "both in one split"
+                )
+
+
+def table(splits: dict[str, Any]) -> pd.DataFrame:
+    """One row per split: its units and assets."""
+    rows = [
+        {"split": name, splits["by"]: ", ".join(splits["units"][name]), "assets": len(splits[name])} for name in NAMES
+    ]
+    return pd.DataFrame(rows)

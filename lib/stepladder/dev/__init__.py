@@ -1,0 +1,1 @@
+"""Tools for who works on this project: house style, golden notebooks, recorded results, environments."""

@@ -1,0 +1,1 @@
+"""Metrics with intervals, and how methods are compared."""

@@ -1,0 +1,1 @@
+"""What was not measured, from what was: models of the loader and of memory."""

@@ -1,0 +1,85 @@
+"""The real training of a run as a job of the ladder: its samples in their order, and its step at any setting.
+
+Decisions:
+- It gets the parameters of the stage, and from the run's folder the shards and splits that `02_conversion` left.
+- The step is the training's own (`training.step`), one forward pass at a time, because the loader delivers forward
+  passes and the ladder times what arrives between them.
+- The first training stage stands for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stepladder.core.config import Parameters, check
+from stepladder.core.run import Run
+from stepladder.core.stages import hidden, readable
+from stepladder.core.study import Dataset, Study, find
+from stepladder.data.sampling import Drawn, Order, StepBatches
+from stepladder.ladder.forecast import memory
+from stepladder.ladder.measure.job import Job, Key, Stepper
+from stepladder.ladder.records import Setting
+from stepladder.training import parallel, step, worker
+from stepladder.training.parallel import Ranks
+from stepladder.training.step import Clock, Learner
+
+
+def open(run: str, values: dict[str, Any]) -> Job:  # the word of `job.open_job`
+    """The training of the run folder `run` with the parameters `values`."""
+    folder, study = Run(Path(run)), find(values["study"])
+    params = check(study.Params, values).only(readable("04_scaling"), hidden("04_scaling"))
+    train, *_ = worker.datasets(folder, study, params)
+    return StudyJob(study, params, train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+@dataclass
+class StudyJob:
+    """See `job.Job` for what each member promises."""
+
+    study: Study
+    params: Parameters
+    train: Dataset
+    device: torch.device
+
+    def samples(self) -> Drawn:
+        """Training samples by key, augmented as in training."""
+        return Drawn(self.train, self.params.seed)
+
+    def order(self, batch: int, count: int) -> Sequence[list[Key]]:
+        """Batches of keys in training's order."""
+        order = Order(self.train.groups, self.train.weights, self.params.seed)
+        return list(StepBatches(order, batch, 0, count))
+
+    def stepper(self, setting: Setting) -> Stepper:
+        """A fresh model under `setting`, as passes that can be timed."""
+        training = setting.applied(self.params.training)
+        torch.manual_seed(self.params.seed)
+        model = self.study.model(self.params).to(self.device)
+        parallel.prepare(model, training)
+        stage = self.study.stages(self.params)[0]
+        ranks = Ranks(device=self.device)
+        return _passes(step.lone_learner(self.study, model, stage, training, self.params.seed, ranks))
+
+    def fake_bytes(self, setting: Setting) -> int | None:
+        """Bytes a pass takes on the device, counted with fake tensors."""
+        on_cpu = replace(self, device=torch.device("cpu"))  # fake tensors take as much there, and need no device
+        return memory.fake_bytes(on_cpu, setting)
+
+
+def _passes(learner: Learner) -> Stepper:
+    """`train_step` of `learner`, one micro-batch a call."""
+    parts = learner.training.accumulate
+
+    def one(number: int, batch: Any, clock: Clock) -> Tensor:
+        optimizer_step, micro = divmod(number, parts)
+        _, total, _ = step.forward_backward(learner, optimizer_step, micro, batch, clock.lap)
+        if micro == parts - 1:
+            step.update(learner, optimizer_step)
+            clock.lap("optimizer")
+        return total
+
+    return one

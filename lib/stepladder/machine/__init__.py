@@ -1,0 +1,1 @@
+"""The machine a run is on: its limits, its memory, and the signals it sends."""

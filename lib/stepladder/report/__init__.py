@@ -1,0 +1,1 @@
+"""Pages of finished runs: static, without a server, safe to pass on."""

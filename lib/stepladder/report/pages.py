@@ -1,0 +1,130 @@
+"""Report pages, drawn from a run's files alone: one per stage, one per run, and an index over all runs.
+
+Decisions:
+- Every page is one HTML file that needs no network: pictures, styles and curves are inside. Only links between pages,
+  and to stand-alone 3-D scenes, lead out of it, and they are relative, so a copied outputs folder still works.
+- States come from `Run.status` and `Run.stage_state`, the same as everywhere: what is stale or died is shown so.
+- Pages name the device, the versions and the commit; not the host, for pages are made to be passed on.
+- What a page shows is gathered here; how it looks stands in `templates`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from stepladder.core import files
+from stepladder.core.config import ParameterError, load
+from stepladder.core.paths import outputs_root, project_root
+from stepladder.core.run import Run, runs
+from stepladder.core.stages import stage as find_stage
+from stepladder.report import curve, freeze
+from stepladder.report import html as markup
+from stepladder.report.sanitize import picture
+from stepladder.report.summary import Step, Story
+
+QUIET = ("cell_start", "cell_end", "heartbeat", "progress", "check", "stage_start", "stage_end", "stage_skipped")
+LAST_EVENTS = 30
+NOTEBOOK_LINK = re.compile(r'href="(\d\d_\w+)\.ipynb"')
+
+
+def stage_page(run: Run, stage: str) -> Path:
+    """Write `<run>/<stage>/report.html` from the executed notebook; returns its path.
+
+    Raises:
+        ParameterError: the stage has no executed notebook.
+    """
+    found = find_stage(stage)
+    folder = run.folder / found.name
+    if not (folder / "notebook.ipynb").exists():
+        raise ParameterError(f"no executed notebook of {found.name} in {run.study}/{run.name}: run that stage first")
+    cells = freeze.body(freeze.read(folder / "notebook.ipynb"), folder)
+    story = Story(run)
+    sections = ("study", "profile", "seed", *found.sections)
+    return markup.write(
+        folder / "report.html",
+        "stage.html",
+        story=story,
+        step=next(step for step in story.steps if step.name == found.name),
+        read=_flat({key: story.values[key] for key in sections if key in story.values}),
+        notebook=Markup(NOTEBOOK_LINK.sub(r'href="../report.html#\1"', cells)),
+    )
+
+
+def run_page(run: Run) -> Path:
+    """Write `<run>/report.html`: stages, checks, tables, figures, loss, parameters, events; returns its path."""
+    story = Story(run)
+    changed, unchanged = _changed(run, story.values)
+    events = run.events()
+    return markup.write(
+        run.folder / "report.html",
+        "run.html",
+        story=story,
+        sections=[_section(run, step) for step in story.steps if step.has_content],
+        values=_flat(story.values),
+        changed=changed,
+        unchanged=unchanged,
+        told=list(_told(events))[-LAST_EVENTS:],
+        events=sorted(Counter(event["kind"] for event in events).items()),
+    )
+
+
+def index(root: Path) -> Path:
+    """Write `index.html` of the outputs folder over all runs, newest first; returns its path."""
+    outputs = outputs_root(root)
+    found = [(Story(run), run.folder / "report.html") for run in runs(root)]
+    stories = [(story, page.relative_to(outputs).as_posix() if page.exists() else None) for story, page in found]
+    return markup.write(outputs / "index.html", "index.html", stories=stories, sparkline=curve.sparkline)
+
+
+def _section(run: Run, step: Step) -> dict[str, Any]:
+    """One stage on the run's page: its tables but the one that repeats the checks, its loss curve, its figures."""
+    return {
+        "step": step,
+        "has_page": (run.folder / step.name / "report.html").exists(),
+        "tables": [t for t in step.result.get("tables", []) if t["title"] != "Checks" and t["rows"]],
+        "loss": curve.loss(run.metrics()) if step.name == "05_training" else "",
+        "figures": list(_figures(run.folder / step.name)),
+    }
+
+
+def _figures(folder: Path) -> Iterator[dict[str, Any]]:
+    """The stage's pictures with their captions, oldest first; then scenes without a picture."""
+    pictures = sorted((folder / "figures").glob("*.png"), key=lambda path: (path.stat().st_mtime, path.name))
+    scenes = {path.stem: f"{folder.name}/figures/{path.name}" for path in sorted((folder / "figures").glob("*.html"))}
+    for path in pictures:
+        caption = (files.read_json(path.with_suffix(".json")) or {}).get("caption", path.stem)
+        image = picture(path.read_bytes(), "image/png", caption or path.stem)
+        yield {"image": image, "caption": caption, "scene": scenes.pop(path.stem, None)}
+    for name, scene in scenes.items():
+        yield {"image": "", "caption": f"{name} in 3-D", "scene": scene}
+
+
+def _changed(run: Run, values: dict[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
+    """Parameters that differ from the profile's as (name, here, there); where there are none, why, in words."""
+    try:
+        usual = _flat(load(project_root(), run.study, values["profile"]).model_dump(mode="json"))
+    except ParameterError as error:
+        return [], f"The profile cannot be compared: {error}"
+    here = _flat(values)
+    rows = [(k, v, usual.get(k, "")) for k, v in here.items() if k != "run" and v != usual.get(k)]
+    return rows, f"All as in the profile {run.study}/{values['profile']}."
+
+
+def _told(events: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+    """What happened, without the routine: time, kind, stage, and the fields that have no column of their own."""
+    for event in events:
+        if event["kind"] not in QUIET or event.get("state", "done") != "done":
+            rest = ", ".join(f"{key}: {value}" for key, value in event.items() if key not in ("time", "kind", "stage"))
+            yield event["time"][:19].replace("T", " "), event["kind"], event.get("stage", ""), rest
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters by their full names: `training.steps`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,1 @@
+"""From equations and published files to trajectories: catalogue, readers, solvers, conversion."""

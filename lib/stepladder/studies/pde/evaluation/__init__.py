@@ -1,0 +1,1 @@
+"""Scores of forecasts, ours and as PDEBench computes them."""

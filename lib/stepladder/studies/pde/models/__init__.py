@@ -1,0 +1,1 @@
+"""Networks of the PDE study: the operator, its stages of training, baselines."""

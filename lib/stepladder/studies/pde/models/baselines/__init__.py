@@ -1,0 +1,1 @@
+"""What the operator is compared with: networks from papers, solvers, fits, guesses."""

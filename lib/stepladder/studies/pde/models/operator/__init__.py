@@ -1,0 +1,1 @@
+"""The operator: one network for grids, meshes and particles."""

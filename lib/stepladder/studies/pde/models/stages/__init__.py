@@ -1,0 +1,1 @@
+"""Training in stages: forecast, flow, consistency, steady states."""

@@ -1,0 +1,1 @@
+"""Trajectories and forecasts in the plane and in space, and what an error costs."""

@@ -1,0 +1,227 @@
+"""What trajectories and forecasts look like in space: reliefs over space and time, grids, meshes, particles.
+
+Decisions:
+- One colour scale for truth and prediction of a sample, from blue (low) over white to red (high), and one of its own
+  for the error, so that a small error looks small only beside its legend.
+- A one-dimensional trajectory is a surface over (x, t); of more axes, a frame is a surface over its first two; heights
+  are exaggerated to `RELIEF` of the width, and the legend has the values.
+- A mesh is drawn on its triangles and seen from above, scattered points as small tiles.
+- Particles are drawn in their box, where they start as small solids, then as paths. Short paths are drawn longer, and
+  the title says how much.
+- Pictures in the plane are in `figures.py`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import to_hex
+from scipy.spatial import Delaunay
+
+from stepladder.core.study import Picture, Prediction, Sample
+from stepladder.studies.pde.data import equations
+from stepladder.studies.pde.data.dataset import Trajectories, key
+from stepladder.studies.pde.params import PdeParams
+from stepladder.studies.pde.pictures.figures import forecast_figure, longer, overview, preview
+from stepladder.view.scene import Lines, Mesh, Panel, Scene
+
+__all__ = ["forecast_figure", "gallery", "overview", "preview", "scenes"]
+
+BINS = 9  # colours of a scale
+RELIEF = 0.25  # height of a surface as a share of its width
+MOST_FRAMES, MOST_POINTS = 80, 160  # of a surface over space and time
+MOST_PATHS = 200  # of particles
+SOLID = 0.015  # half the height of a particle, as a share of its box
+TRUE, FORECAST = "#1f3a5f", "#d98e04"
+ABOVE = 89.0  # degrees of a camera that looks down
+
+
+class Scale:
+    """Values to colours: `BINS` equal steps between `low` and `high`, named by their range.
+
+    `named=False` names them by their share of the range instead, where panels of different ranges stand together;
+    `what` stands before every name.
+    """
+
+    def __init__(self, low: float, high: float, colours: str, named: bool = True, what: str = "u"):
+        self.low, self.high = low, high if high > low else low + 1e-12
+        edges = np.linspace(self.low, self.high, BINS + 1)
+        shades = plt.get_cmap(colours)(np.linspace(0.04, 0.96, BINS))
+        names = [
+            f"{what} {edges[i]:.2g} to {edges[i + 1]:.2g}"
+            if named
+            else f"{i / BINS:.0%} to {(i + 1) / BINS:.0%} of the range"
+            for i in range(BINS)
+        ]
+        self.palette = {i: (name, to_hex(shade)) for i, (name, shade) in enumerate(zip(names, shades, strict=True))}
+
+    def bins(self, values: np.ndarray) -> np.ndarray:
+        """Colour of every value, uint8."""
+        share = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
+        return np.clip((share * BINS).astype(int), 0, BINS - 1).astype(np.uint8)
+
+    def height(self, values: np.ndarray) -> np.ndarray:
+        """Values as 0 ... 1."""
+        return (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
+
+
+def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, named: bool = True) -> dict[str, Picture]:
+    """Truth, forecast and error of one sample, early and at the end of its rollout; `named` as in `Scale`."""
+    truth = np.asarray(sample[key(sample, "target_")])
+    guess = None if prediction is None else np.asarray(prediction[key(prediction, "u_B")][0].cpu())
+    name = equations.NAMES[int(sample["equation"])]
+    if name == "lagrangian":
+        shown = "Where particles start, and their paths" + (": true and forecast." if guess is not None else ".")
+        return {"paths": Picture(_paths_scene(sample, truth, guess, named), shown)}
+    shown = "The first field" + (": truth, forecast and absolute error" if guess is not None else "")
+    if truth.ndim == 3 and "edge_E2" not in sample:
+        state = np.asarray(sample[key(sample, "input_")])[None]
+        whole = [None if u is None else _thinned(np.concatenate([state, u])) for u in (truth, guess)]
+        title = f"{name}: x to the right, t to the back"
+        scene = _fields_scene(_space_time(whole[0]), *whole, title, named)
+        return {"rollout": Picture(scene, f"{shown}, over space and time.")}
+    frames = {"first": 0, "last": len(truth) - 1} if len(truth) > 1 else {"answer": 0}
+    surface = _mesh_surface(sample) if "edge_E2" in sample else _grid_surface(sample)
+    titles = {"first": "first frame", "last": "last frame", "answer": "answer"}
+    pictures = {}
+    for which, frame in frames.items():
+        said = None if guess is None else guess[frame]
+        scene = _fields_scene(surface, truth[frame], said, f"{name}, {titles[which]}", named)
+        pictures[which] = Picture(scene, f"{shown}, {titles[which]}.")
+    return pictures
+
+
+def _fields_scene(
+    surface: "Surface", truth: np.ndarray, guess: np.ndarray | None, title: str, named: bool = True
+) -> Scene:
+    """First field of truth, forecast and error on a surface."""
+    values = truth[..., 0].ravel()
+    scale = Scale(float(values.min()), float(values.max()), "RdBu_r", named)
+    panels = [Panel("truth", (surface.mesh(values, scale),))]
+    if guess is not None:
+        error = np.abs(guess[..., 0].ravel() - values)
+        panels.append(Panel("forecast", (surface.mesh(guess[..., 0].ravel(), scale),)))
+        panels.append(
+            Panel("absolute error", (surface.mesh(error, Scale(0.0, float(error.max()), "Oranges", what="error")),))
+        )
+    side = {"azimuth": -70.0, "elevation": 40.0} if surface.relief else {"azimuth": -90.0, "elevation": ABOVE}
+    return Scene(title, tuple(panels), unit="", columns=3, **side)
+
+
+class Surface:
+    """Points of a plane and its triangles, lifted by values."""
+
+    def __init__(self, plane_N2: np.ndarray, faces_M3: np.ndarray, relief: float = RELIEF):
+        width = float(np.ptp(plane_N2, axis=0).max()) or 1.0
+        self.plane_N2, self.faces_M3, self.relief = plane_N2 / width, faces_M3, relief
+
+    def mesh(self, values_N: np.ndarray, scale: Scale) -> Mesh:
+        """The surface coloured by values; heights where it has a relief."""
+        values_N = np.tile(values_N, len(self.plane_N2) // len(values_N))  # a line of points is drawn as a band
+        height = self.relief * np.clip(scale.height(values_N), -0.5, 1.5)
+        points = np.column_stack([self.plane_N2, height])
+        return Mesh(points, self.faces_M3, scale.bins(values_N[self.faces_M3].mean(axis=1)), scale.palette)
+
+
+def _space_time(truth_TXC: np.ndarray) -> Surface:
+    """Space to the right, time to the back."""
+    frames, points = truth_TXC.shape[:2]
+    x, t = np.meshgrid(np.arange(points) / points, np.arange(frames) / frames)
+    return Surface(np.stack([x.ravel(), t.ravel()], axis=1), _grid_faces(frames, points))
+
+
+def _thinned(u_TXC: np.ndarray) -> np.ndarray:
+    """At most about `MOST_FRAMES` x `MOST_POINTS` of a trajectory: a picture has no more pixels."""
+    return u_TXC[:: -(-len(u_TXC) // MOST_FRAMES), :: -(-u_TXC.shape[1] // MOST_POINTS)]
+
+
+def _grid_surface(sample: Sample) -> Surface:
+    """A grid's first two axes; of a third axis the middle is not shown, the first two make the plane."""
+    position = np.asarray(sample[key(sample, "position_")])
+    rows, columns = position.shape[:2]
+    plane = position.reshape(rows, columns, -1, position.shape[-1])[:, :, 0, :2]
+    return Surface(plane[..., ::-1].reshape(-1, 2), _grid_faces(rows, columns))
+
+
+def _mesh_surface(sample: Sample) -> Surface:
+    """A mesh's own triangles, or those of its points in the plane, long slivers left out."""
+    points = np.asarray(sample["position_XD"], dtype=np.float64)
+    if points.shape[1] == 1:
+        points = np.column_stack([points, np.zeros(len(points))])
+        points = np.concatenate([points, points + np.array([0, 0.1 * np.ptp(points[:, 0])])])
+    if "cell_M3" in sample:
+        return Surface(points[:, :2], np.asarray(sample["cell_M3"]), relief=0.0)
+    faces = Delaunay(points[:, :2]).simplices
+    corners = points[faces][..., :2]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(axis=1)
+    return Surface(points[:, :2], faces[longest < 4 * np.median(longest)], relief=0.0)
+
+
+def _grid_faces(rows: int, columns: int) -> np.ndarray:
+    """Two triangles for every square of a grid of points."""
+    y, x = np.mgrid[: rows - 1, : columns - 1].reshape(2, -1)
+    corner = (y * columns + x)[:, None]
+    return np.concatenate([corner + np.array([0, 1, columns]), corner + np.array([1, columns + 1, columns])])
+
+
+def _paths_scene(sample: Sample, truth_TXC: np.ndarray, guess_TXC: np.ndarray | None, named: bool) -> Scene:
+    """Particles where they start, in their box, and their paths, true and forecast."""
+    state_XC = np.asarray(sample["input_XC"])
+    start_XD = state_XC[:MOST_PATHS, : state_XC.shape[-1] // 2]
+    times = longer(start_XD, truth_TXC)
+    solid = _solids(_space(start_XD), _space(np.asarray(sample["box_2D"])))
+    true = _paths(start_XD, truth_TXC, times, "true path", TRUE)
+    panels = [Panel("truth", (*_box(sample), solid, true))]
+    if guess_TXC is not None:
+        guess = _paths(start_XD, guess_TXC, times, "forecast path", FORECAST)
+        panels.append(Panel("truth and forecast", (*_box(sample), solid, true, guess)))
+    drawn = f", drawn {times:.0f} times as long" if times > 1 else ""
+    return Scene(
+        f"Particles: {len(truth_TXC)} frame{'s' * (len(truth_TXC) > 1)}{drawn}", tuple(panels), unit="length", columns=2
+    )
+
+
+def _space(points: np.ndarray) -> np.ndarray:
+    """Points of one, two or three axes in space."""
+    return np.pad(points, [(0, 0)] * (points.ndim - 1) + [(0, 3 - points.shape[-1])]).astype(float)
+
+
+def _paths(start_XD: np.ndarray, u_TXC: np.ndarray, times: float, name: str, colour: str) -> Lines:
+    """Paths from the start on, `times` as long as they are."""
+    moved_TXD = u_TXC[:, : len(start_XD), : start_XD.shape[-1]] - start_XD
+    path_TXD = start_XD + times * np.concatenate([np.zeros_like(moved_TXD[:1]), moved_TXD])
+    return Lines(tuple(_space(path_TXD).transpose(1, 0, 2)), name, colour, 3.0)
+
+
+def _box(sample: Sample) -> tuple[Lines, ...]:
+    """The edges of the box."""
+    low, high = np.asarray(sample["box_2D"], dtype=float)
+    corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, len(low))
+    pairs = [(a, b) for a in range(len(corners)) for b in range(a) if (corners[a] != corners[b]).sum() == 1]
+    return (Lines(tuple(_space(corners[list(pair)]) for pair in pairs), "box", "#b8b5ad", 1.0),)
+
+
+def _solids(points_N3: np.ndarray, box_23: np.ndarray) -> Mesh:
+    """An octahedron at every point."""
+    tips_63 = SOLID * np.ptp(box_23, axis=0).max() * np.concatenate([np.eye(3), -np.eye(3)])
+    faces = [(x, y, z) for x in (0, 3) for y in (1, 4) for z in (2, 5)]
+    every = 6 * np.arange(len(points_N3))[:, None, None] + np.array(faces)
+    points = (points_N3[:, None] + tips_63).reshape(-1, 3)
+    return Mesh(points, every.reshape(-1, 3), np.zeros(8 * len(points_N3), np.uint8), {0: ("particle", "#6b7280")})
+
+
+def gallery(shards: Sequence[Path], params: PdeParams) -> Scene:
+    """A trajectory of every group as a surface, nine at most."""
+    tables: dict[str, Trajectories] = {}
+    for path in shards:
+        table = Trajectories(path)
+        tables.setdefault(table.group, table)
+    panels = []
+    for group, table in list(tables.items())[:9]:
+        start = table.starts.start
+        sample = table.sample(0, start, 1 if table.steady else table.frames - 1 - start)
+        last = list(scenes(sample, None, params, named=False).values())[-1]
+        panels.append(Panel(group, last.drawing.panels[0].items))
+    unit = "length" if all(table.kind == "particles" for table in tables.values()) else ""
+    return Scene("One trajectory of every group", tuple(panels), unit, azimuth=-70.0, elevation=40.0, columns=3)

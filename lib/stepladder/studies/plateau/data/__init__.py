@@ -1,0 +1,1 @@
+"""From CityGML to clips: catalogue, readers, tiles, a procedural town, samples."""

@@ -1,0 +1,1 @@
+"""Which cities there are, and the services that tell of them."""

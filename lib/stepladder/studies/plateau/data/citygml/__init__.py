@@ -1,0 +1,1 @@
+"""Raw files of city models: read, triangulated, labelled."""

@@ -1,0 +1,1 @@
+"""A procedural town in CityGML, sound or with known faults."""

@@ -1,0 +1,1 @@
+"""From CT volumes to patches: catalogue, readers, synthetic sheets, conversion, samples."""

@@ -1,0 +1,1 @@
+"""Metrics of surfaces, topology, and what comes after the network."""

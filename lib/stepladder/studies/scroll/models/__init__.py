@@ -1,0 +1,1 @@
+"""The network of the scroll study, its losses and its inference."""

@@ -1,0 +1,1 @@
+"""Volumes and surfaces as scenes."""

@@ -1,0 +1,203 @@
+"""The smoke test: ten samples through everything, and can the model learn them by heart?
+
+Every function answers one question with a `Check`, so a failure says which part of the road is broken. The same
+questions make up the contract every study passes (`stepladder.testing.contract`).
+"""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import default_collate
+
+from stepladder.core.config import Parameters
+from stepladder.core.study import Baseline, Batch, Check, Dataset, Sample, Study, TrainingStage
+from stepladder.evaluation import metrics as evaluation
+from stepladder.training.step import lone_learner, train_step
+
+CROWD = 10  # samples of a smoke test
+STEPS = 300  # most optimizer steps to learn them by heart
+LOOK = 20  # steps between two looks at how far it is
+CASES = 4  # whole cases scored by a smoke test
+ROUNDING = 1e-9  # of sums in another order
+
+
+def samples(dataset: Dataset, count: int = CROWD) -> list[Sample]:
+    """`count` plain samples spread evenly over a data set."""
+    return [dataset.sample(int(index), None) for index in evaluation.choose(dataset, count)]
+
+
+def shapes(crowd: Sequence[Sample]) -> pd.DataFrame:
+    """What a sample is made of: name, type, shape and range of every array over all given samples."""
+    rows = []
+    for name in crowd[0]:
+        values = [np.asarray(sample[name]) for sample in crowd]
+        low, high = min(v.min() for v in values), max(v.max() for v in values)
+        shape = " x ".join(map(str, values[0].shape)) or "number"
+        rows.append({"name": name, "type": str(values[0].dtype), "shape": shape, "lowest": low, "highest": high})
+    return pd.DataFrame(rows)
+
+
+def batch(dataset: Dataset, count: int) -> Batch:
+    """`count` plain samples, collated."""
+    return default_collate(samples(dataset, count))
+
+
+def contract_table(rows: Sequence[dict]) -> pd.DataFrame:
+    """The parameter contract as people read it: a module learns wholly, partly or not at all."""
+    table = pd.DataFrame(rows)
+    table["verdict"] = ["learns" if r.gradient == r.trainable and r.gradient else "frozen" for r in table.itertuples()]
+    return table
+
+
+def suffixes(crowd: Sequence[Sample], axes: Mapping[str, str]) -> str:
+    """What the letters of the samples' shape suffixes count, in the words of `Study.axes`."""
+    letters = _letters(crowd[0])
+    said = [f"{letter} {meaning}" for letter, meaning in axes.items() if letter in letters]
+    return f"Shape suffixes: {', '.join(said)}." if said else ""
+
+
+def check_shapes(crowd: Sequence[Sample], axes: Mapping[str, str]) -> Check:
+    """All samples have equal finite arrays, with as many axes as their names say, every letter told in `axes`."""
+    first = {name: np.shape(value) for name, value in crowd[0].items()}
+    same = all({name: np.shape(value) for name, value in sample.items()} == first for sample in crowd)
+    finite = all(np.isfinite(np.asarray(value, dtype=np.float64)).all() for s in crowd for value in s.values())
+    named = [name for name, shape in first.items() if "_" in name and len(name.rsplit("_", 1)[1]) != len(shape)]
+    untold = sorted(letter for letter in _letters(crowd[0]) if letter.isalpha() and letter not in axes)
+    faults = {
+        "samples differ in names or shapes": not same,
+        "values are not finite": not finite,
+        f"shape suffix wrong: {', '.join(named)}": named,
+        f"letters of shape suffixes that Study.axes does not tell: {', '.join(untold)}": untold,
+    }
+    found = "; ".join(words for words, fault in faults.items() if fault)
+    return Check("samples are as declared", not found, found or "equal shapes, finite values, suffixes true")
+
+
+def _letters(sample: Sample) -> set[str]:
+    """Letters and digits of the shape suffixes of a sample's names."""
+    return {letter for name in sample if "_" in name for letter in name.rsplit("_", 1)[1]}
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A model that has seen the same few samples again and again.
+
+    `losses` are those of its steps; `before` and `after` are the mean loss over the same few draws of everything random
+    (dropout, horizons), so that they can be compared where single steps cannot. `enough` is the loss that counts as
+    learnt: a share of the first one, because losses have floors.
+    """
+
+    model: nn.Module
+    losses: list[float]
+    before: float
+    after: float
+    enough: float
+
+
+def overfit(study: Study, params: Parameters, crowd: Sequence[Sample], stage: TrainingStage, steps: int) -> Learnt:
+    """Train `stage` on the same few samples until they are learnt (see `check_overfit`), at most `steps` steps.
+
+    Every step takes the next `training.batch` of them, as many as a step of the real training takes.
+    """
+    torch.manual_seed(params.seed)
+    model, size = study.model(params), min(params.training.batch, len(crowd))
+    training = params.training.model_copy(update={"batch": size, "accumulate": 1, "ema": 0.0})
+    learner = lone_learner(study, model, stage, training, params.seed)
+    everything = default_collate(list(crowd))
+    before = after = _mean_loss(learner.module, everything)
+    losses: list[float] = []
+    enough = params.training.by_heart * before
+    while len(losses) < steps and not after < enough:
+        for step in range(len(losses), min(steps, len(losses) + LOOK)):
+            batch = default_collate([crowd[(step * size + place) % len(crowd)] for place in range(size)])
+            losses.append(float(train_step(learner, step, [batch]).loss))
+        after = _mean_loss(learner.module, everything)
+    return Learnt(model, losses, before, after, enough)
+
+
+def check_overfit(learnt: Learnt) -> Check:
+    """The loss of ten samples falls far enough: gradients reach what they must, targets are learnable."""
+    ok = math.isfinite(learnt.after) and learnt.after < learnt.enough
+    reason = f"loss {learnt.before:.3g} -> {learnt.after:.3g} in {len(learnt.losses)} steps"
+    return Check("ten samples can be learnt by heart", ok, reason, learnt.after, learnt.enough)
+
+
+@torch.no_grad()
+def _mean_loss(module: nn.Module, batch: Batch, draws: int = 3) -> float:
+    """Mean loss of a batch over a few fixed states of torch's generator."""
+    values = []
+    for draw in range(draws):
+        torch.manual_seed(draw)
+        values.append(float(module(batch)[0]))
+    return float(np.mean(values))
+
+
+def check_reload(
+    study: Study, params: Parameters, model: nn.Module, batch: Batch, stage: TrainingStage, folder: Path
+) -> Check:
+    """Save, load into a fresh model, take the next step: the weights are equal to the last bit."""
+    path = folder / "smoke_weights.pt"
+    torch.save(model.state_dict(), path)
+    twin = study.model(params)
+    twin.load_state_dict(torch.load(path, weights_only=True))
+    path.unlink()
+    after = [_next_step(study, params, copy.deepcopy(m), batch, stage) for m in (model, twin)]
+    equal = all(torch.equal(a, b) for a, b in zip(*after, strict=True))
+    return Check(
+        "saved and loaded, the next step is the same", equal, "bit-equal weights" if equal else "weights differ"
+    )
+
+
+def check_perfect(study: Study, params: Parameters, cases: Sequence[Sample]) -> Check:
+    """The truth handed in as prediction scores 1 (0 where lower is better) in every metric."""
+    table = _values(study, params, cases, lambda batch: study.perfect(batch, params))
+    best = 1.0 if study.better == "higher" else 0.0
+    wrong = {name: value for name, value in table.items() if value is not None and value != best}
+    reason = f"{wrong}, not {best:g} as where {study.better} is better" if wrong else f"{len(table)} metrics"
+    return Check("a perfect prediction scores perfect", not wrong, reason)
+
+
+def check_untrained(study: Study, params: Parameters, cases: Sequence[Sample], train: Sequence[Path]) -> Check:
+    """A model that has learnt nothing does not beat the best baseline (fitted to the shards `train`) in any metric."""
+    torch.manual_seed(params.seed)
+    model, sign = study.model(params).eval(), 1 if study.better == "higher" else -1
+    own = _values(study, params, cases, lambda batch: study.predict(model, batch))
+    best = [_values(study, params, cases, baseline) for baseline in study.baselines(params, train).values()]
+    beaten = []
+    for name, value in own.items():
+        others = [sign * table[name] for table in best if table.get(name) is not None]
+        if value is not None and others and sign * value > max(others) + ROUNDING:
+            beaten.append(name)
+    return Check(
+        "an untrained model beats no baseline", not beaten, "as it should be" if not beaten else ", ".join(beaten)
+    )
+
+
+@torch.inference_mode()
+def _values(study: Study, params: Parameters, cases: Sequence[Sample], method: Baseline) -> dict[str, float | None]:
+    """Every metric of a method over some cases; None where nothing in them supports it."""
+    rows = []
+    for unit, case in enumerate(cases):
+        batch = default_collate([case])
+        rows += [vars(r) | {"unit": str(unit)} for r in study.score(batch, method(batch), params)]
+    values = {}
+    for metric, table in pd.DataFrame(rows).groupby("metric", sort=False):
+        value = evaluation.metric_value(table, sorted(table["unit"].unique()))
+        values[str(metric)] = value if math.isfinite(value) else None
+    return values
+
+
+def _next_step(
+    study: Study, params: Parameters, model: nn.Module, batch: Batch, stage: TrainingStage
+) -> list[torch.Tensor]:
+    training = params.training.model_copy(update={"batch": len(next(iter(batch.values()))), "accumulate": 1})
+    learner = lone_learner(study, model, stage, training, params.seed)
+    train_step(learner, 0, [batch])
+    return list(model.state_dict().values())

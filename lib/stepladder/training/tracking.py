@@ -1,0 +1,205 @@
+"""Tracking: `metrics.jsonl` is the truth; W&B and TensorBoard mirror it.
+
+Decisions:
+- A record is one flat line: `step` (optimizer steps done), `stage`, then either `loss`, `loss_<part>`, `lr`, `norm`, or
+  `validation_loss`, `validation_loss_<part>`. Keys in WALL depend on the machine; all others are a pure function of
+  the parameters and the data, so a resumed run's lines equal an uninterrupted one's.
+- Lines past the checkpoint that training resumes from are cut before it goes on: no step is ever told twice.
+- A mirror that fails is reported once and left alone. Training never stops for it. `replay` fills any mirror later.
+- W&B is offline unless WANDB_API_KEY or WANDB_MODE is set; it is sent parameters without anything that looks secret,
+  and neither code, git state nor console.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from stepladder.core import files
+from stepladder.core.config import SECRET, Parameters
+
+WALL = ("time", "seconds", "samples_per_s")
+ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+Record = dict[str, Any]
+Report = Callable[..., None]  # like `Run.event`
+
+
+class Tracker(Protocol):
+    """Somewhere metrics go."""
+
+    def log(self, record: Record) -> None:
+        """Take one record."""
+        ...
+
+    def finish(self, state: str) -> None:
+        """The run ended as `state` (see `run.STATES`)."""
+        ...
+
+
+class Jsonl:
+    """`metrics.jsonl`, held open: one `write` per record, so a kill loses at most the line in hand.
+
+    Args:
+        path: the file.
+        step: records past this step belong to a future that is about to be lived again; they are cut.
+    """
+
+    def __init__(self, path: Path, step: int):
+        kept = [record for record in files.read_lines(path) if record.get("step", 0) <= step]
+        files.write_text(path, "".join(_line(record) for record in kept))
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    def log(self, record: Record) -> None:
+        """Append one record."""
+        os.write(self._descriptor, _line(record).encode())
+
+    def finish(self, state: str) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class Wandb:
+    """Mirror in Weights & Biases. One run id per run folder, so a resumed run continues where it is synchronised."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]):
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
+
+        online = "WANDB_API_KEY" in os.environ or "WANDB_MODE" in os.environ
+        study, name = folder.parent.name, folder.name
+        self._run = wandb.init(
+            project=f"stepladder-{study}",
+            name=name,
+            id=f"{study}-{name}-{files.fingerprint(scrub(config))[:8]}",
+            resume="allow",
+            dir=str(folder / "05_training"),
+            config=scrub(config),
+            mode=None if online else "offline",
+            settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_meta=True),
+        )
+
+    def log(self, record: Record) -> None:
+        """Log the record's numbers at its step."""
+        self._run.log(numbers(record), step=record["step"])
+
+    def finish(self, state: str) -> None:
+        """Close the run; anything but done is marked as failed."""
+        if state == "preempted":
+            self._run.mark_preempting()
+        self._run.finish(exit_code=0 if state == "done" else 1)
+
+
+class TensorBoard:
+    """Mirror as TensorBoard event files in `05_training/tensorboard`."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "05_training" / "tensorboard"))
+
+    def log(self, record: Record) -> None:
+        """Write the record's numbers at its step."""
+        for name, value in numbers(record).items():
+            self._writer.add_scalar(name, value, record["step"])
+
+    def finish(self, state: str) -> None:
+        """Write what is buffered."""
+        self._writer.close()
+
+
+MIRRORS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {"wandb": Wandb, "tensorboard": TensorBoard}
+
+
+class Guarded:
+    """A mirror whose failure is reported once and never felt by training."""
+
+    def __init__(self, name: str, make: Callable[[], Tracker], report: Report):
+        self._name, self._report, self._tracker = name, report, None
+        self._try(lambda: setattr(self, "_tracker", make()))
+
+    def log(self, record: Record) -> None:
+        """Pass the record on, while the mirror works."""
+        if self._tracker:
+            self._try(lambda: self._tracker.log(record))
+
+    def finish(self, state: str) -> None:
+        """Pass the end on, while the mirror works."""
+        if self._tracker:
+            self._try(lambda: self._tracker.finish(state))
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # whatever a third-party service throws, training goes on
+            self._tracker = None
+            reason = SECRET.sub("(hidden)", f"{type(error).__name__}: {error}")
+            self._report("mirror_failed", mirror=self._name, reason=reason)
+
+
+class All:
+    """The record file and every mirror a run asks for in `tracking`.
+
+    Args:
+        folder: the run's folder.
+        params: its parameters.
+        step: the step training starts from (see `Jsonl`).
+        report: receives the one event of a failing mirror, like `Run.event`.
+    """
+
+    def __init__(self, folder: Path, params: Parameters, step: int, report: Report):
+        config = params.model_dump(mode="json")
+        mirrors = [name for name in params.tracking if name in MIRRORS]
+        make = {name: lambda name=name: MIRRORS[name](folder, config) for name in mirrors}
+        self._trackers: list[Tracker] = [Jsonl(folder / "metrics.jsonl", step)]
+        self._trackers += [Guarded(name, make[name], report) for name in mirrors]
+
+    def log(self, record: Record) -> None:
+        """Log everywhere."""
+        for tracker in self._trackers:
+            tracker.log(record)
+
+    def finish(self, state: str) -> None:
+        """End everywhere."""
+        for tracker in self._trackers:
+            tracker.finish(state)
+
+
+class Silent:
+    """Nowhere: the tracker of all ranks but the first."""
+
+    def log(self, record: Record) -> None:
+        """Drop the record."""
+
+    def finish(self, state: str) -> None:
+        """Do nothing."""
+
+
+def replay(folder: Path, tracker: Tracker) -> int:
+    """Feed the recorded metrics of the run in `folder` to `tracker`; returns the number of records."""
+    records = files.read_lines(folder / "metrics.jsonl")
+    for record in records:
+        tracker.log(record)
+    tracker.finish((files.read_json(folder / "run.json") or {}).get("state", "done"))
+    return len(records)
+
+
+def numbers(record: Record) -> dict[str, float]:
+    """The numbers of a record that a curve can show: all but its step and the time of day."""
+    return {k: v for k, v in record.items() if k not in ("step", "time") and isinstance(v, int | float)}
+
+
+def scrub(value: Any) -> Any:
+    """`value` with everything that looks like a secret replaced by `(hidden)`."""
+    if isinstance(value, Mapping):
+        return {key: scrub(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrub(item) for item in value]
+    return SECRET.sub("(hidden)", value) if isinstance(value, str) else value
+
+
+def _line(record: Record) -> str:
+    try:
+        return ENCODE(record) + "\n"
+    except (TypeError, ValueError):  # not plain JSON: a NaN, or a number of numpy's
+        return ENCODE(files.plain(record)) + "\n"

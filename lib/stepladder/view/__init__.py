@@ -1,0 +1,1 @@
+"""Pictures in space: scenes, drawn flat or in the browser."""

@@ -1,0 +1,228 @@
+"""The notebook's side: starting, following, attaching, stopping, and true words for every end."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from stepladder.core import files
+from stepladder.core.config import ParameterError, merge
+from stepladder.machine import processes
+from stepladder.machine.signals import Preempted
+from stepladder.training import process as launch
+from stepladder.training.worker import read_parameters
+from tests.training.conftest import log_of, train_here, untimed, wait_for_step
+
+SLOW = {"model": {"sleep": 0.03}}
+
+
+def start(run):
+    return launch.start(run, read_parameters(run)[1])
+
+
+def threads_kill(pid, after, condition):
+    """Send a signal from another thread once `condition` holds."""
+
+    def act():
+        while not condition():
+            time.sleep(0.01)
+        os.kill(pid, after)
+
+    threading.Thread(target=act, daemon=True).start()
+
+
+def reached(run, step):
+    return lambda: any(m["step"] >= step for m in run.metrics())
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_job_is_followed_to_its_end(make_run):
+    run, seen = make_run(), []
+    reason = start(run).follow(seen.extend, poll=0.05)
+    assert reason == "all 30 steps are done"
+    assert seen == run.metrics() and len(seen) == 35
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "done"
+    assert start(run).follow() == "all 30 steps are done", "a finished training may be started again"
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_closed_notebook_comes_back_to_its_job(make_run):
+    run, seen = make_run(values=SLOW), []
+    first = start(run)
+    wait_for_step(run, 3, first._child)
+    second = start(run)
+    assert second.attached and second.pid == first.pid and second.running()
+    first._child = None  # the notebook that started it is gone; nobody can ask for its exit code
+    assert second.follow(seen.extend, poll=0.05) == "all 30 steps are done"
+    assert seen == run.metrics() and not launch.start(run, read_parameters(run)[1]).attached
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_job_with_another_rate_is_refused_by_name_and_stopped_by_hand(make_run, monkeypatch):
+    run = make_run(values=SLOW)
+    first = start(run)
+    wait_for_step(run, 3, first._child)
+    params = read_parameters(run)[1]
+    other = params.model_copy(update={"training": params.training.model_copy(update={"learning_rate": 0.5})})
+    with pytest.raises(
+        ParameterError, match=r"running with other settings \(training.learning_rate 0.001 -> 0.5\): .*`stepladder stop"
+    ):
+        launch.start(run, other)
+    assert first.running() and launch.stop(run) and not launch.stop(run)
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "preempted"
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_job_whose_code_has_changed_meanwhile_is_attached_to_and_says_so(make_run, capsys):
+    run = make_run(values=SLOW)
+    first = start(run)
+    record = files.read_json(run.folder / "05_training/job.json")
+    files.write_json(run.folder / "05_training/job.json", merge(record, {"key": {"code": {"training/loop.py": "old"}}}))
+    second = start(run)
+    assert second.attached and second.code["training/loop.py"] == "old"
+    assert "training/loop.py has changed; its result will be stale" in capsys.readouterr().out
+    first.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_kernel_told_to_stop_waits_for_the_checkpoint(make_run):
+    run = make_run(values=SLOW)
+    job = start(run)
+
+    def told_to_stop(lines):
+        if any(m["step"] >= 4 for m in lines):
+            raise Preempted("SIGTERM while this cell ran")
+
+    with pytest.raises(Preempted, match="while this cell ran"):
+        job.follow(told_to_stop, poll=0.05)
+    assert not job.running()
+    step = max(m["step"] for m in run.metrics())
+    assert (run.checkpoints / f"step_{step:08d}" / "COMMITTED").exists() and step < 30
+    with pytest.raises(Preempted, match=f"stopped by a signal at step {step} of 30"):
+        launch.Job(run, job.pid).follow()
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_job_that_is_preempted_by_others_raises_preempted(make_run):
+    run = make_run(values=SLOW)
+    job = start(run)
+    threads_kill(job.pid, signal.SIGTERM, reached(run, 4))
+    with pytest.raises(Preempted, match="the checkpoint is saved"):
+        job.follow(poll=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_killed_job_is_called_killed(make_run):
+    run = make_run(values=SLOW)
+    job = start(run)
+    wait_for_step(run, 3, job._child)
+    worker = int(subprocess.check_output(["pgrep", "-P", str(job.pid)], text=True).split()[-1])
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(launch.TrainingFailed, match="was killed"):
+        job.follow(poll=0.05)
+    assert job._child.returncode == 137
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_failed_job_tells_why(make_run):
+    run = make_run(values={"model": {"admit": False}})
+    job = start(run)
+    with pytest.raises(launch.TrainingFailed, match="may not start: the toy was told to refuse"):
+        job.follow(poll=0.05)
+    assert job._child.returncode == 1 and "Traceback" in log_of(run)
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_out_of_memory_is_called_so(make_run):
+    run = make_run(values={"model": {"eat": 400}})
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30));"
+        "from stepladder.training.worker import main; main([sys.argv[1]])"
+    )
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "1"}
+    child = subprocess.run([sys.executable, "-c", script, str(run.folder)], env=environment, capture_output=True)
+    assert child.returncode == 1, child.stderr.decode()
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "oom"
+    with pytest.raises(launch.OutOfMemoryError):
+        launch.Job(run, pid=0).follow()
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_a_headless_job_dies_with_its_kernel_and_saves_first(make_run):
+    run = make_run(values=SLOW)
+    script = (
+        "import sys, time; from pathlib import Path;"
+        "from stepladder.core.run import Run; from stepladder.training import process as launch, worker;"
+        "run = Run(Path(sys.argv[1])); launch.start(run, worker.read_parameters(run)[1]); time.sleep(600)"
+    )
+    kernel = subprocess.Popen([sys.executable, "-c", script, str(run.folder)])
+    wait_for_step(run, 4, kernel)
+    job = files.read_json(run.folder / "05_training/job.json")
+    kernel.kill()
+    kernel.wait()
+    end = time.monotonic() + 60
+    while processes.is_alive(job):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    step = max(m["step"] for m in run.metrics())
+    assert step < 30 and (run.checkpoints / f"step_{step:08d}" / "COMMITTED").exists()
+    assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "preempted"
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_in_a_persons_jupyterlab_the_job_outlives_the_kernel(make_run, monkeypatch):
+    run = make_run(values=SLOW)
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
+    monkeypatch.delenv("STEPLADDER_HEADLESS", raising=False)
+    script = (
+        "import sys; from pathlib import Path;"
+        "from stepladder.core.run import Run; from stepladder.training import process as launch, worker;"
+        "run = Run(Path(sys.argv[1])); launch.start(run, worker.read_parameters(run)[1])"
+    )
+    subprocess.run([sys.executable, "-c", script, str(run.folder)], check=True)
+    job = start(run)
+    assert job.attached
+    assert job.follow(poll=0.05) == "all 30 steps are done"
+    assert len(untimed(run)) == 35
+
+
+def test_the_plan_tells_what_is_done_already(make_run):
+    run = make_run(values={"model": {"stages": ["first", "second"]}, "training": {"steps": 8, "checkpoint_every": 5}})
+    study, params = read_parameters(run)
+    assert launch.plan_table(run, study, params)["done"].tolist() == [0, 0]
+    asked = iter(range(100))
+    with pytest.raises(Preempted):
+        train_here(run, lambda: next(asked) >= 10)
+    table = launch.plan_table(run, study, params)
+    assert table["stage"].tolist() == ["first", "second"] and table["trains"].tolist() == ["first", "second"]
+    assert table["steps"].tolist() == [8, 8] and table["done"].tolist() == [8, 3]
+    assert table["batch"].tolist() == [4, 4] and launch.planned_steps(study, params) == 16
+
+
+def test_new_lines_come_once_whole_and_again_after_a_cut(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    tail = launch.Tail(path)
+    assert tail.read() == []
+    with path.open("a") as file:
+        file.write('{"step": 1}\n{"step": 2}\n{"st')
+    assert tail.read() == [{"step": 1}, {"step": 2}] and tail.read() == []
+    with path.open("a") as file:
+        file.write('ep": 3}\n')
+    assert tail.read() == [{"step": 3}]
+    files.write_text(path, '{"step": 1}\n')
+    assert tail.read() == [{"step": 1}]
