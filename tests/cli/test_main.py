@@ -3,6 +3,7 @@ from typer.testing import CliRunner
 
 from stepladder.cli import main as cli
 from stepladder.core.config import ParameterError
+from stepladder.core.lock import Leased
 from stepladder.notebooks import runner as notebook
 from stepladder.notebooks.outcome import Outcome
 
@@ -15,6 +16,16 @@ def call(outputs, monkeypatch):
         return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=True)
 
     return invoke
+
+
+def ends(outcome):
+    """Stands for `run_road`: the run begins, and ends as told."""
+
+    def run_road(run, stages, checked, root, *options, **named):
+        run.begin(checked)
+        return outcome
+
+    return run_road
 
 
 def test_help_teaches_the_first_command_and_the_exit_codes(call):
@@ -46,7 +57,7 @@ def test_a_wrong_value_is_refused_before_a_kernel_starts(call, monkeypatch):
     ("state", "code"), [("done", 0), ("failed", 1), ("preempted", 75), ("timeout", 124), ("oom", 137)]
 )
 def test_the_exit_code_tells_how_the_run_ended(call, monkeypatch, state, code):
-    monkeypatch.setattr(notebook, "run_road", lambda *a, **k: Outcome(state, code, "because"))
+    monkeypatch.setattr(notebook, "run_road", ends(Outcome(state, code, "because")))
     result = call("run", "plateau")
     assert result.exit_code == code
     assert "report: " in result.output and ("because" in result.output) == (code != 0)
@@ -55,18 +66,19 @@ def test_the_exit_code_tells_how_the_run_ended(call, monkeypatch, state, code):
 def test_what_runs_is_what_was_asked_for(call, monkeypatch):
     seen = {}
 
-    def run_road(run, stages, checked, root, **options):
-        seen.update(run=run.name, stages=stages, steps=checked.training.steps, **options)
+    def run_road(run, stages, checked, root, force, listener, overrides):
+        seen.update(run=run.name, stages=stages, steps=checked.training.steps, force=force, overrides=overrides)
         return Outcome("done", 0, "")
 
     monkeypatch.setattr(notebook, "run_road", run_road)
     call("run", "plateau", "--run", "mine", "--stages", "5-6", "--set", "training.steps=7", "--force")
-    assert (seen["run"], seen["stages"], seen["steps"], seen["force"]) == (
-        "mine",
-        ["05_training", "06_evaluation"],
-        7,
-        True,
-    )
+    assert seen == {
+        "run": "mine",
+        "stages": ["05_training", "06_evaluation"],
+        "steps": 7,
+        "force": True,
+        "overrides": {"training": {"steps": 7}},
+    }
 
 
 @pytest.mark.parametrize(
@@ -77,10 +89,26 @@ def test_stages_are_chosen_in_the_order_of_the_road(text, numbers):
 
 
 def test_status_shows_dead_runs_too(call, monkeypatch):
-    monkeypatch.setattr(notebook, "run_road", lambda *a, **k: Outcome("done", 0, ""))
+    monkeypatch.setattr(notebook, "run_road", ends(Outcome("done", 0, "")))
     call("run", "plateau", "--run", "left")
     text = call("status").output
-    assert "plateau/left" in text and "stale" in text
+    assert "plateau/left" in text and "stale" in text and "done" not in text
+
+
+def test_waiting_for_another_machines_lease_ends_with_75(call, monkeypatch, capsys):
+    def leased(*arguments, **options):
+        raise Leased("held by process 7 on elsewhere, another machine; run the same command again in 31 s")
+
+    monkeypatch.setattr(notebook, "run_road", leased)
+    monkeypatch.setattr("sys.argv", ["stepladder", "run", "plateau"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 75
+
+
+def test_why_a_stage_runs_is_said_in_one_line(capsys):
+    cli.Narrator()("stage_start", "05_training", reason="training.steps 120 -> 130")
+    assert "05_training        runs: training.steps 120 -> 130" in capsys.readouterr().out
 
 
 def test_report_of_an_unknown_run_names_the_known(call):

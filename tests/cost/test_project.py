@@ -346,7 +346,9 @@ START = 1_800_000_000.0
 def trained(outputs):
     """A run of 12 steps, batch 4, at 8 samples/s: cut after step 6, resumed from a checkpoint an hour later."""
     root = Path(__file__).parents[2]
-    run = Run.open(root, params.load(root, "plateau", "smoke"))
+    checked = params.load(root, "plateau", "smoke")
+    run = Run.of(root, checked)
+    run.begin(checked)
 
     def event(after, kind, **fields):
         stamp = datetime.fromtimestamp(START + after, UTC).isoformat()
@@ -416,8 +418,11 @@ def test_a_run_on_a_rented_gpu_is_held_against_its_row(trained):
 
 def test_a_run_that_never_trained_is_told_so(outputs):
     root = Path(__file__).parents[2]
+    checked = params.load(root, "plateau", "smoke")
+    run = Run.of(root, checked)
+    run.begin(checked)
     with pytest.raises(ParameterError, match="run 05_training first"):
-        bill.compare(predicted(), Run.open(root, params.load(root, "plateau", "smoke")))
+        bill.compare(predicted(), run)
 
 
 def test_people_read_no_hours_of_a_millisecond():

@@ -1,34 +1,52 @@
 import errno
+import os
+import sys
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from stepladder.core import config as params
-from stepladder.core import study
-from stepladder.core.study import Asset, Issue, ShardContent, StudyError
+from stepladder import studies
+from stepladder.core import config, files
+from stepladder.core.study import Asset
 from stepladder.data import convert, shards
-from stepladder.testing.template.study import DiscParams, Template
+from stepladder.testing.template.study import DiscParams
 
-PARAMS = DiscParams(study="toy")
+PARAMS = DiscParams(study="letters")
+STUDY = """
+import numpy as np
+
+from stepladder.core.study import Issue, ShardContent, StudyError
+from stepladder.testing.template.study import Template
+
+SCALE = 1
 
 
-class Toy(Template):
-    """Converts text files; `broken` in a file is a named error."""
-
-    conversion_code = ("test_convert.py",)
-
-    def convert(self, asset: Asset, params: params.Parameters, cache: Path) -> ShardContent:
+class Letters(Template):
+    def convert(self, asset, params, cache):
         text = asset.files[0].read_text()
         if "broken" in text:
             raise StudyError(f"{asset.files[0].name}: broken at line 1")
-        return ShardContent({"x": np.frombuffer(text.encode(), np.uint8)}, issues=[Issue("short", len(text))])
+        if "seed" in text:
+            return params.seed
+        return ShardContent({"x": SCALE * np.frombuffer(text.encode(), np.uint8)}, issues=[Issue("short", len(text))])
+
+
+study = Letters()
+"""
 
 
 @pytest.fixture
-def assets(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "find", lambda name: Toy())
+def letters(tmp_path, monkeypatch):
+    """A study that converts text files; `broken` in a file is a named error."""
+    path = tmp_path / "studies" / "letters" / "study.py"
+    files.write_text(path, STUDY)
+    monkeypatch.setattr(studies, "__path__", [*studies.__path__, str(tmp_path / "studies")])
+    sys.modules.pop("stepladder.studies.letters.study", None)
+    return path
+
+
+@pytest.fixture
+def assets(letters, tmp_path):
     found = []
     for name, text in (("a", "hello"), ("b", "broken"), ("c", "world!")):
         path = tmp_path / f"{name}.txt"
@@ -37,33 +55,73 @@ def assets(tmp_path, monkeypatch):
     return found
 
 
-def run(assets, folder):
-    return convert.convert(assets, PARAMS, folder, convert.Inline()).set_index("asset")
+def run(assets, folder, params=PARAMS):
+    return convert.convert(assets, params, folder, convert.Inline()).set_index("asset")
 
 
 def test_a_broken_file_is_a_named_row_and_the_others_are_converted(assets, tmp_path):
     report = run(assets, tmp_path / "out")
     assert dict(report["state"]) == {"a": "converted", "b": "failed", "c": "converted"}
-    assert report.loc["b", "reason"] == "b.txt: broken at line 1"
-    assert not (tmp_path / "out" / "b.h5").exists()
+    assert report.loc["b", "reason"] == "b.txt: broken at line 1" and report.loc["b", "shard"] == ""
+    assert (tmp_path / "out" / report.loc["a", "shard"]).is_file()
 
 
-def test_only_what_changed_is_converted_again(assets, tmp_path):
-    run(assets, tmp_path / "out")
+def test_only_what_changed_is_converted_again_and_nothing_is_replaced(assets, tmp_path):
+    first = run(assets, tmp_path / "out")
     assets[0].files[0].write_text("other")
-    assert dict(run(assets, tmp_path / "out")["state"]) == {"a": "converted", "b": "failed", "c": "kept"}
+    second = run(assets, tmp_path / "out")
+    assert dict(second["state"]) == {"a": "converted", "b": "failed", "c": "kept"}
+    assert shards.Shard(tmp_path / "out" / first.loc["a", "shard"]).array("x").tobytes() == b"hello"
+    assert shards.Shard(tmp_path / "out" / second.loc["a", "shard"]).array("x").tobytes() == b"other"
 
 
-def test_a_file_that_breaks_later_takes_its_old_shard_away(assets, tmp_path):
+def test_the_same_bytes_fetched_again_are_converted_already(assets, tmp_path):
+    first = run(assets, tmp_path / "out")
+    path = assets[0].files[0]
+    path.unlink()
+    path.write_text("hello")
+    os.utime(path, (1, 1))
+    again = run(assets, tmp_path / "out")
+    assert again.loc["a", "state"] == "kept" and again.loc["a", "shard"] == first.loc["a", "shard"]
+
+
+def test_a_file_changed_in_place_with_its_old_size_and_time_is_noticed_at_once(assets, tmp_path):
+    path = assets[0].files[0]
     run(assets, tmp_path / "out")
-    assets[0].files[0].write_text("broken now")
-    assert run(assets, tmp_path / "out").loc["a", "state"] == "failed"
-    assert not (tmp_path / "out" / "a.h5").exists()
+    time_ns = path.stat().st_mtime_ns
+    path.write_text("jello")
+    os.utime(path, ns=(time_ns, time_ns))
+    assert run(assets, tmp_path / "out").loc["a", "state"] == "converted"
+
+
+@pytest.mark.parametrize(
+    ("changed", "states"),
+    [
+        ({"seed": 5}, "kept"),  # no conversion may read it
+        ({"model": {"width": 3}}, "kept"),
+        ({"conversion": {"workers": 2}}, "kept"),
+    ],
+)
+def test_what_conversion_cannot_read_converts_nothing_again(assets, tmp_path, changed, states):
+    run(assets, tmp_path / "out")
+    other = config.check(DiscParams, config.merge(PARAMS.model_dump(), changed))
+    assert run(assets, tmp_path / "out", other).loc["a", "state"] == states
+
+
+def test_conversion_is_handed_nothing_that_its_recipe_does_not_hold(assets, tmp_path):
+    assets[0].files[0].write_text("seed")
+    with pytest.raises(config.ParameterError, match=r"DiscParams\.seed is read where it does not count"):
+        run(assets, tmp_path / "out")
+
+
+def test_code_that_converts_counts(assets, letters, tmp_path):
+    run(assets, tmp_path / "out")
+    letters.write_text(STUDY.replace("SCALE = 1", "SCALE = 2"))
+    assert run(assets, tmp_path / "out").loc["a", "state"] == "converted"
 
 
 def test_a_half_written_shard_is_written_again(assets, tmp_path):
-    run(assets, tmp_path / "out")
-    path = tmp_path / "out" / "a.h5"
+    path = tmp_path / "out" / run(assets, tmp_path / "out").loc["a", "shard"]
     path.write_bytes(path.read_bytes()[:100])
     assert run(assets, tmp_path / "out").loc["a", "state"] == "converted"
 
@@ -75,7 +133,7 @@ def test_a_full_disk_stops_everything_clearly_and_leaves_no_litter(assets, tmp_p
     monkeypatch.setattr(shards, "write", full)
     with pytest.raises(OSError, match=r"cannot write [abc]\.h5: No space left on device; free some space"):
         run(assets, tmp_path / "out")
-    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert not list((tmp_path / "out").rglob("*.h5*"))
 
 
 def test_a_killed_worker_is_a_failed_row(assets, tmp_path):

@@ -12,6 +12,8 @@ from stepladder.data import convert, fetch, splits
 from stepladder.registry import Registry
 from stepladder.testing.template.study import DiscParams
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="session")
 def s3_endpoint():
@@ -60,7 +62,7 @@ def params() -> DiscParams:
 def run(outputs, params, monkeypatch) -> Run:
     """A run of the template study with 01_inventory and 02_conversion done, without their notebooks."""
     monkeypatch.setattr(studies, "__path__", [*studies.__path__, str(Path(testing.__file__).parent)])
-    made = Run.of(outputs.parent, params)
+    made = Run.of(ROOT, params)
     made.begin(params)
     template = find("template")
     sources = template.synthesize(made.data / "synthetic", 4, 0, params)

@@ -53,7 +53,7 @@ def test_one_set_of_shards_serves_runs_of_any_name(run, params, registry, elsewh
     publish_run(registry, run)
     hydrate(registry, "template-walk", elsewhere, run="mine")
     there = Run.of(ROOT, params.model_copy(update={"run": "mine"}))
-    assert there.states()["02_conversion"].state == "done"
+    assert there.states(params.model_dump(mode="json"))["02_conversion"].state == "done"
     assert not (elsewhere / "template" / "walk").exists()
 
 
@@ -139,18 +139,28 @@ def test_checkpoints_are_published_with_the_records_of_the_stages_before(run, pa
     hydrate(registry, made.name, elsewhere)
     places = sorted(path.parent.name for path in elsewhere.rglob("state.pt"))
     assert places == ["step_00000002", "step_00000003"]  # the best and the last
-    assert Run.of(ROOT, params).states()["05_training"].state == "done"
+    states = Run.of(ROOT, params).states(params.model_dump(mode="json"))
+    assert "is missing" in states["02_conversion"].reason  # the shards are an artifact of their own
+    publish_run(registry, run)
+    hydrate(registry, "template-walk", elsewhere)
+    states = Run.of(ROOT, params).states(params.model_dump(mode="json"))
+    assert states["05_training"].state == "done"
 
 
 @pytest.mark.parametrize("place", ["file", "shard"])
-def test_a_secret_is_refused_and_not_repeated(run, registry, tmp_path, place):
+def test_a_secret_is_refused_and_not_repeated(run, params, registry, tmp_path, place):
+    result = run.require("02_conversion")
+    paths = {asset: run.folder.parent / path for asset, path in result["shards"].items()}
+    path = next(iter(paths.values()))
+    aside = run.make_aside("02_conversion")
     if place == "file":
         path = run.folder / "02_conversion" / "splits.json"
-        files.write_json(path, {"token": TOKEN})
+        files.write_json(aside / path.name, {"token": TOKEN})
     else:
-        path = run.folder.parent / next(iter(run.require("02_conversion")["shards"].values()))
         content = ShardContent({"image_NYX": np.ones((1, 2, 2))}, attributes={"group": "g", "from": TOKEN})
         shards.write(path, content, "recipe")
+    kept = {name: result[name] for name in ("shards", "splits")}
+    run.finish_stage("02_conversion", params, [], vouched=paths.values(), made=aside, **kept)
     with pytest.raises(RegistryError, match=rf"{path.name}: it holds something that looks like a token") as caught:
         publish_run(registry, run)
     assert TOKEN not in str(caught.value) and not (tmp_path / "store").exists()

@@ -119,8 +119,9 @@ def test_run_page_tells_the_story(tmp_path: Path) -> None:
     assert 'href="05_training/figures/bars.html"' in text
     encoded = base64.b64encode((run.folder / "05_training/figures/bars.png").read_bytes()).decode()
     assert encoded in text
-    assert text.count('<li class="done">') == 2 and text.count('<li class="failed">') == 1
+    assert text.count('<li class="done">') == 1 and text.count('<li class="failed">') == 1
     assert text.count('<li class="missing">') == 4
+    assert text.count('<li class="stale">') == 1 and "02_conversion is missing" in text  # nothing stands on nothing
 
 
 def test_links_between_pages_lead_somewhere(tmp_path: Path) -> None:

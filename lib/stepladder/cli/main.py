@@ -73,11 +73,11 @@ def run(
     console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
     with Narrator() as narrator:
         outcome = notebook.run_road(opened, select(stages), checked, root, force, narrator, overrides=overrides)
-    page = report.run_page(opened)
-    report.index(root)
     if outcome.state != "done":
         console.print(f"[red]{outcome.state}[/]: {outcome.reason}", soft_wrap=True)
-    console.print(f"report: {_shown(page)}", soft_wrap=True)
+    if opened.values():  # else it ended before its first stage began
+        console.print(f"report: {_shown(report.run_page(opened))}", soft_wrap=True)
+        report.index(root)
     raise typer.Exit(outcome.exit_code)
 
 

@@ -38,10 +38,10 @@ from stepladder.core.study import Check
 from stepladder.data.fetch import Report
 from stepladder.machine import signals
 from stepladder.machine.signals import Preempted
+from stepladder.view.style import STYLE
 
 __all__ = ["Preempted", "Stage", "explore", "interactive", "open", "start", "track"]
 
-STYLE = Path(__file__).with_name("stepladder.mplstyle")
 PROGRESS_SECONDS = 10.0
 
 

@@ -207,6 +207,8 @@ class _Walk:
                 return Outcome(stop.state, EXIT_CODES[stop.state], f"{stop.reason}, before {name}", notebook)
             state = self.run.states(self.values)[name]
             if not self.force and state.state == "done":
+                if not self.run.values():  # fetched from elsewhere, without parameters of its own
+                    self.run.begin(self.params, self.overrides)
                 _teller(self.run, name, self.on_event)("stage_skipped", reason="nothing it reads has changed")
                 continue
             if not self.begun:

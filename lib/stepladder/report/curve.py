@@ -7,10 +7,11 @@ chart is drawn, for that costs more than the rest of a page; a sparkline, one ba
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+
+from stepladder.view.style import STYLE
 
 NAVY, AMBER, GREY = "#1f3a5f", "#d98e04", "#9ca3af"
 POINTS = 400  # a longer curve is averaged down to this many points
@@ -34,7 +35,7 @@ def loss(metrics: Sequence[dict[str, Any]]) -> Markup:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    with style.context([Path(__file__).parent / "stepladder.mplstyle", TEXT]):
+    with style.context([STYLE, TEXT]):
         figure = Figure(figsize=SIZE)
         _plot(figure.subplots(), metrics)
         figure.draw_without_rendering()  # makes the ticks, so that they are met below

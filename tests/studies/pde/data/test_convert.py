@@ -1,13 +1,11 @@
 """From raw files to shards: nothing that decides the physics is lost, blocks never share a trajectory."""
 
-import ast
-
 import h5py
 import numpy as np
 import pytest
 import torch
 
-from stepladder.core.study import Study, StudyError, home
+from stepladder.core.study import StudyError
 from stepladder.data import convert as road
 from stepladder.data import shards
 from stepladder.studies.pde.data import conversion, equations, synthesis
@@ -136,27 +134,6 @@ def test_our_files_and_published_ones_go_the_same_way(tmp_path):
 
 
 # The study -----------------------------------------------------------------------------------------------------------
-
-
-def reached_from(folder, name, seen):
-    """Files of the study that `name` imports, directly or not."""
-    seen.add(name)
-    for node in ast.walk(ast.parse((folder / name).read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stepladder.studies.pde"):
-            tail = node.module.removeprefix("stepladder.studies.pde").lstrip(".").replace(".", "/")
-            for found in [tail, *(f"{tail}/{alias.name}".lstrip("/") for alias in node.names)]:
-                if (folder / f"{found}.py").exists() and f"{found}.py" not in seen:
-                    reached_from(folder, f"{found}.py", seen)
-    return seen
-
-
-def test_every_file_that_decides_a_shard_makes_it_stale():
-    reached = reached_from(home(study), "data/conversion.py", set()) - {"params.py", "__init__.py"}
-    assert reached == set(study.conversion_code)
-
-
-def test_the_study_keeps_the_interface():
-    assert isinstance(study, Study)
 
 
 def test_coefficients_survive_the_common_vector():
