@@ -16,14 +16,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stepladder.core import files
 from stepladder.core.study import Batch
+from stepladder.dev import records
 from stepladder.studies.pde.data.equations import number, vector
 from stepladder.studies.pde.data.solvers import burgers
 from stepladder.studies.pde.data.solvers.initial import Waves, centres
@@ -35,7 +34,6 @@ from stepladder.studies.pde.models.operator.model import GridOperator
 from stepladder.studies.pde.models.operator.rollout import roll
 from stepladder.studies.pde.models.operator.symmetries import varied
 
-RECORD = Path(__file__).with_name("records") / "burgers.json"
 EPS, DT, FRAMES, CELLS, POINTS, TRAIN, TEST = 0.01, 0.1, 21, 1024, 128, 200, 50
 BATCH, RATE, WARM, DECAY, AVERAGE = 50, 6e-3, 0.05, 1e-4, 0.998
 TARGET, TARGET_DRIFT = 0.02, 1e-3
@@ -93,7 +91,7 @@ def add(record: dict, row: dict) -> None:
     """One more row: printed, and the record written."""
     record["rows"].append(row)
     print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-    files.write_json(RECORD, record)
+    records.write(__file__, record)
 
 
 def trajectories() -> tuple[Tensor, Tensor]:

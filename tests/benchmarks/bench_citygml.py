@@ -18,13 +18,12 @@ from pathlib import Path
 
 from lxml import etree
 
-from stepladder.core import files
+from stepladder.dev import records
 from stepladder.studies.plateau.data.citygml import reader as citygml
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("STEPLADDER_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "plateau"
 TILE = SHARED / "20202_matsumoto/udx/bldg/54372798_bldg_6697_op.gml.gz"
-RECORD = Path(__file__).parent / "records" / "citygml.json"
 REPEATS = 5
 
 
@@ -92,7 +91,7 @@ def main() -> None:
         "cpus": os.cpu_count(),
         "target": "read <= 1.0 CPU-s where the floor is 0.4 (ratio 2.5)",
     }
-    files.write_json(RECORD, record)
+    records.write(__file__, record)
     for name, value in record.items():
         print(f"{name:20} {value}")
 

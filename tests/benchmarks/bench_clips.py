@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stepladder.dev import records
+
 ROOT = Path(__file__).resolve().parents[2]
 CITY, TILE = "plateau/27100_osaka", "51357354"
 ROUNDS, CLIPS = 3, 40
@@ -23,7 +25,6 @@ TARGET = 20.0  # clips of 16 x 200x200x16 per CPU-second
 
 def main() -> None:
     """Measure, print, record."""
-    from stepladder.core import files
 
     shared = Path(os.environ.get("STEPLADDER_SHARED_DATA") or ROOT.parent / "shared" / "data")
     if not (shared / CITY).exists():
@@ -41,7 +42,7 @@ def main() -> None:
     print(f"shard of {facts['shard_mb']:.0f} MB")
     print(f"clips per CPU-s: {', '.join(f'{rate:.1f}' for rate in rates)} (target {TARGET:.0f})")
     record = {"tile": TILE, "voxel_m": 0.4, **facts, "conversion": runs, "clips_per_cpu_s": rates, "target": TARGET}
-    files.write_json(ROOT / "tests/benchmarks/records/clips.json", record)
+    records.write(__file__, record)
 
 
 def settings():

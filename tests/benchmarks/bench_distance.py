@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from stepladder.dev import records
+
 ROOT = Path(__file__).resolve().parents[2]
 SIDES, PIECE, ROUNDS, CAP = (128, 256), 64, 3, 64
 METHODS = ("scipy", "numpy", "torch")
@@ -28,7 +30,6 @@ TARGET = 5.0  # times scipy's time and memory, for numpy at 128 voxels
 
 def main() -> None:
     """Measure, print, record."""
-    from stepladder.core import files
 
     rows = [row for side in SIDES for row in compared(side)]
     for row in rows:
@@ -39,7 +40,7 @@ def main() -> None:
     met = next(row for row in rows if (row["side"], row["method"]) == (SIDES[0], "numpy"))
     print(f"target at {SIDES[0]}^3: {TARGET:.0f} x in both")
     record = {"rows": rows, "cap": CAP, "faster": met["faster"], "leaner": met["leaner"], "target": TARGET}
-    files.write_json(ROOT / "tests/benchmarks/records/distance.json", record)
+    records.write(__file__, record)
 
 
 def compared(side: int) -> list[dict[str, Any]]:

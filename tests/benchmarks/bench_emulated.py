@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
 from emulated import BATCHES, JOBS, WORKERS, Times
 
-from stepladder.core import files
 from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.dev import records
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
@@ -31,7 +31,9 @@ def main() -> None:
     for name in JOBS:
         rows.append(measure(name))
         print(rows[-1], flush=True)
-    files.write_json(Path(__file__).with_name("records") / "emulated.json", {"grid_steps": GRID_STEPS, "jobs": rows})
+    records.write(
+        __file__, Path(__file__).with_name("records") / "emulated.json", {"grid_steps": GRID_STEPS, "jobs": rows}
+    )
 
 
 def measure(name: str) -> dict[str, Any]:

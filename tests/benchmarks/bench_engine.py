@@ -18,9 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import nbformat
 import papermill
 
-from stepladder.core import files
+from stepladder.dev import records
 
-RECORD = Path(__file__).with_name("records") / "engine.json"
 PAIRS = 10
 TARGET = 1.10
 SHORT = "print(sum(math.sqrt(i) for i in range(20_000)))"
@@ -67,7 +66,7 @@ def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
     found = measure(pairs)
     versions = {"papermill": papermill.__version__, "python": platform.python_version(), "cpus": os.cpu_count()}
-    files.write_json(RECORD, {**found, "pairs": pairs, "target": TARGET, **versions})
+    records.write(__file__, {**found, "pairs": pairs, "target": TARGET, **versions})
     print(f"stock papermill {found['stock_s']:.2f} s, our engine {found['ours_s']:.2f} s for {len(CELLS)} code cells")
     print(f"ratio {found['ratio']:.3f} (median of {pairs} pairs), target <= {TARGET}")
 

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import requests
 
-from stepladder.core import files
 from stepladder.core.study import Source
 from stepladder.data.fetch import Report, fetch, plan
+from stepladder.dev import records
 from stepladder.testing.server import FaultyServer
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("STEPLADDER_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "plateau"
-RECORD = Path(__file__).parent / "records" / "fetch.json"
 
 
 def real_members() -> dict[str, bytes]:
@@ -83,7 +82,7 @@ def main() -> None:
         )
     for line in rows:
         print(", ".join(f"{key} {value}" for key, value in line.items() if value is not None))
-    files.write_json(RECORD, {"data": "27100_osaka" if real_members() else "made up", "rows": rows})
+    records.write(__file__, {"data": "27100_osaka" if real_members() else "made up", "rows": rows})
 
 
 if __name__ == "__main__":

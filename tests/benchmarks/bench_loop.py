@@ -23,10 +23,10 @@ from stepladder.core.config import Parameters, TrainingParams
 from stepladder.core.run import Run
 from stepladder.core.study import Check, Loss, ShardContent, TrainingStage
 from stepladder.data import shards
+from stepladder.dev import records
 from stepladder.training.loop import Training
 from stepladder.training.optimize import make_optimizer
 
-RECORD = Path(__file__).parent / "records" / "loop.json"
 STEPS, TURN, BATCH, FEATURES = 6400, 32, 4, 16
 WARM = 5  # turns left out at the start
 TARGET_US = 100.0
@@ -153,7 +153,7 @@ def main() -> None:
         "batch": BATCH,
         "torch": torch.__version__,
     }
-    files.write_json(RECORD, record)
+    records.write(__file__, record)
     low, overhead, high = quartiles
     print(f"bare loop {np.median(plain):.0f} us/step, ours {np.median(full):.0f} us/step (CPU)")
     print(f"overhead {overhead:.0f} us (quartiles {low:.0f} to {high:.0f}), target {TARGET_US:.0f}")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stepladder.core import files
+from stepladder.dev import records
 from stepladder.ladder.forecast.memory import fake_bytes, forecast
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.job import Key, Stepper
@@ -98,7 +98,7 @@ def main() -> None:
     rows = [compare(side, runner) for side in SIDES]
     runner.close()
     record = {"batches probed": PROBED, "batch asked for": ASKED, "target": TARGET, "rows": rows}
-    files.write_json(Path(__file__).with_name("records") / "memory.json", record)
+    records.write(__file__, record)
     if not all(row["ok"] for row in rows):
         raise SystemExit("a forecast is outside the target")
 

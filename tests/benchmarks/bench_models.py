@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from stepladder.core import files
+from stepladder.dev import records
 from stepladder.studies.plateau.evaluation import scoring
 from stepladder.studies.plateau.models import occworld, warp_fill
 from stepladder.studies.plateau.params import PlateauParams
@@ -22,7 +22,6 @@ from stepladder.studies.plateau.params import PlateauParams
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies" / "plateau"))
 import block_town
 
-RECORD = Path(__file__).parent / "records" / "models.json"
 REPEATS = 5
 
 
@@ -70,7 +69,7 @@ def main() -> None:
     }
     for name, value in record.items():
         print(f"{name}: {value}")
-    files.write_json(RECORD, record)
+    records.write(__file__, record)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from statistics import median
 import h5py
 import numpy as np
 
-from stepladder.core import files
 from stepladder.core.study import ShardContent
 from stepladder.data import shards
 from stepladder.data.shards import Shard
+from stepladder.dev import records
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE, PATCH, ROUNDS, COUNT = 512, 64, 7, 1500
@@ -50,7 +50,7 @@ def main() -> None:
         "shard_over_raw": share,
         "targets": {"patches_per_cpu_s": TARGET, "shard_over_raw": SHARE},
     }
-    files.write_json(ROOT / "tests/benchmarks/records/patches.json", record)
+    records.write(__file__, record)
 
 
 def written(folder: Path) -> dict[str, Callable[[tuple[slice, ...]], np.ndarray]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from stepladder.core import files
 from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.dev import records
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.runner import Runner
@@ -49,7 +50,7 @@ def main(names: list[str]) -> None:
             record[name] = examine(name, Path(folder), runner)
         print(f"{name}: {record[name]['seconds']:.0f} s, {record[name]['sentence']}")
         print(f"  {record[name]['checks']}")
-        files.write_json(RECORD, record)
+        records.write(__file__, record)
     runner.close()
     wrong = [name for name, row in record.items() if not all(row["checks"].values())]
     if wrong:

@@ -27,8 +27,8 @@ import torch
 from emulated import JOBS, WORKERS
 from torch.utils.data import DataLoader
 
-from stepladder.core import files
 from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.dev import records
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
@@ -46,7 +46,7 @@ def main() -> None:
         for tool, find in {"stepladder": ladder, "lightning": lightning, "accelerate": accelerate}.items():
             rows.append(measure(name, tool, find))
             print(rows[-1], flush=True)
-    files.write_json(Path(__file__).with_name("records") / "peers.json", {"edge": EDGE, "rows": rows})
+    records.write(__file__, {"edge": EDGE, "rows": rows})
 
 
 def measure(name: str, tool: str, find: Callable[[str], Found]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 
 from stepladder.core import files
 from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.dev import records
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
@@ -101,7 +102,9 @@ def main() -> None:
     for name in sys.argv[1:] or JOBS:
         rows[name] = measure(name)
         print(rows[name], flush=True)
-        files.write_json(record, {"grid_steps": GRID_STEPS, "grid_samples": GRID_SAMPLES, "jobs": list(rows.values())})
+        records.write(
+            __file__, record, {"grid_steps": GRID_STEPS, "grid_samples": GRID_SAMPLES, "jobs": list(rows.values())}
+        )
 
 
 if __name__ == "__main__":

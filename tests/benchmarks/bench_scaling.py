@@ -13,20 +13,18 @@ with the scatter of single runs in the forecast.
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from stepladder.core import config as params
-from stepladder.core import files
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
+from stepladder.dev import records
 from stepladder.notebooks import lab
 from stepladder.scaling import outcome
 
-RECORD = Path(__file__).with_name("records") / "scaling_law.json"
 STUDY, PROFILE = "pde", "scaling_law"
 
 
@@ -50,7 +48,7 @@ def main() -> None:
     cpu = sum(record["points"][-1]["cpu_s"] for record in found.records if record.get("points"))
     protocol = " ".join(__doc__.partition("Protocol: ")[2].split())
     runs = found.runs().to_dict("records")
-    files.write_json(RECORD, {"protocol": protocol, "cpu_s": cpu, **(found.record() or {}), "runs": runs})
+    records.write(__file__, {"protocol": protocol, "cpu_s": cpu, **(found.record() or {}), "runs": runs}, "scaling_law")
     print(f"\n{cpu:.0f} CPU-s of training and scoring")
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import tifffile
 from scipy import ndimage
 
-from stepladder.core import files
 from stepladder.data import shards
+from stepladder.dev import records
 from stepladder.studies.scroll.data import conversion, kaggle, sheets
 from stepladder.studies.scroll.data.patches import Patches
 from stepladder.studies.scroll.params import ScrollParams
@@ -57,7 +57,7 @@ def main() -> None:
         "image_difference": difference,
         "target": TARGET,
     }
-    files.write_json(ROOT / "tests/benchmarks/records/scroll_reader.json", record)
+    records.write(__file__, record)
 
 
 def written(folder: Path) -> Any:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
 from simulated import Job, SimulatedBench, params
 
-from stepladder.core import files
+from stepladder.dev import records
 from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
 
@@ -48,7 +48,7 @@ def main() -> None:
     record["methods"] = {name: summary(rows) for name, rows in results.items()}
     for name, row in record["methods"].items():
         print(name, row)
-    files.write_json(Path(__file__).with_name("records") / "search.json", record)
+    records.write(__file__, record)
 
 
 def measure(job: Job, truth: dict[Setting, float], method: Search) -> dict[str, float]:

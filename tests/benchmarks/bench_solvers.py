@@ -16,7 +16,7 @@ import numpy as np
 import scipy.io
 from scipy.interpolate import CubicSpline
 
-from stepladder.core import files
+from stepladder.dev import records
 from stepladder.studies.pde.data.solvers import advection, burgers, darcy, initial, navier_stokes, reaction_diffusion
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ def main() -> None:
     }
     for name, value in record.items():
         print(f"{name}: {value}")
-    files.write_json(Path(__file__).with_name("records") / "solvers.json", record)
+    records.write(__file__, record)
 
 
 # eps -> trajectories that are timed; where fewer than 200, the time is scaled up

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from stepladder.core import files
+from stepladder.dev import records
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.runner import Runner
 from stepladder.ladder.records import Setting
@@ -46,7 +47,7 @@ def main() -> None:
             f"wrong: {wrong or 'none'}"
         )
     record["ok"] = all(row["ok"] for rows in record["hosts"].values() for row in rows.values())
-    files.write_json(HERE / "records" / "survival.json", record)
+    records.write(__file__, record)
     if not record["ok"]:
         raise SystemExit("a fault was told wrong, or something was left")
 

@@ -27,6 +27,7 @@ from stepladder.core import files
 from stepladder.core.config import load
 from stepladder.core.study import Batch, Prediction
 from stepladder.data import convert, splits
+from stepladder.dev.records import made_by
 from stepladder.studies.pde.data.dataset import Cases, Windows
 from stepladder.studies.pde.evaluation import scoring
 from stepladder.studies.pde.models.baselines import classical, fits
@@ -54,6 +55,8 @@ METRICS = {
     "nRMSE@last step": "last_step",
 }
 
+MADE_BY = made_by(Path(__file__))
+
 
 class Record:
     """The rows of one task, with their protocol, in the common record."""
@@ -65,8 +68,8 @@ class Record:
 
     def add(self, method: str, **facts: Any) -> None:
         """One more row: printed, and the record written."""
-        self.rows.append({"task": self.name, "method": method, "protocol": self.protocol, **facts})
-        shown = {key: value for key, value in self.rows[-1].items() if key not in ("task", "protocol")}
+        self.rows.append({"task": self.name, "method": method, "protocol": self.protocol, **facts, **MADE_BY})
+        shown = {key: value for key, value in self.rows[-1].items() if key not in ("task", "protocol", *MADE_BY)}
         print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items()), flush=True)
         kept = files.read_json(RECORD)["rows"] if RECORD.exists() else []
         files.write_json(RECORD, {"rows": [row for row in kept if row["task"] != self.name] + self.rows})

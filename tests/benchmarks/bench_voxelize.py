@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stepladder.dev import records
+
 ROOT = Path(__file__).resolve().parents[2]
 TILE = "plateau/20202_matsumoto/udx/bldg/54372798_bldg_6697_op.gml.gz"
 SIZES_M = (1.0, 0.5, 0.4)
@@ -44,7 +46,6 @@ print(json.dumps({"cpu_s": cpu_s, "peak_mb": peak, "voxels": len(index)}))
 
 def main() -> None:
     """Measure, print, record."""
-    from stepladder.core import files
     from stepladder.studies.plateau.data.citygml import reader as citygml
 
     shared = Path(os.environ.get("STEPLADDER_SHARED_DATA") or ROOT.parent / "shared" / "data")
@@ -65,7 +66,7 @@ def main() -> None:
             rows.append(row)
             show(row)
     record = {"tile": TILE, "triangles": len(surfaces.label_N), "compile_s": cold["compile_s"], "targets": TARGETS}
-    files.write_json(Path(__file__).with_name("records") / "voxelize.json", {**record, "rows": rows})
+    records.write(__file__, {**record, "rows": rows})
 
 
 def measure(tile: str, voxel_m: float, result: str) -> dict:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stepladder.core import files
+from stepladder.dev import records
 from stepladder.studies.plateau.data.citygml import geo
 from stepladder.studies.plateau.data.citygml import reader as citygml
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
@@ -59,7 +59,7 @@ def main() -> None:
     }
     for name, value in record.items():
         print(f"{name}: {value}")
-    files.write_json(Path(__file__).with_name("records") / "windows.json", record)
+    records.write(__file__, record)
 
 
 def tile_box(zone: int) -> tuple[float, float, float, float]:

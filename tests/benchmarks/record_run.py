@@ -9,6 +9,7 @@ from pathlib import Path
 from stepladder.core import files
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
+from stepladder.dev.records import made_by_run
 
 
 def main(study: str, profile: str, run: str | None = None) -> None:
@@ -19,6 +20,7 @@ def main(study: str, profile: str, run: str | None = None) -> None:
     seconds = {event["stage"]: event["seconds"] for event in opened.events("stage_end") if event["state"] == "done"}
     gates = {event["stage"]: [event["ok"], event["reason"]] for event in opened.events("gate")}  # the last word on each
     record = {"study": study, "profile": profile, "seconds": seconds, "gates": gates, **measured}
+    record |= made_by_run(opened.root, study)
     files.write_json(Path(__file__).with_name("records") / f"{profile}.json", record)
     print(f"{profile}: {sum(seconds.values()) / 60:.0f} minutes in {len(seconds)} stages")
 

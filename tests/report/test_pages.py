@@ -277,3 +277,12 @@ class Asked(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         Asked.times += 1
+
+
+def test_numbers_stand_beside_the_parameters_they_were_made_with(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    faster = walk.PARAMETERS.training.model_copy(update={"learning_rate": 0.5})
+    run.begin(walk.PARAMETERS.model_copy(update={"run": "walk", "training": faster}))
+    text = report.run_page(run).read_text()
+    assert "0.001 (asked for since: 0.5)" in text
+    assert "training.learning_rate 0.001 -&gt; 0.5" in text and '<li class="stale">' in text

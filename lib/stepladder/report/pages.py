@@ -3,7 +3,9 @@
 Decisions:
 - Every page is one HTML file that needs no network: pictures, styles and curves are inside. Only links between pages,
   and to stand-alone 3-D scenes, lead out of it, and they are relative, so a copied outputs folder still works.
-- States come from `Run.status` and `Run.stage_state`, the same as everywhere: what is stale or died is shown so.
+- States come from `Run.status` and `Run.states`, the same as everywhere: what is stale or died is shown so.
+- A stage's numbers stand beside the parameters they were made with, which its result holds; not beside those that the
+  run has been asked for since.
 - Pages name the device, the versions and the commit; not the host, for pages are made to be passed on.
 - What a page shows is gathered here; how it looks stands in `templates`.
 """
@@ -17,10 +19,11 @@ from typing import Any
 from markupsafe import Markup
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, load
+from stepladder.core.config import ParameterError, flat, load
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run, runs
 from stepladder.core.stages import stage as find_stage
+from stepladder.core.stages import visible
 from stepladder.report import curve, freeze
 from stepladder.report import html as markup
 from stepladder.report.sanitize import picture
@@ -43,13 +46,12 @@ def stage_page(run: Run, stage: str) -> Path:
         raise ParameterError(f"no executed notebook of {found.name} in {run.study}/{run.name}: run that stage first")
     cells = freeze.body(freeze.read(folder / "notebook.ipynb"), folder)
     story = Story(run)
-    sections = ("study", "profile", "seed", *found.sections)
     return markup.write(
         folder / "report.html",
         "stage.html",
         story=story,
         step=next(step for step in story.steps if step.name == found.name),
-        read=_flat({key: story.values[key] for key in sections if key in story.values}),
+        read=_made_with(run.result(found.name)) or visible(found.name, story.values),
         notebook=Markup(NOTEBOOK_LINK.sub(r'href="../report.html#\1"', cells)),
     )
 
@@ -57,14 +59,15 @@ def stage_page(run: Run, stage: str) -> Path:
 def run_page(run: Run) -> Path:
     """Write `<run>/report.html`: stages, checks, tables, figures, loss, parameters, events; returns its path."""
     story = Story(run)
-    changed, unchanged = _changed(run, story.values)
+    values = _values(story)
+    changed, unchanged = _changed(story, values)
     events = run.events()
     return markup.write(
         run.folder / "report.html",
         "run.html",
         story=story,
         sections=[_section(run, step) for step in story.steps if step.has_content],
-        values=_flat(story.values),
+        values=values,
         changed=changed,
         unchanged=unchanged,
         told=list(_told(events))[-LAST_EVENTS:],
@@ -103,15 +106,29 @@ def _figures(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"image": "", "caption": f"{name} in 3-D", "scene": scene}
 
 
-def _changed(run: Run, values: dict[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
+def _made_with(result: dict[str, Any] | None) -> dict[str, Any]:
+    """The parameters a result was made with."""
+    return (result or {}).get("key", {}).get("parameters", {})
+
+
+def _values(story: Story) -> dict[str, Any]:
+    """Parameters as the results were made with them; what was asked for since, and not made yet, stands beside."""
+    made: dict[str, Any] = {}
+    for step in story.steps:
+        made |= _made_with(step.result)
+    asked = dict(flat(story.values))
+    return {k: v if made.get(k, v) == v else f"{made[k]} (asked for since: {v})" for k, v in asked.items()}
+
+
+def _changed(story: Story, values: dict[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
     """Parameters that differ from the profile's as (name, here, there); where there are none, why, in words."""
     try:
-        usual = _flat(load(project_root(), run.study, values["profile"]).model_dump(mode="json"))
+        usual = load(project_root(), story.run.study, values["profile"]).model_dump(mode="json")
     except ParameterError as error:
         return [], f"The profile cannot be compared: {error}"
-    here = _flat(values)
-    rows = [(k, v, usual.get(k, "")) for k, v in here.items() if k != "run" and v != usual.get(k)]
-    return rows, f"All as in the profile {run.study}/{values['profile']}."
+    there = dict(flat(usual))
+    rows = [(k, v, there.get(k, "")) for k, v in values.items() if k != "run" and v != there.get(k)]
+    return rows, f"All as in the profile {story.run.study}/{values['profile']}."
 
 
 def _told(events: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
@@ -120,11 +137,3 @@ def _told(events: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
         if event["kind"] not in QUIET or event.get("state", "done") != "done":
             rest = ", ".join(f"{key}: {value}" for key, value in event.items() if key not in ("time", "kind", "stage"))
             yield event["time"][:19].replace("T", " "), event["kind"], event.get("stage", ""), rest
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters by their full names: `training.steps`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
