@@ -98,6 +98,18 @@ def test_a_stage_may_not_read_what_its_key_does_not_hold(made):
             read()
 
 
+def test_a_mirror_is_not_named_in_a_key_and_where_it_is_not_here_the_shards_count(made, tmp_path):
+    opened, checked = made
+    here = with_(checked, data={"source": "mirror", "mirror": str(tmp_path)})
+    opened.finish_stage("01_inventory", here, [])
+    assert str(tmp_path) not in (opened.folder / "01_inventory" / "result.json").read_text()
+    assert states(opened, here)[0] == "d"
+    assert states(opened, with_(here, data={"mirror": "/not/on/this/machine"}))[0] == "d"
+    (tmp_path / "other").mkdir()
+    assert states(opened, with_(here, data={"mirror": str(tmp_path / "other")}))[0] == "s"
+    assert states(opened, checked)[0] == "s"
+
+
 # Files a result stands for --------------------------------------------------------------------------------------------
 
 

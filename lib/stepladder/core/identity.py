@@ -5,7 +5,8 @@ Decisions:
   keys are equal or differ in words (`training.steps 120 -> 130`), because all of it is kept, not only a hash.
 - Content is bytes. Hashes are remembered by place, size and time of a file, so unchanged files are read once; what
   was touched within the last seconds is never remembered, for a clock may be too coarse to tell two writes apart.
-- Nothing in a key names a machine: a run fetched elsewhere is done there.
+- Nothing in a key names a machine: a run fetched elsewhere is done there. What cannot be looked at there, such as the
+  mirror its data came from, is no difference: the shards that came of it are what counts, and they are looked at.
 """
 
 import os
@@ -17,6 +18,7 @@ from typing import Any, TypedDict
 
 from stepladder.core import files
 
+NOT_HERE = "not here"  # of what cannot be looked at on this machine
 SETTLED = 2.0  # seconds after its last change from which a file's time tells its content
 NAMED = 3  # differences named in a sentence
 
@@ -67,7 +69,8 @@ class Key:
 
 
 def _unequal(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [name for name in (*now, *(before.keys() - now.keys())) if before.get(name) != now.get(name)]
+    names = [name for name in (*now, *(before.keys() - now.keys())) if now.get(name) != NOT_HERE]
+    return [name for name in names if before.get(name) != now.get(name)]
 
 
 def _value(values: Mapping[str, Any], name: str) -> str:

@@ -323,6 +323,7 @@ def _swap(made: Path, folder: Path, old: list[str]) -> list[str]:
         shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
     for name in names:
         (made / name).rename(folder / name)
+    shutil.rmtree(made)
     return names
 
 

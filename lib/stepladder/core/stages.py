@@ -7,9 +7,12 @@ Decisions:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from stepladder.core import identity
 from stepladder.core.config import ParameterError, flat, nearest
+from stepladder.core.files import fingerprint
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,15 @@ def hidden(name: str) -> tuple[str, ...]:
 
 
 def visible(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that a stage may read, flat: `training.steps` -> 100."""
+    """The parameters that a stage may read, flat: `training.steps` -> 100. Of a mirror the place is not told."""
     kept = {key: values[key] for key in readable(name) if key in values}
-    return {key: value for key, value in flat(kept) if key not in hidden(name)}
+    found = {key: value for key, value in flat(kept) if key not in hidden(name)}
+    if found.get("data.source") == "mirror":
+        found["data.mirror"] = _place(found.get("data.mirror"))
+    return found
+
+
+def _place(mirror: str | None) -> str:
+    """A mirror without its path, which would name a machine: its digest, or that it is not here."""
+    here = mirror and Path(mirror.removeprefix("file://")).exists()
+    return f"folder {fingerprint(mirror)}" if here else identity.NOT_HERE

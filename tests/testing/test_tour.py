@@ -1,0 +1,259 @@
+"""A tour of what a stamp promises: every way in which a finished run could say done and lie, tried on a real one.
+
+The template study walks the road once, in a copy of the project; every stop works on a copy of that.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stepladder.core import files
+from stepladder.core.run import Run
+from stepladder.core.stages import STAGES
+from stepladder.machine import processes
+
+ROOT = Path(__file__).parents[2]
+RUN = ("run", "discs", "--profile", "smoke")
+OPEN = """
+import os, sys
+os.environ["JPY_SESSION_NAME"] = "notebook"
+os.environ.pop("STEPLADDER_HEADLESS", None)
+from stepladder.notebooks import lab
+from stepladder.training import process
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.xdist_group("tour")]
+
+
+class Project:
+    """A project folder of its own, with its code, and the run `discs/smoke`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.run = Run(folder / "outputs" / "discs" / "smoke", folder)
+
+    def environment(self) -> dict[str, str]:
+        own = {"PYTHONPATH": str(self.folder / "lib"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        return {
+            **os.environ,
+            **own,
+            "STEPLADDER_ROOT": str(self.folder),
+            "STEPLADDER_OUTPUTS": str(self.folder / "outputs"),
+        }
+
+    def start(self, *command: str) -> subprocess.Popen:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen([sys.executable, *command], cwd=self.folder, env=self.environment(), **pipes)
+
+    def cli(self, *arguments: str) -> tuple[int, str]:
+        """Exit code of a `stepladder` command, and what it said."""
+        process = self.start("-m", "stepladder.cli", *arguments)
+        said, _ = process.communicate(timeout=600)
+        return process.returncode, said
+
+    def states(self) -> str:
+        """One letter per stage, as `stepladder status` shows it: done, stale, missing."""
+        code, said = self.cli("status", "discs")
+        row = next(line for line in said.splitlines() if "discs/smoke" in line)
+        cells = [cell.strip() for cell in row.split("│")]
+        assert code == 0
+        return "".join({"done": "d", "stale": "s", "-": "m"}.get(cell, "?") for cell in cells[4:11])
+
+    def left(self) -> dict[str, str]:
+        """Content of everything the run left but its logs."""
+        logs = ("events.jsonl", "run.json")
+        paths = [p for p in self.run.folder.rglob("*") if p.is_file() and ".lock" not in p.parts and p.name not in logs]
+        paths = [path for path in paths if ".aside" not in path.as_posix()]
+        return {path.relative_to(self.run.folder).as_posix(): files.file_sha256(path) for path in paths}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Project:
+    """The template as the study `discs`, walked to its end."""
+    folder = tmp_path_factory.mktemp("tour") / "project"
+    for name in ("lib", "notebooks", "params"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    home = folder / "lib" / "stepladder" / "studies" / "discs"
+    shutil.copytree(folder / "lib" / "stepladder" / "testing" / "template", home)
+    shutil.move(home / "params", folder / "params" / "discs")
+    for profile in (folder / "params" / "discs").glob("*.yaml"):
+        profile.write_text(profile.read_text().replace("study: template", "study: discs"))
+    project = Project(folder)
+    code, said = project.cli(*RUN)
+    assert code == 0, said
+    assert "01_inventory       runs: no result yet" in said and project.states() == "ddddddd"
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    """A copy of the finished project."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+def append(path: Path, text: str = "\nEXTRA = 1\n") -> None:
+    path.write_text(path.read_text() + text)
+
+
+def edit_code(path: Path) -> None:
+    """Add a comment to the last code cell of a notebook."""
+    nb = json.loads(path.read_text())
+    cell = [cell for cell in nb["cells"] if cell["cell_type"] == "code"][-1]
+    cell["source"] = ["# once more\n", *cell["source"]]
+    path.write_text(json.dumps(nb))
+
+
+def test_another_learning_rate_is_refused_where_it_would_stand_beside_an_old_evaluation(project):
+    before = project.left()
+    code, said = project.cli(*RUN, "--stages", "6-7", "--set", "training.learning_rate=0.00777")
+    assert code == 1 and "03_smoke_test of run discs/smoke is stale (training.learning_rate" in said
+    assert "skipped" not in said
+    assert project.left() == before and project.states() == "ddddddd"
+    code, said = project.cli("report", "discs/smoke")
+    assert code == 0 and "0.00777" not in (project.run.folder / "report.html").read_text()
+
+
+def test_another_rate_runs_what_reads_it_and_says_why(project):
+    old = project.run.result("05_training")["key"]["parameters"]["training.learning_rate"]
+    code, said = project.cli(*RUN, "--stages", "1-3", "--set", "training.learning_rate=0.00777")
+    assert code == 0, said
+    assert f"03_smoke_test      runs: training.learning_rate {old} -> 0.00777" in said
+    assert said.count("skipped: nothing it reads has changed") == 2
+    assert project.states() == "dddssss"
+    page = (project.run.folder / "report.html").read_text()
+    assert f"training.learning_rate {old} -&gt; 0.00777" in page  # beside the stages made with the old one
+
+
+def test_an_edited_notebook_helper_or_price_table_is_noticed(project):
+    lib = project.folder / "lib" / "stepladder"
+    edit_code(project.folder / "notebooks" / "06_evaluation.ipynb")
+    assert project.states() == "dddddss"
+    append(project.folder / "params" / "gpu_prices.yaml", "\n# dearer\n")
+    assert project.states() == "dddssss"
+    append(next(lib.rglob("smoke.py")))
+    assert project.states() == "ddsssss"
+    append(next(lib.rglob("lab.py")))
+    assert project.states() == "sssssss"
+    reasons = {name: state.reason for name, state in project_states(project).items()}
+    assert "notebook 06 was edited" in reasons["06_evaluation"]
+    assert "params/gpu_prices.yaml has changed" in reasons["04_scaling"]
+
+
+def project_states(project: Project):
+    """States by the project's own code, asked in a process of its own."""
+    script = "import sys, json; from pathlib import Path; from stepladder.core.run import Run\n"
+    script += "print(json.dumps({n: [s.state, s.reason] for n, s in Run(Path(sys.argv[1])).states().items()}))"
+    said, _ = project.start("-c", script, str(project.run.folder)).communicate()
+
+    class State:
+        def __init__(self, state, reason):
+            self.state, self.reason = state, reason
+
+    return {name: State(*pair) for name, pair in json.loads(said.splitlines()[-1]).items()}
+
+
+def test_what_cannot_matter_to_a_shard_converts_nothing_and_training_is_kept(project):
+    append(next((project.folder / "lib").rglob("loop.py")))
+    code, said = project.cli(*RUN, "--stages", "1-5")
+    assert code == 0, said
+    assert "05_training        runs: " in said and "loop.py has changed" in said
+    converted = [event["state"] for event in project.run.events("converted")]
+    half = len(converted) // 2
+    assert set(converted[:half]) == {"converted"} and set(converted[half:]) == {"kept"}
+    resumed = project.run.events("resumed")
+    assert resumed and resumed[-1]["code_changed"] is True and not project.run.events("checkpoints_set_aside")
+
+
+def test_a_running_job_is_not_taken_for_one_with_another_rate(project):
+    names = {"study": "discs", "profile": "smoke", "training": {"steps": 100_000}}
+    begin = f"stage = lab.open('03_smoke_test', {{**{names!r}, 'In': []}})\n"
+    first = project.start("-c", f"{OPEN}{begin}job = process.start(stage.run, stage.params); print('pid', job.pid)")
+    said, _ = first.communicate()
+    assert "04_scaling of run discs/smoke is stale" in said  # nothing is trained on a ladder of other parameters
+    code, said = project.cli(*RUN, "--stages", "1-4", "--set", "training.steps=100000")
+    assert code == 0, said
+    opened = "stage = lab.open('05_training', {'study': 'discs', 'profile': 'smoke', 'training': %r, 'In': []})\n"
+    start = "job = process.start(stage.run, stage.params); print('attached', job.attached)"
+    said, _ = project.start("-c", OPEN + opened % {} + start).communicate()
+    assert "attached False" in said
+    wait_for(lambda: len(project.run.metrics()) > 3)
+    said, _ = project.start("-c", OPEN + opened % {} + start).communicate()
+    assert "attached True" in said
+    rate = "stage.params = stage.params.model_copy(update={'training': stage.params.training.model_copy("
+    rate += "update={'learning_rate': 0.5})})\n"
+    said, _ = project.start("-c", OPEN + opened % {} + rate + start).communicate()
+    assert "running with other settings (training.learning_rate" in said and "stepladder stop discs/smoke" in said
+    code, said = project.cli("stop", "discs/smoke")
+    assert code == 0 and "has saved and stopped" in said
+
+
+def test_a_second_run_of_another_seed_replaces_nothing(project):
+    before = project.left()
+    shards = {path: files.file_sha256(path) for path in (project.run.data / "shards").rglob("*.h5")}
+    code, said = project.cli(*RUN, "--run", "second", "--stages", "1-2", "--set", "seed=5")
+    assert code == 0, said
+    assert {path: files.file_sha256(path) for path in shards} == shards and project.left() == before
+    assert len(list((project.run.data / "shards").rglob("*.h5"))) == 2 * len(shards)
+    code, said = project.cli("status", "discs", "--verify")
+    assert code == 0 and project.states() == "ddddddd"
+
+
+def test_a_data_folder_that_is_gone_is_made_again_and_the_training_stands(project):
+    shutil.rmtree(project.run.data)
+    assert project.states() == "dssssss"
+    code, said = project.cli(*RUN)
+    assert code == 0, said
+    assert "02_conversion      runs: " in said and "is missing" in said
+    assert said.count("skipped: nothing it reads has changed") == 6  # the same bytes came of the same bytes
+    assert project.states() == "ddddddd"
+
+
+def test_looking_at_a_finished_stage_destroys_nothing(project):
+    before = project.left()
+    script = f"{OPEN}stage = lab.open('06_evaluation', {{'study': 'discs', 'profile': 'smoke', 'In': []}})\n"
+    script += "import pandas; stage.table(pandas.DataFrame({'a': [1]}), 'half'); os.kill(os.getpid(), 9)"
+    project.start("-c", script).communicate()
+    assert project.left() == before and project.states() == "ddddddd"
+
+
+def test_of_two_starts_one_walks_and_the_other_writes_nothing(project):
+    racers = [
+        project.start("-m", "stepladder.cli", *RUN, "--stages", "7", "--set", f"view.size=[{width},300]")
+        for width in (400, 401)
+    ]
+    ended = [(racer.communicate()[0], racer.returncode) for racer in racers]
+    assert sorted(code for _, code in ended) == [0, 1], ended
+    refused = next(said for said, code in ended if code)
+    assert "is being walked by process" in refused
+    kept = 400 + next(number for number, (_, code) in enumerate(ended) if code == 0)
+    assert project.run.values()["view"]["size"] == [kept, 300]
+
+
+def test_a_replacement_machine_waits_with_75_and_then_goes_on(project):
+    other = {**processes.identity(), "boot": "of another machine of this name", "token": "t", "released": False}
+    path = project.run.folder / ".lock" / "99999998"
+    files.write_json(path, other)
+    code, said = project.cli(*RUN)
+    assert code == 75 and "another machine" in said and "run the same command again in" in said
+    os.utime(path, (time.time() - 61, time.time() - 61))
+    assert project.cli(*RUN)[0] == 0
+
+
+def test_every_stage_holds_the_values_it_was_made_with(project):
+    for part in STAGES:
+        result = project.run.result(part.name)
+        assert result["key"]["parameters"]["seed"] == 0 and result["hash"] and result["key"]["code"]
+
+
+def wait_for(condition, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
