@@ -17,15 +17,24 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 # `.venv/.installed-scroll` is there when the extra `scroll` has been installed.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check lint types nbval bench lab golden results constraints environment clean
+# The type checker needs a minute and one core: it works beside the tests.
+BESIDE = $(MAKE) --no-print-directory --jobs 2 lint types
+
+.PHONY: demo test tests check fast lint types nbval bench lab golden results constraints environment clean
 
 demo: $(INSTALLED)-$(STUDY)
 	$(BIN)/stepladder run $(STUDY) --profile $(PROFILE) --run $(RUN) $(if $(MIRROR),--set data.mirror=$(abspath $(MIRROR)))
 
-test: lint types
+test: $(INSTALLED)-everything
+	@$(BESIDE) tests
+
+check: $(INSTALLED)-everything
+	@$(BESIDE) fast
+
+tests: $(INSTALLED)-everything
 	$(PYTEST) tests
 
-check: lint types
+fast: $(INSTALLED)-everything
 	$(PYTEST) -q -m "not slow and not drill and not browser" tests
 
 lint: $(INSTALLED)-everything

@@ -36,9 +36,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, smoke):
-    """A running JupyterLab over a copy of the notebooks set to the smoke profile, and of the first four stages' outputs.
+    """A running JupyterLab over a copy of the notebooks, set to the smoke profile, and of the first four stages.
 
-    Its URL and its folder.
+    Yields its URL and its folder.
     """
     home = tmp_path_factory.mktemp("lab")
     undone = shutil.ignore_patterns(*LATER, "checkpoints", "metrics.jsonl")

@@ -1,8 +1,8 @@
 """`environment.yml` for conda users, generated from `pyproject.toml`, which stays the only source of truth.
 
 A test fails when the file is not in step. Only python, pip and torch's CPU-or-CUDA choice are conda's business here;
-everything else comes from pip under `constraints.txt`, so conda users run what was tested. They get the base, JupyterLab
-and the default study; every further study is a comment, for its packages are many and not for everybody.
+everything else comes from pip under `constraints.txt`, so conda users run what was tested. They get the base,
+JupyterLab and the default study; every further study is a comment, for its packages are not for everybody.
 """
 
 import tomllib
