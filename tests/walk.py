@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 
 import stepladder.core.run
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters
 from stepladder.notebooks.runner import run_road
 
 PARAMETERS = Parameters(study="toy", run="walk")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.core import files
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import number, vector
 from stepladder.studies.pde.data.solvers import burgers
 from stepladder.studies.pde.data.solvers.initial import Waves, centres

@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 from emulated import BATCHES, JOBS, WORKERS, Times
 
 from stepladder.core import files
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder.measure.bench import ProcessBench
-from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
+from stepladder.training.setting import Setting
 
 GRID_STEPS, CHECK_STEPS = 40, 80
 LADDER = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=20)

@@ -17,7 +17,7 @@ from pathlib import Path
 import requests
 
 from stepladder.core import files
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.data.fetch import Report, fetch, plan
 from stepladder.testing.server import FaultyServer
 

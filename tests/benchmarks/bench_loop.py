@@ -19,9 +19,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from stepladder.core import files
-from stepladder.core.config import Parameters, TrainingParams
 from stepladder.core.run import Run
-from stepladder.core.study import Check, Loss, ShardContent, TrainingStage
+from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.types import Check, Loss, ShardContent, TrainingStage
 from stepladder.data import shards
 from stepladder.training.loop import Training
 from stepladder.training.optimize import make_optimizer

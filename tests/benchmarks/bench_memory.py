@@ -20,7 +20,7 @@ from stepladder.ladder.forecast.memory import fake_bytes, forecast
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.job import Key, Stepper
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 SIDES, WIDTH, PROBED, ASKED = (32, 48), 16, (1, 2), 8

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from stepladder.core import files
-from stepladder.core.study import ShardContent
+from stepladder.core.types import ShardContent
 from stepladder.data import shards
 from stepladder.data.shards import Shard
 

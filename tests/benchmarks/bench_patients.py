@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.core import files
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import Climb, Setting
+from stepladder.ladder.records import Climb
 from stepladder.ladder.search import climb
 from stepladder.machine import limits
+from stepladder.training.setting import Setting
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "ladder"))

@@ -28,10 +28,10 @@ from emulated import JOBS, WORKERS
 from torch.utils.data import DataLoader
 
 from stepladder.core import files
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder.measure.bench import ProcessBench
-from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 EDGE, SAMPLES, STEPS = 24, 4096, 3

@@ -26,11 +26,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from stepladder.core import files
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder.measure.bench import ProcessBench
-from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
 from stepladder.machine import limits
+from stepladder.training.setting import Setting
 
 WORKERS, BATCHES, GRID_STEPS, GRID_SAMPLES = [0, 1, 2], [1, 2, 4, 8], 12, 48
 LADDER = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=0)

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 from simulated import Job, SimulatedBench, params
 
 from stepladder.core import files
-from stepladder.ladder.records import Setting
 from stepladder.ladder.search import climb
+from stepladder.training.setting import Setting
 
 JOBS = 200
 GRID_STEPS, SHORT_GRID_STEPS = 100, 40

@@ -18,7 +18,7 @@ import psutil
 from stepladder.core import files
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 
 TESTS = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent

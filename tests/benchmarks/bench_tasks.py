@@ -24,8 +24,8 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from stepladder.core import files
-from stepladder.core.config import load
-from stepladder.core.study import Batch, Prediction
+from stepladder.core.profiles import load
+from stepladder.core.types import Batch, Prediction
 from stepladder.data import convert, splits
 from stepladder.studies.pde.data.dataset import Cases, Windows
 from stepladder.studies.pde.evaluation import scoring

@@ -97,6 +97,6 @@ def test_the_way_on_sets_what_differs_from_the_profile_here(monkeypatch, outputs
     made = manifest(kind="shards", study="template", run="walk", profile="quick")
     usual = made.model_copy(update={"parameters": {"seed": 0, "splits": {"by": "asset"}}})
     changed = made.model_copy(update={"parameters": {"seed": 3, "splits": {"by": "group", "test": ["a b"]}}})
-    monkeypatch.setattr(commands.params, "load", lambda *arguments: params)
+    monkeypatch.setattr(commands.profiles, "load", lambda *arguments: params)
     assert commands._next(usual) == "stepladder run template --profile quick --run walk --stages 3-7"
     assert commands._next(changed).endswith("""--set 'seed=3' --set 'splits.by="group"' --set 'splits.test=["a b"]'""")

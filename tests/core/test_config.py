@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepladder.core import config as params
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core import profiles
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import Parameters
 
 
 def check(**values):
@@ -46,17 +48,17 @@ def test_a_secret_in_the_wrong_place_is_not_shown():
 
 
 def test_overrides_win_and_keep_their_neighbours(outputs):
-    loaded = params.load(params.Path(__file__).parents[2], "plateau", "quick", {"training": {"steps": 7}})
+    loaded = profiles.load(params.Path(__file__).parents[2], "plateau", "quick", {"training": {"steps": 7}})
     assert loaded.training.steps == 7
-    assert loaded.training.batch == params.load(params.Path(__file__).parents[2], "plateau", "quick").training.batch
+    assert loaded.training.batch == profiles.load(params.Path(__file__).parents[2], "plateau", "quick").training.batch
 
 
 def test_unknown_study_and_profile_name_the_nearest():
     root = params.Path(__file__).parents[2]
     with pytest.raises(ParameterError, match="did you mean 'plateau'"):
-        params.load(root, "plataeu")
+        profiles.load(root, "plataeu")
     with pytest.raises(ParameterError, match="did you mean 'quick'"):
-        params.load(root, "plateau", "quik")
+        profiles.load(root, "plateau", "quik")
 
 
 def test_broken_yaml_names_the_file(tmp_path):

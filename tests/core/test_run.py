@@ -1,7 +1,7 @@
 import pytest
 
 from stepladder.core import config as params
-from stepladder.core import files, lock, run, stages
+from stepladder.core import files, lock, profiles, run, stages
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.stages import STAGES
@@ -13,7 +13,7 @@ LADDER = "04_scaling"
 
 @pytest.fixture
 def made(outputs):
-    checked = params.load(ROOT, "plateau", "quick")
+    checked = profiles.load(ROOT, "plateau", "quick")
     opened = Run.of(ROOT, checked)
     opened.begin(checked)
     return opened, checked
@@ -162,7 +162,7 @@ def test_a_stale_stage_is_refused_by_name_with_the_command(made):
 
 
 def test_asking_writes_nothing(outputs):
-    checked = params.load(ROOT, "plateau", "quick")
+    checked = profiles.load(ROOT, "plateau", "quick")
     opened = Run.of(ROOT, checked)
     assert set(states(opened)) == {"m"} and opened.status()["state"] == "stale"
     opened.resolve("quick", {"training": {"steps": 5}})
@@ -176,7 +176,7 @@ def test_what_is_set_once_holds_for_the_run_until_it_is_forgotten(made):
     opened.begin(checked, overrides)
     again, kept = opened.resolve("quick", {"view": {"samples": 1}})
     assert again.training.steps == 5 and kept == {"training": {"steps": 5}, "view": {"samples": 1}}
-    usual = params.load(ROOT, "plateau", "quick")
+    usual = profiles.load(ROOT, "plateau", "quick")
     assert opened.resolve("quick", {}, forget=True)[0] == usual
     assert opened.resolve("quick", {"training": {"steps": usual.training.steps}})[1] == {}  # set back by hand
     assert opened.resolve("smoke", {})[1] == {}  # nothing of another profile
@@ -221,7 +221,7 @@ def test_stages_are_found_by_number_and_misspelt_ones_named():
 
 
 def test_every_stage_names_real_sections():
-    from stepladder.core.config import Parameters
+    from stepladder.core.schema import Parameters
 
     for part in STAGES:
         assert {section.partition(".")[0] for section in part.sections} <= set(Parameters.model_fields)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from stepladder.core.config import ParameterError, Parameters
-from stepladder.core.study import Study, TrainingStage
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import TrainingStage
 from stepladder.testing.template.study import DiscParams, study
 from stepladder.training import smoke
 

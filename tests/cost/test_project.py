@@ -13,14 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.core import config as params
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core import profiles
+from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
-from stepladder.core.study import Loss, TrainingStage
+from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.types import Loss, TrainingStage
 from stepladder.cost import bill, offers
 from stepladder.cost import project as cost
 from stepladder.cost.offers import Span, read_prices
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from tests.ladder import climbs
 
 # What the plans print ------------------------------------------------------------------------------------------------
@@ -263,7 +264,7 @@ class Tiny:
         return Loss(model(batch["x"]).square().mean())
 
 
-PARAMS = Parameters(study="tiny", training=params.TrainingParams(batch=8))
+PARAMS = Parameters(study="tiny", training=TrainingParams(batch=8))
 BATCH = {"x": torch.zeros(2, 64)}
 
 
@@ -346,7 +347,7 @@ START = 1_800_000_000.0
 def trained(outputs):
     """A run of 12 steps, batch 4, at 8 samples/s: cut after step 6, resumed from a checkpoint an hour later."""
     root = Path(__file__).parents[2]
-    run = Run.open(root, params.load(root, "plateau", "smoke"))
+    run = Run.open(root, profiles.load(root, "plateau", "smoke"))
 
     def event(after, kind, **fields):
         stamp = datetime.fromtimestamp(START + after, UTC).isoformat()
@@ -417,7 +418,7 @@ def test_a_run_on_a_rented_gpu_is_held_against_its_row(trained):
 def test_a_run_that_never_trained_is_told_so(outputs):
     root = Path(__file__).parents[2]
     with pytest.raises(ParameterError, match="run 05_training first"):
-        bill.compare(predicted(), Run.open(root, params.load(root, "plateau", "smoke")))
+        bill.compare(predicted(), Run.open(root, profiles.load(root, "plateau", "smoke")))
 
 
 def test_people_read_no_hours_of_a_millisecond():

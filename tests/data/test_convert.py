@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepladder.core import config as params
 from stepladder.core import study
-from stepladder.core.study import Asset, Issue, ShardContent, StudyError
+from stepladder.core.schema import Parameters
+from stepladder.core.types import Asset, Issue, ShardContent, StudyError
 from stepladder.data import convert, shards
 from stepladder.testing.template.study import DiscParams, Template
 
@@ -19,7 +19,7 @@ class Toy(Template):
 
     conversion_code = ("test_convert.py",)
 
-    def convert(self, asset: Asset, params: params.Parameters, cache: Path) -> ShardContent:
+    def convert(self, asset: Asset, params: Parameters, cache: Path) -> ShardContent:
         text = asset.files[0].read_text()
         if "broken" in text:
             raise StudyError(f"{asset.files[0].name}: broken at line 1")

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.core.config import ParameterError, SplitParams
-from stepladder.core.study import Asset
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import SplitParams
+from stepladder.core.types import Asset
 from stepladder.data import splits
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepladder.core.config import EvaluationParams
+from stepladder.core.schema import EvaluationParams
 from stepladder.evaluation import metrics as evaluation
 
 PARAMS = EvaluationParams(bootstrap=200)

@@ -8,7 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from stepladder.ladder.records import Cell, Climb, FullProbe, LoaderProbe, Rung, Setting, StepProbe, Trial
+from stepladder.ladder.records import Cell, Climb, FullProbe, LoaderProbe, Rung, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 GB = 10**9
 SCROLL_STAGES = {

@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 
 from stepladder.ladder.forecast import memory
 from stepladder.ladder.measure.job import Key, Stepper
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 PATCH = 16  # voxels of a patch's side

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder.measure.estimate import relative_half_width, settled, throughput
-from stepladder.ladder.records import FullProbe, LoaderProbe, Setting, StepProbe, Trial
+from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 WORKERS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 BATCHES = (1, 2, 4, 8, 16, 32)

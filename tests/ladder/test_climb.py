@@ -3,10 +3,10 @@
 import pytest
 
 from stepladder.core import files
-from stepladder.core.config import LadderParams
+from stepladder.core.schema import LadderParams
 from stepladder.ladder import climb
 from stepladder.ladder.diagnosis import diagnose
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from tests.ladder import climbs
 
 

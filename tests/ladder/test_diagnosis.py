@@ -2,10 +2,11 @@
 
 import pytest
 
-from stepladder.core.config import LadderParams
+from stepladder.core.schema import LadderParams
 from stepladder.ladder.diagnosis import diagnose
 from stepladder.ladder.measure.probes import loader_probe
-from stepladder.ladder.records import Cell, Climb, FullProbe, LoaderProbe, Rung, Setting, StepProbe, Trial
+from stepladder.ladder.records import Cell, Climb, FullProbe, LoaderProbe, Rung, StepProbe, Trial
+from stepladder.training.setting import Setting
 from tests.ladder import patients
 
 LADDER = LadderParams(workers=[0, 1, 2], batch=[1, 2, 4])

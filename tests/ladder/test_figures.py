@@ -10,8 +10,8 @@ from matplotlib.text import Text
 
 from stepladder.ladder import figures
 from stepladder.ladder.figure_parts import CHOSEN, VERDICT_COLOURS, setting_labels
-from stepladder.ladder.records import Setting
 from stepladder.notebooks.lab import STYLE
+from stepladder.training.setting import Setting
 from tests.ladder import climbs
 
 DRAWN = {

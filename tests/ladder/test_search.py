@@ -4,11 +4,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from stepladder.core.config import LadderParams, ParameterError, RungParams, TrainingParams
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import LadderParams, RungParams, TrainingParams
 from stepladder.ladder import gates
-from stepladder.ladder.records import FullProbe, LoaderProbe, Rung, Setting, StepProbe, Trial
+from stepladder.ladder.records import FullProbe, LoaderProbe, Rung, StepProbe, Trial
 from stepladder.ladder.search import climb
 from stepladder.ladder.space import space
+from stepladder.training.setting import Setting
 from tests.ladder.simulated import Job, SimulatedBench, params
 
 GB = 10**9

@@ -11,8 +11,8 @@ import pytest
 from stepladder.core import files
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
-from stepladder.core.study import ShardContent
-from stepladder.data import shards
+from stepladder.core.types import ShardContent
+from stepladder.data import loading, shards
 from stepladder.data.shards import Shard
 from stepladder.notebooks import runner as notebook
 from stepladder.registry import Leak, Registry, RegistryError, hydrate, publish, publish_folder, publish_run
@@ -44,7 +44,7 @@ def test_a_fetched_run_goes_on_without_converting(run, params, registry, elsewhe
     there = Run.of(ROOT, params)
     walked = notebook.run_road(there, ["01_inventory", "02_conversion"], params, ROOT)
     assert walked.state == "done" and "2 unchanged" in walked.reason
-    train, validation, cases = worker.datasets(there, worker.read_parameters(there)[0], params)
+    train, validation, cases = loading.datasets(there, worker.read_parameters(there)[0], params)
     assert len(train) == 24 and len(validation) == len(cases) == 12
     assert train.sample(0, None)["image_YX"].shape == (32, 32)
 

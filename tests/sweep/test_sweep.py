@@ -107,7 +107,7 @@ def test_bayes_sweeps_end_with_the_trials_asked_for(opened):
 
 def test_the_command_prints_the_best_row(make_run, outputs, tmp_path, monkeypatch):
     run, params = make_run()
-    monkeypatch.setattr("stepladder.core.config.load", lambda *arguments: params)
+    monkeypatch.setattr("stepladder.core.profiles.load", lambda *arguments: params)
     monkeypatch.setattr("stepladder.cli.sweep.outputs_root", lambda root: run.folder.parents[1])
     path = tmp_path / "rates.yaml"
     path.write_text(yaml.safe_dump(FILE | {"program": "train.py"}))

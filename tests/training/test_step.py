@@ -9,20 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.core.config import TrainingParams
-from stepladder.core.study import Loss, TrainingStage
+from stepladder.core.schema import TrainingParams
+from stepladder.core.types import Loss, TrainingStage
 from stepladder.training.optimize import Average, learning_rate_factor
-from stepladder.training.step import (
-    Clock,
-    ContractError,
-    StepModule,
-    make_learner,
-    match_weights,
-    parameter_contract,
-    set_trainable,
-    train_step,
-    update,
-)
+from stepladder.training.step import Clock, StepModule, make_learner, train_step, update
+from stepladder.training.trainable import ContractError, match_weights, parameter_contract, set_trainable
 
 ALL = TrainingStage("all", 10)
 

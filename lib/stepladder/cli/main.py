@@ -6,14 +6,14 @@ Every command is a thin call into the package; errors a person can mend are one 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from stepladder.cli.artifacts import app as artifacts
+from stepladder.cli.console import COLOURS, Narrator, console
 from stepladder.cli.sweep import sweep
 from stepladder.core import config as params
 from stepladder.core import study
@@ -37,9 +37,6 @@ app = typer.Typer(
 )
 app.add_typer(artifacts, name="artifact")
 app.command()(sweep)
-WIDTH = 160  # of tables that go to a file or a pipe, where there is no terminal to fit
-console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-COLOURS = {"done": "green", "running": "blue", "failed": "red", "oom": "red", "missing": "dim"}
 
 
 @app.command()
@@ -236,32 +233,6 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-
-
-class Narrator:
-    """Progress of the road on the terminal: one line per stage, and where it is now on a terminal that can show it."""
-
-    def __init__(self) -> None:
-        self.status = console.status("")
-
-    def __enter__(self) -> "Narrator":
-        self.status.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.status.stop()
-
-    def __call__(self, kind: str, stage: str, **fields: Any) -> None:
-        """One event of the walk, as a line or in the status line."""
-        if kind == "cell_start":
-            self.status.update(f"{stage}  cell {fields['cell']} of {fields['of']}: {fields['title']}")
-        elif kind == "stage_start" and fields.get("reason"):
-            console.print(f"  {stage:18} runs: {escape(fields['reason'])}", soft_wrap=True)
-        elif kind == "stage_skipped":
-            console.print(f"  {stage:18} [dim]skipped: {fields['reason']}[/]")
-        elif kind == "stage_end":
-            colour = COLOURS.get(fields["state"], "yellow")
-            console.print(f"  {stage:18} [{colour}]{fields['state']}[/]  {fields['seconds']:6.1f} s")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stepladder.core import config as params
+from stepladder.core import profiles
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
 
@@ -32,7 +33,7 @@ def sweep(
 
     root = project_root()
     given = params.merge({"run": run or profile}, *(params.parse_assignment(text) for text in settings or []))
-    checked = params.load(root, study, profile, given)
+    checked = profiles.load(root, study, profile, given)
     opened = sweeps.open_sweep(path, Run(outputs_root(root) / study / checked.run), checked)
     for key in space.IDLE:
         if getattr(opened.space.file, key) is not None:

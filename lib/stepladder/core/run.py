@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stepladder.core import closure, files, identity, lock
+from stepladder.core import closure, files, identity, lock, profiles
 from stepladder.core import config as params
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core.config import ParameterError
 from stepladder.core.identity import Key
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.provenance import environment, now
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES, before, stage, visible
 from stepladder.machine import processes
 
@@ -118,8 +119,8 @@ class Run:
         """
         name = {"run": self.name}
         earlier = {} if forget else self.overrides(profile)
-        usual = params.load(self.root, self.study, profile, name)
-        checked = params.load(self.root, self.study, profile, params.merge(name, earlier, dict(given)))
+        usual = profiles.load(self.root, self.study, profile, name)
+        checked = profiles.load(self.root, self.study, profile, params.merge(name, earlier, dict(given)))
         return checked, params.changes(checked.model_dump(mode="json"), usual.model_dump(mode="json"))
 
     def begin(self, checked: Parameters, overrides: Mapping[str, Any] | None = None) -> None:

@@ -21,14 +21,17 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
-from stepladder.core.study import Batch, Study
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Batch
 from stepladder.cost.offers import Offer, Prices, Span, best_interval, preemption_loss, read_prices
-from stepladder.ladder.records import Climb, FullProbe, Setting, StepProbe
+from stepladder.ladder.records import Climb, FullProbe, StepProbe
 from stepladder.machine import limits
 from stepladder.training.process import planned_steps
-from stepladder.training.step import StepModule, set_trainable, size
+from stepladder.training.setting import Setting
+from stepladder.training.step import StepModule, size
+from stepladder.training.trainable import set_trainable
 
 HERE = "this machine"
 BUSY = 0.9  # a step that computes for less than this share of the time waits for data

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, SplitParams, nearest
-from stepladder.core.study import Asset, Box
+from stepladder.core.config import ParameterError, nearest
+from stepladder.core.schema import SplitParams
+from stepladder.core.types import Asset, Box
 
 NAMES = ("train", "validation", "test")
 

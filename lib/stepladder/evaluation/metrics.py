@@ -18,8 +18,9 @@ import torch
 from torch.utils.data import default_collate
 
 from stepladder.core import files
-from stepladder.core.config import EvaluationParams, Parameters
-from stepladder.core.study import Baseline, Batch, Check, Dataset, Prediction, Sample, Study
+from stepladder.core.schema import EvaluationParams, Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Baseline, Batch, Check, Dataset, Prediction, Sample
 
 TABLE = ["method", "group", "metric", "value", "low", "high", "units"]
 

@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder import gates
-from stepladder.ladder.forecast.loader_model import Limits
-from stepladder.ladder.records import Bench, Cell, Climb, FullProbe, Rung, Setting, Trial
+from stepladder.ladder.forecast.cells import Limits
+from stepladder.ladder.records import Bench, Cell, Climb, FullProbe, Rung, Trial
 from stepladder.ladder.space import price
+from stepladder.training.setting import Setting
 
 USABLE_SECONDS = 0.5  # share of the time limit that the passes of a trial may be planned to take
 WRONG = 0.10  # a measurement further off its forecast than this is a surprise

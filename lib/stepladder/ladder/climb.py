@@ -13,9 +13,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from stepladder.core import files
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
-from stepladder.core.study import Check
+from stepladder.core.schema import Parameters
+from stepladder.core.types import Check
 from stepladder.ladder import search
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
 from stepladder.ladder.measure.bench import ProcessBench

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stepladder.core.config import LadderParams
+from stepladder.core.schema import LadderParams
 from stepladder.ladder.forecast.loader_model import kind
-from stepladder.ladder.records import Climb, FullProbe, LoaderProbe, Rung, Setting, Trial
+from stepladder.ladder.records import Climb, FullProbe, LoaderProbe, Rung, Trial
+from stepladder.training.setting import Setting
 
 Limit = Literal["data", "compute", "memory", "launch", "leak", "none"]
 

@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from stepladder.ladder.records import Cell, Climb, Rung, Setting
+from stepladder.ladder.records import Cell, Climb, Rung
+from stepladder.training.setting import Setting
 
 WIDTH = 7.2  # inches, of every picture
 CHOSEN, INK, PAPER, MUTED = "#d98e04", "#111827", "#fbfaf7", "#6b7280"

@@ -12,9 +12,10 @@ Decisions:
 import math
 from collections.abc import Iterable
 
-from stepladder.core.config import LadderParams, TrainingParams
-from stepladder.ladder.forecast.loader_model import Limits
-from stepladder.ladder.records import FullProbe, Rung, Setting, Trial, Verdict
+from stepladder.core.schema import LadderParams, TrainingParams
+from stepladder.ladder.forecast.cells import Limits
+from stepladder.ladder.records import FullProbe, Rung, Trial, Verdict
+from stepladder.training.setting import Setting
 
 SURE = 0.05  # noise below which a loss of a per cent or two is believed to be no more
 POLLUTED = 0.4  # share of run-queue wait; calm trials had 0 to 0.35, disturbed ones 0.6 to 0.9

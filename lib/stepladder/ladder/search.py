@@ -16,12 +16,15 @@ Decisions:
 from collections.abc import Callable
 from dataclasses import replace
 
-from stepladder.core.config import LadderParams, ParameterError, TrainingParams
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder import gates
 from stepladder.ladder.attempts import USABLE_SECONDS, WRONG, Search
-from stepladder.ladder.forecast.loader_model import Kind, Limits, Twin, forecast, kind
-from stepladder.ladder.records import Bench, Cell, Climb, LoaderProbe, Rung, Setting, StepProbe, Trial
+from stepladder.ladder.forecast.cells import Limits, forecast
+from stepladder.ladder.forecast.loader_model import Kind, Twin, kind
+from stepladder.ladder.records import Bench, Cell, Climb, LoaderProbe, Rung, StepProbe, Trial
 from stepladder.ladder.space import price, space
+from stepladder.training.setting import Setting
 
 LOADER_SAMPLES = (24, 4, 1)  # fewer where a probe of more took too long
 NO_LOADER = LoaderProbe((0.0,), 0.0, 0.0, 0.0, 0, 0, 0.0)

@@ -9,8 +9,9 @@ Decisions:
 
 from itertools import product
 
-from stepladder.core.config import LadderParams, ParameterError, TrainingParams
-from stepladder.ladder.records import Setting
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import LadderParams, TrainingParams
+from stepladder.training.setting import Setting
 
 
 def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:

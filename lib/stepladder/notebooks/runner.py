@@ -23,9 +23,10 @@ from typing import Any
 
 import psutil
 
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core.config import ParameterError
 from stepladder.core.lock import TOKEN, Lock
 from stepladder.core.run import ATTEMPT, EXIT_CODES, Run
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES
 from stepladder.core.stages import stage as find_stage
 from stepladder.machine.oom import Memory

@@ -17,8 +17,9 @@ from typing import Any
 from markupsafe import Markup
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, load
+from stepladder.core.config import ParameterError
 from stepladder.core.paths import outputs_root, project_root
+from stepladder.core.profiles import load
 from stepladder.core.run import Run, runs
 from stepladder.core.stages import stage as find_stage
 from stepladder.report import curve, freeze

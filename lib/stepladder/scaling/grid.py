@@ -23,14 +23,16 @@ import torch
 
 from stepladder import studies
 from stepladder.core import closure, files
-from stepladder.core.config import ParameterError, Parameters, ScalingParams, check, nearest
+from stepladder.core.config import ParameterError, check, nearest
 from stepladder.core.run import Run
-from stepladder.core.study import Dataset, Study, find
+from stepladder.core.schema import Parameters, ScalingParams
+from stepladder.core.study import Study, find
+from stepladder.core.types import Dataset
+from stepladder.data import loading
 from stepladder.machine import limits, signals
 from stepladder.scaling import flops
 from stepladder.scaling.trial import Course, Subset, metric_names, train
 from stepladder.training import course as trajectory
-from stepladder.training import worker
 from stepladder.training.smoke import batch as plain_batch
 
 BEYOND = "beyond"  # name of the size outside the grid
@@ -159,7 +161,7 @@ def code(study: str) -> str:
 
 def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Dataset]:
     """Training samples, and the validation cases that runs are scored on."""
-    train_samples, _, cases = worker.datasets(run, study, params)
+    train_samples, _, cases = loading.datasets(run, study, params)
     return train_samples, cases
 
 

@@ -24,12 +24,15 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.core.config import ParameterError, Parameters
-from stepladder.core.study import Dataset, Sample, Study
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Dataset, Sample
 from stepladder.data.sampling import Drawn, Order, StepBatches
 from stepladder.evaluation import metrics as evaluation
 from stepladder.training.parallel import Ranks
-from stepladder.training.step import Learner, lone_learner, set_modes, to_device, train_step
+from stepladder.training.step import Learner, lone_learner, to_device, train_step
+from stepladder.training.trainable import set_modes
 
 LAST = 20  # steps whose mean loss stands for the training loss at the end
 

@@ -23,9 +23,11 @@ import numpy as np
 import pandas as pd
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, Parameters, TrainingParams, check, merge, nearest
+from stepladder.core.config import ParameterError, check, merge, nearest
 from stepladder.core.run import Run
-from stepladder.core.study import Dataset, Study, find
+from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.study import Study, find
+from stepladder.core.types import Dataset
 from stepladder.data.sampling import philox
 from stepladder.scaling.grid import SHAPING, code, datasets
 from stepladder.scaling.trial import Course, metric_names, train

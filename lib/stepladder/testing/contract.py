@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stepladder.core.config import Parameters
-from stepladder.core.study import Asset, Dataset, Study
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Asset, Dataset
 from stepladder.data import convert, fetch, splits
 from stepladder.training import smoke
-from stepladder.training.step import parameter_contract
-from stepladder.view import scene as view
+from stepladder.training.trainable import parameter_contract
+from stepladder.view import render, web
 
 QUESTIONS = (
     "card_is_complete",
@@ -137,8 +138,8 @@ class Contract:
         for place, pictures in found.items():
             for name, picture in pictures.items():
                 assert picture.caption.strip(), f"the picture {name} has no caption"
-                view.render(picture.drawing, self.folder / "figures" / f"{place}_{name}.png", (600, 420))
-        _demand(*view.checks(self.folder / "figures"))
+                render.render(picture.drawing, self.folder / "figures" / f"{place}_{name}.png", (600, 420))
+        _demand(*web.checks(self.folder / "figures"))
 
     @cached_property
     def _assets(self) -> list[Asset]:

@@ -21,9 +21,10 @@ from torch.distributed.checkpoint import state_dict as gathered
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from stepladder.core import files
-from stepladder.core.config import Parameters
+from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
-from stepladder.training.step import Learner, match_weights
+from stepladder.training.step import Learner
+from stepladder.training.trainable import match_weights
 
 WHOLE = gathered.StateDictOptions(full_state_dict=True, cpu_offload=True)
 SPREAD = gathered.StateDictOptions(full_state_dict=True, broadcast_from_rank0=False)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepladder.core import closure, files
-from stepladder.core.config import Parameters, TrainingParams
 from stepladder.core.identity import Key
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters, TrainingParams
 from stepladder.core.stages import visible
-from stepladder.core.study import Study, TrainingStage
+from stepladder.core.study import Study
+from stepladder.core.types import TrainingStage
 from stepladder.data.shards import recipe_of
 
 SHAPING = ("steps", "batch", "learning_rate", "weight_decay", "schedule", "warmup", "clip_norm", "ema")

@@ -22,9 +22,10 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate
 
-from stepladder.core.config import Parameters, TrainingParams
 from stepladder.core.run import Run
-from stepladder.core.study import Batch, Dataset, Study
+from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.study import Study
+from stepladder.core.types import Batch, Dataset
 from stepladder.data.sampling import Drawn, Order, StepBatches, Stream, loader, torch_seed, validation_batches
 from stepladder.machine.signals import Preempted
 from stepladder.training import checkpoint, course, parallel, tracking
@@ -39,11 +40,10 @@ from stepladder.training.step import (
     autocast,
     make_learner,
     seed_torch,
-    set_modes,
-    set_trainable,
     to_device,
     train_step,
 )
+from stepladder.training.trainable import set_modes, set_trainable
 
 HEARTBEAT_SECONDS = 60.0  # between events that say the training lives
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.config import TrainingParams
+from stepladder.core.schema import TrainingParams
 
 DECAY_PART = 0.2  # share of a wsd schedule that decays
 

@@ -20,7 +20,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from stepladder.core.config import TrainingParams
+from stepladder.core.schema import TrainingParams
 
 MEET_SECONDS, ALONE_SECONDS = 1.0, 0.25
 

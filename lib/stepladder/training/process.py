@@ -25,9 +25,10 @@ from typing import Any
 import pandas as pd
 
 from stepladder.core import files, lock
-from stepladder.core.config import ParameterError, Parameters, dump
+from stepladder.core.config import ParameterError, dump
 from stepladder.core.identity import Key
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.machine import processes
 from stepladder.machine.oom import Memory

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.core.config import Parameters
-from stepladder.core.study import Baseline, Batch, Check, Dataset, Sample, Study, TrainingStage
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Baseline, Batch, Check, Dataset, Sample, TrainingStage
 from stepladder.evaluation import metrics as evaluation
 from stepladder.training.step import lone_learner, train_step
 

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepladder.ladder.forecast import loader_model as twin
-from stepladder.ladder.forecast.loader_model import Limits, Twin, forecast, step_ends
-from stepladder.ladder.records import FullProbe, LoaderProbe, Setting, StepProbe, Trial
+from stepladder.ladder.forecast.cells import Limits, forecast
+from stepladder.ladder.forecast.loader_model import Twin, step_ends
+from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 GB = 10**9
 

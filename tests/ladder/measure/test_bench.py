@@ -9,7 +9,7 @@ from torch import nn
 
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.job import open_job
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 
 
 class Small:

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from stepladder.ladder.measure.probes import full_probe, loader_probe, step_probe
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 
 SAMPLE_SECONDS, STEP_SECONDS = 0.02, 0.01
 

@@ -12,7 +12,7 @@ import pytest
 
 from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.runner import classify
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from tests.ladder import faults
 
 # The shapes of the peers' tables; a killed loader process is one too, where the cgroup's counter has moved (below).

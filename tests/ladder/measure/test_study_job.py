@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import default_collate
 
 from stepladder.ladder.measure.study_job import StudyJob
-from stepladder.ladder.records import Setting
 from stepladder.testing.template.study import SIDE, DiscParams, study
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock, lone_learner, train_step
 
 SEED = 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stepladder.core.config import load
+from stepladder.core.profiles import load
 from stepladder.studies.pde.data.solvers.tasks import TASKS
 from stepladder.studies.pde.models.stages import forecaster as networks
 from tests.studies.pde.batches import grid_batch, mesh_batch

@@ -14,7 +14,7 @@ Decisions:
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -22,7 +22,8 @@ from itertools import pairwise
 import numpy as np
 
 from stepladder.ladder.forecast import memory
-from stepladder.ladder.records import Cell, FullProbe, LoaderProbe, Setting, StepProbe, Trial
+from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 Kind = tuple[int, str, bool, bool]  # threads, precision, checkpointing, compile: what changes the step itself
 
@@ -34,9 +35,6 @@ FORKED_BYTES, LEAST_FORKED_BYTES = 65e6, 20e6  # private pages of an idle loader
 LEAST_STEPS, LEAST_ROUNDS = 64, 16
 SEED = 20
 BUSY = 0.95  # share of time in the step from which on waiting tells nothing of the loader
-# Kept free for what a forecast of memory may be wrong by, a share of what was not yet measured. Forecasts were 0.2 %
-# too low at worst (bench_memory.py); allocators round a few per cent of what lies on an accelerator.
-UNSURE_BYTES = {"host": 0.02, "device": 0.03}
 UNSURE = 0.1  # relative standard error of a forecast
 SLOWEST = 20.0  # slowdowns beyond this are not sought
 
@@ -287,32 +285,3 @@ def straight_up(seen: Sequence[tuple[int, int]], batch: int) -> int:
     last_batch, last_size = seen[-1]
     slopes = [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in pairwise(seen) if x1 > x0] or [last_size / last_batch]
     return int(last_size + max(0.0, max(slopes)) * max(0, batch - last_batch))
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a training may use: bytes of the process tree, bytes of the accelerator (None without one)."""
-
-    host: float
-    device: float | None = None
-
-    def objection(self, twin: Twin, setting: Setting, samples: int) -> str:
-        """Why `setting` does not fit in memory; empty where it does."""
-        host = ("host", twin.host_bytes(setting, samples), twin.measured_bytes, self.host)
-        device = ("device", twin.device_bytes(setting), twin.measured_device_bytes, self.device)
-        for name, needed, measured, limit in (device, host):
-            if limit is not None and needed + UNSURE_BYTES[name] * max(0, needed - measured) > limit:
-                return f"needs {needed / 1e9:.2f} GB of {name} memory, {limit / 1e9:.2f} GB may be used"
-        return ""
-
-
-def forecast(twin: Twin, space: Iterable[Setting], limits: Limits, samples: int) -> list[Cell]:
-    """One cell for each setting of `space` whose kind of step was probed; `samples` are those of the whole training."""
-    cells = []
-    for setting in space:
-        if kind(setting) not in twin.kinds:
-            continue
-        host, device = twin.host_bytes(setting, samples), twin.device_bytes(setting)
-        reason = limits.objection(twin, setting, samples)
-        cells.append(Cell(setting, twin.rate(setting), host, device, not reason, reason))
-    return cells

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import FullProbe, LoaderProbe, Probe, Setting, StepProbe, Trial
+from stepladder.ladder.records import FullProbe, LoaderProbe, Probe, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 FAKE_SECONDS = 60.0
 

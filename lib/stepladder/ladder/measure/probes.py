@@ -31,8 +31,9 @@ from stepladder.ladder.measure import profiler
 from stepladder.ladder.measure.estimate import relative_half_width, settled, throughput
 from stepladder.ladder.measure.job import Job, Key
 from stepladder.ladder.measure.levels import Levels, Queue, growth
-from stepladder.ladder.records import FullProbe, LoaderProbe, Setting, StepProbe
+from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe
 from stepladder.machine import limits
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 LEAST_ROUNDS = 3

@@ -15,16 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepladder.core.config import Parameters, check
+from stepladder.core.config import check
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import hidden, readable
-from stepladder.core.study import Dataset, Study, find
+from stepladder.core.study import Study, find
+from stepladder.core.types import Dataset
+from stepladder.data import loading
 from stepladder.data.sampling import Drawn, Order, StepBatches
 from stepladder.ladder.forecast import memory
 from stepladder.ladder.measure.job import Job, Key, Stepper
-from stepladder.ladder.records import Setting
-from stepladder.training import parallel, step, worker
+from stepladder.training import parallel, step
 from stepladder.training.parallel import Ranks
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock, Learner
 
 
@@ -32,7 +35,7 @@ def open(run: str, values: dict[str, Any]) -> Job:  # the word of `job.open_job`
     """The training of the run folder `run` with the parameters `values`."""
     folder, study = Run(Path(run)), find(values["study"])
     params = check(study.Params, values).only(readable("04_scaling"), hidden("04_scaling"))
-    train, *_ = worker.datasets(folder, study, params)
+    train, *_ = loading.datasets(folder, study, params)
     return StudyJob(study, params, train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

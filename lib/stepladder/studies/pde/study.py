@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.core.study import (
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -26,7 +27,6 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
     StudyError,
     TrainingStage,
 )

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.core.study import (
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -27,7 +28,6 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
     TrainingStage,
 )
 from stepladder.studies.plateau.data.catalogue import read as catalogue

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.core.study import (
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -26,7 +27,6 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
     TrainingStage,
 )
 from stepladder.studies.scroll.data import catalogue, conversion, kaggle, sheets
@@ -34,8 +34,9 @@ from stepladder.studies.scroll.data.cases import Volumes
 from stepladder.studies.scroll.data.patches import Patches
 from stepladder.studies.scroll.evaluation import scoring
 from stepladder.studies.scroll.models import inference, losses, unet
+from stepladder.studies.scroll.models.baselines import sheetness
 from stepladder.studies.scroll.params import ScrollParams
-from stepladder.studies.scroll.pictures import scenes
+from stepladder.studies.scroll.pictures import analysis, scenes
 
 
 class Scroll(Study[ScrollParams]):
@@ -94,7 +95,7 @@ class Scroll(Study[ScrollParams]):
 
     def baselines(self, params: ScrollParams, train: Sequence[Path]) -> dict[str, Baseline]:
         """Nothing, a threshold, a ridge filter, and that after post-processing."""
-        return scoring.baselines(params)
+        return sheetness.baselines(params)
 
     def perfect(self, batch: Batch, params: ScrollParams) -> Prediction:
         """The label's surface."""
@@ -110,7 +111,7 @@ class Scroll(Study[ScrollParams]):
 
     def analysis(self, model: nn.Module, cases: Dataset, params: ScrollParams) -> dict[str, pd.DataFrame | Figure]:
         """Post-processing step by step, and slices of the first test volume."""
-        return scoring.analysis(model, cases, params)
+        return analysis.analysis(model, cases, params)
 
     def preview(self, sample: Sample, params: ScrollParams) -> Figure:
         """Three planes of image, label and distance map."""

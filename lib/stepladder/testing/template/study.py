@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import nn
 
-from stepladder.core.config import DataParams, Parameters, Section
-from stepladder.core.study import (
+from stepladder.core.schema import DataParams, Parameters, Section
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -30,7 +31,6 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
     StudyError,
     TrainingStage,
 )

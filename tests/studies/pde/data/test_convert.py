@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from stepladder.core.study import Study, StudyError, home
+from stepladder.core.study import Study, home
+from stepladder.core.types import StudyError
 from stepladder.data import convert as road
 from stepladder.data import shards
 from stepladder.studies.pde.data import conversion, equations, synthesis

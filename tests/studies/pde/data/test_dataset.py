@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import default_collate
 
-from stepladder.core.study import Dataset, StudyError
+from stepladder.core.types import Dataset, StudyError
 from stepladder.data import shards
 from stepladder.studies.pde.data import conversion, equations
 from stepladder.studies.pde.data.dataset import Cases, Windows

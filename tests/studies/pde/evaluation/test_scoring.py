@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import default_collate
 
 from stepladder.core.config import ParameterError
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.data import shards
 from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data import conversion

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from stepladder.core.config import ParameterError, check
-from stepladder.core.study import Batch, Loss, find
+from stepladder.core.study import find
+from stepladder.core.types import Batch, Loss
 from stepladder.studies.pde.data.equations import BOUNDARIES, COEFFICIENTS, number
 from stepladder.studies.pde.data.solvers import darcy
 from stepladder.studies.pde.data.solvers.initial import two_valued

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.plateau.data.citygml import reader as citygml
 from stepladder.studies.plateau.data.citygml import rings
 from stepladder.studies.plateau.data.citygml.classes import FINE

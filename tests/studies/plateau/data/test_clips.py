@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter
 
-from stepladder.core.config import SplitParams
-from stepladder.core.study import Dataset
+from stepladder.core.schema import SplitParams
+from stepladder.core.types import Dataset
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.data.samples.clips import SHIFT_M, Clips, mirrored, shifted
 from stepladder.studies.plateau.models import motion

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.plateau.data.citygml import reader as citygml
 from stepladder.studies.plateau.data.town.faults import SECRET, faults
 

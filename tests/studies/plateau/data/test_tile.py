@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepladder.core.study import Asset, ShardContent, StudyError
+from stepladder.core.types import Asset, ShardContent, StudyError
 from stepladder.studies.plateau.data.citygml import geo
 from stepladder.studies.plateau.data.citygml import reader as citygml
 from stepladder.studies.plateau.data.citygml.classes import BY_NAME, EMPTY, TO_OCC3D

@@ -16,7 +16,7 @@ from lxml import etree
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from stepladder.core.study import Source, StudyError
+from stepladder.core.types import Source, StudyError
 from stepladder.studies.plateau.data.citygml import geo, gml, solids
 from stepladder.studies.plateau.data.citygml import reader as citygml
 from stepladder.studies.plateau.data.citygml.gml import Feature

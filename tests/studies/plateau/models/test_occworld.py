@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.evaluation import scoring
 from stepladder.studies.plateau.models import occworld

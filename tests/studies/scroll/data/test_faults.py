@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.data import convert
 from stepladder.data.shards import Shard
 from stepladder.studies.scroll.data import conversion, faults, kaggle, labels

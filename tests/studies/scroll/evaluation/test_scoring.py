@@ -7,6 +7,8 @@ import torch
 from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.scroll.evaluation import scoring
 from stepladder.studies.scroll.models import inference, unet
+from stepladder.studies.scroll.models.baselines import sheetness
+from stepladder.studies.scroll.pictures import analysis
 from tests.studies.scroll import small_sheets
 
 PARAMS = small_sheets.params()
@@ -34,7 +36,7 @@ def test_a_perfect_prediction_scores_one_in_everything(batch):
 
 
 def test_baselines_are_ordered_and_the_strong_one_is_strong(batch):
-    table = {name: scores(batch, method(batch)) for name, method in scoring.baselines(PARAMS).items()}
+    table = {name: scores(batch, method(batch)) for name, method in sheetness.baselines(PARAMS).items()}
     assert list(table) == ["all_empty", "intensity_threshold", "sheetness", "sheetness_post"]
     surface = [table[name]["SurfaceDice@2"] for name in table]
     assert surface[0] == 0 and surface[1] < min(surface[2:]) and min(surface[2:]) > 0.9
@@ -43,7 +45,7 @@ def test_baselines_are_ordered_and_the_strong_one_is_strong(batch):
 def test_an_untrained_network_beats_no_baseline(batch):
     torch.manual_seed(0)
     own = scores(batch, inference.predict(unet.build(PARAMS).eval(), batch))
-    best = [scores(batch, method(batch)) for method in scoring.baselines(PARAMS).values()]
+    best = [scores(batch, method(batch)) for method in sheetness.baselines(PARAMS).values()]
     assert all(value <= max(table[name] for table in best) + 0.02 for name, value in own.items())
 
 
@@ -68,7 +70,7 @@ def test_the_analysis_shows_each_step_and_what_came_out(batch):
             return {"image_ZYX": batch["image_ZYX"][index].numpy(), "label_ZYX": batch["label_ZYX"][index].numpy()}
 
     torch.manual_seed(0)
-    table, figure = scoring.analysis(unet.build(PARAMS), Cases(), PARAMS).values()
+    table, figure = analysis.analysis(unet.build(PARAMS), Cases(), PARAMS).values()
     assert table["step"].iloc[0] == "threshold" and len(table) > 3
     titles = " ".join(axis.get_title() + axis.get_title("left") for axis in figure.axes)
     assert "label" in titles and "prediction" in titles

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.core.study import TrainingStage
+from stepladder.core.types import TrainingStage
 from stepladder.studies.scroll.models import losses, unet
 from stepladder.training.step import lone_learner, train_step
 from tests.studies.scroll import small_sheets

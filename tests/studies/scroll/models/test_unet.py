@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from stepladder.core.study import TrainingStage
+from stepladder.core.types import TrainingStage
 from stepladder.studies.scroll.models import losses, unet
 from stepladder.studies.scroll.params import ScrollParams
 from tests.studies.scroll import small_sheets

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from stepladder.core.config import Parameters, Section
-from stepladder.core.study import Check, Loss, TrainingStage
+from stepladder.core.schema import Parameters, Section
+from stepladder.core.types import Check, Loss, TrainingStage
 
 
 class ToyModel(Section):

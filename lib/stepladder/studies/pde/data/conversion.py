@@ -30,7 +30,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from stepladder.core import files
-from stepladder.core.study import Asset, Issue, ShardContent, StudyError
+from stepladder.core.types import Asset, Issue, ShardContent, StudyError
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.readers import particles, source
 from stepladder.studies.pde.data.readers.fields import Fields, Take

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from stepladder.core.study import Sample, StudyError
+from stepladder.core.types import Sample, StudyError
 from stepladder.data.shards import Shard
 from stepladder.studies.pde.data import clock
 from stepladder.studies.pde.data.equations import BOUNDARIES, EQUATIONS, number

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepladder.core.study import Source, StudyError
+from stepladder.core.types import Source, StudyError
 from stepladder.studies.pde.data.solvers import tasks
 from stepladder.studies.pde.params import Task
 

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from stepladder.core.study import Batch, Dataset, Prediction
+from stepladder.core.types import Batch, Dataset, Prediction
 from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import key

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch, Check, Loss, Prediction, StudyError, TrainingStage
+from stepladder.core.types import Batch, Check, Loss, Prediction, StudyError, TrainingStage
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.models.motion import relative
 from stepladder.studies.plateau.models.tokenizer import Tokenizer, sizes, tokenizer_loss

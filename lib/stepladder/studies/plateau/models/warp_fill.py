@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch, Check, Loss, Prediction, TrainingStage
+from stepladder.core.types import Batch, Check, Loss, Prediction, TrainingStage
 from stepladder.studies.plateau.data.citygml.classes import EMPTY, FINE, OCC3D
 from stepladder.studies.plateau.models.motion import fuse
 from stepladder.studies.plateau.params import PlateauParams

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepladder.core.study import Sample
+from stepladder.core.types import Sample
 from stepladder.data.shards import Shard
 from stepladder.studies.scroll.data.patches import normalise
 from stepladder.studies.scroll.params import ScrollParams

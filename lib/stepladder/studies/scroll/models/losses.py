@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch, Loss, TrainingStage
+from stepladder.core.types import Batch, Loss, TrainingStage
 from stepladder.studies.scroll.data.distance import squared_distance
 from stepladder.studies.scroll.data.labels import SHEET, UNKNOWN
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import TrainingStage
+from stepladder.core.types import TrainingStage
 from stepladder.studies.scroll.params import ScrollParams
 
 SHEET_SHARE = 0.05  # of voxels, about; decides only what an untrained network answers

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.core.config import ParameterError, nearest
-from stepladder.core.study import Batch, Loss, Prediction, StudyError
+from stepladder.core.types import Batch, Loss, Prediction, StudyError
 from stepladder.studies.pde.data import scales
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.models.baselines.afno import AFNO

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from stepladder.core.config import ParameterError
-from stepladder.core.study import Baseline, Batch, Check, Dataset, Prediction, TrainingStage
+from stepladder.core.types import Baseline, Batch, Check, Dataset, Prediction, TrainingStage
 from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.data.equations import COEFFICIENTS, NAMES

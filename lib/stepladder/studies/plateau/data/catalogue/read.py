@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from stepladder.core.config import ParameterError
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.data import fetch
 from stepladder.studies.plateau.data.catalogue import clients as catalogue_clients
 from stepladder.studies.plateau.data.citygml import geo

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepladder.core.study import Box, Sample
+from stepladder.core.types import Box, Sample
 from stepladder.data.shards import Shard
 from stepladder.studies.plateau.data.citygml.classes import TO_OCC3D
 from stepladder.studies.plateau.data.samples import windows

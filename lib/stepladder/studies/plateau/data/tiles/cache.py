@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from stepladder.core import closure, files
-from stepladder.core.study import Box, Issue
+from stepladder.core.types import Box, Issue
 from stepladder.studies.plateau.data.citygml import reader as citygml
 from stepladder.studies.plateau.data.citygml.raw import Tally
 from stepladder.studies.plateau.data.citygml.surfaces import BOUNDS, Surfaces, concatenate
