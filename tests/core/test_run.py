@@ -1,7 +1,6 @@
 import pytest
 
-from stepladder.core import config as params
-from stepladder.core import files, lock, profiles, run, stages
+from stepladder.core import config, files, lock, profiles, run, stages
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.stages import STAGES
@@ -20,7 +19,7 @@ def made(outputs):
 
 
 def with_(checked, **sections):
-    return params.check(type(checked), params.merge(checked.model_dump(), sections))
+    return config.check(type(checked), config.merge(checked.model_dump(), sections))
 
 
 def walked(made, count=7):

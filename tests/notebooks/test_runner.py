@@ -13,7 +13,7 @@ import pytest
 
 from stepladder.core.config import ParameterError
 from stepladder.machine import oom
-from stepladder.notebooks import runner as notebook
+from stepladder.notebooks import runner
 from tests import walk
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -29,9 +29,9 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STEPLADDER_OUTPUTS", raising=False)
 
 
-def go(root: Path, *stages: str, **options: object) -> notebook.Outcome:
+def go(root: Path, *stages: str, **options: object) -> runner.Outcome:
     """`run_road` in this process."""
-    return notebook.run_road(walk.open_run(root), stages or [walk.FIRST], walk.PARAMETERS, root, **options)
+    return runner.run_road(walk.open_run(root), stages or [walk.FIRST], walk.PARAMETERS, root, **options)
 
 
 def states(root: Path, stage: str = walk.FIRST) -> list[str]:
@@ -77,7 +77,7 @@ def test_walks_skips_and_notices_changes(tmp_path: Path) -> None:
         told.append((kind, stage))
 
     stages = (walk.FIRST, walk.SECOND)
-    assert go(root, *stages, on_event=listen) == notebook.Outcome(
+    assert go(root, *stages, on_event=listen) == runner.Outcome(
         "done", 0, "2 stages asked for, 2 run, 0 unchanged", root / "outputs/toy/walk" / walk.SECOND / "notebook.ipynb"
     )
     assert told.count(("cell_start", walk.FIRST)) == told.count(("cell_end", walk.FIRST)) == 5
@@ -88,7 +88,7 @@ def test_walks_skips_and_notices_changes(tmp_path: Path) -> None:
     told.clear()
     changed = walk.PARAMETERS.model_copy(update={"splits": walk.PARAMETERS.splits.model_copy(update={"by": "asset"})})
     run = walk.open_run(root)
-    notebook.run_road(run, stages, changed, root, on_event=listen)
+    runner.run_road(run, stages, changed, root, on_event=listen)
     assert ("stage_skipped", walk.FIRST) in told and ("stage_start", walk.SECOND) in told
 
 

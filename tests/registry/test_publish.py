@@ -14,7 +14,7 @@ from stepladder.core.run import Run
 from stepladder.core.types import ShardContent
 from stepladder.data import loading, shards
 from stepladder.data.shards import Shard
-from stepladder.notebooks import runner as notebook
+from stepladder.notebooks import runner
 from stepladder.registry import Leak, Registry, RegistryError, hydrate, publish, publish_folder, publish_run
 from stepladder.registry.normaliser import facts
 from stepladder.training import worker
@@ -42,7 +42,7 @@ def test_a_fetched_run_goes_on_without_converting(run, params, registry, elsewhe
     assert published.name == "template-walk" and published.moved == published.manifest.bytes
     hydrate(registry, "template-walk", elsewhere)
     there = Run.of(ROOT, params)
-    walked = notebook.run_road(there, ["01_inventory", "02_conversion"], params, ROOT)
+    walked = runner.run_road(there, ["01_inventory", "02_conversion"], params, ROOT)
     assert walked.state == "done" and "2 unchanged" in walked.reason
     train, validation, cases = loading.datasets(there, worker.read_parameters(there)[0], params)
     assert len(train) == 24 and len(validation) == len(cases) == 12

@@ -11,8 +11,7 @@ import typer
 from rich.table import Table
 
 from stepladder.cli.console import console
-from stepladder.core import config as params
-from stepladder.core import profiles
+from stepladder.core import config, profiles
 from stepladder.core.config import ParameterError
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run, runs
@@ -159,7 +158,7 @@ def _find(name: str) -> Run:
     """The run called STUDY/RUN."""
     known = {f"{run.study}/{run.name}": run for run in runs(project_root())}
     if name not in known:
-        raise ParameterError(f"no run {name!r}{params.nearest(name, known)}")
+        raise ParameterError(f"no run {name!r}{config.nearest(name, known)}")
     return known[name]
 
 

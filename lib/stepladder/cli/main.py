@@ -15,8 +15,7 @@ from rich.table import Table
 from stepladder.cli.artifacts import app as artifacts
 from stepladder.cli.console import COLOURS, Narrator, console
 from stepladder.cli.sweep import sweep
-from stepladder.core import config as params
-from stepladder.core import study
+from stepladder.core import config, study
 from stepladder.core.config import ParameterError
 from stepladder.core.lock import Leased
 from stepladder.core.paths import outputs_root, project_root
@@ -59,17 +58,17 @@ def run(
 
     Examples: `stepladder run plateau`, `stepladder run plateau --set training.steps=500`.
     """
-    from stepladder.notebooks import runner as notebook
+    from stepladder.notebooks import runner
     from stepladder.report import pages as report
 
     root = project_root()
-    given = params.merge(*(params.parse_assignment(text) for text in settings or []))
+    given = config.merge(*(config.parse_assignment(text) for text in settings or []))
     study.find(name)  # a misspelt study is refused before its folder is looked for
     opened = Run(outputs_root(root) / name / (run_name or profile), root)
     checked, overrides = opened.resolve(profile, given, forget)
     console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
     with Narrator() as narrator:
-        outcome = notebook.run_road(opened, select(stages), checked, root, force, narrator, overrides=overrides)
+        outcome = runner.run_road(opened, select(stages), checked, root, force, narrator, overrides=overrides)
     page = report.run_page(opened)
     report.index(root)
     if outcome.state != "done":
@@ -99,9 +98,9 @@ def status(
 @app.command()
 def stop(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `stepladder status`.")]) -> None:
     """Ask the training of a run, begun in a notebook on this machine, to save and stop; the next start goes on."""
-    from stepladder.training import process as launch
+    from stepladder.training import process
 
-    running = launch.stop(_found(name))
+    running = process.stop(_found(name))
     console.print(f"{name}: training has saved and stopped" if running else f"{name}: no training is running here")
 
 
@@ -132,7 +131,7 @@ def parameters(
             console.print(f"{known}: {', '.join(profiles)}")
         return
     table = Table("parameter", "type", "default", "meaning")
-    for row in params.table(study.find(name).Params, section):
+    for row in config.table(study.find(name).Params, section):
         table.add_row(row["name"], row["type"], row["default"], row["meaning"])
     console.print(table)
 
@@ -219,7 +218,7 @@ def _found(name: str) -> Run:
     """The run called STUDY/RUN; `ParameterError` with the nearest name."""
     known = {f"{found.study}/{found.name}": found for found in runs(project_root())}
     if name not in known:
-        raise ParameterError(f"no run {name!r}{params.nearest(name, known)}")
+        raise ParameterError(f"no run {name!r}{config.nearest(name, known)}")
     return known[name]
 
 

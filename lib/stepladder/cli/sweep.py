@@ -7,8 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stepladder.core import config as params
-from stepladder.core import profiles
+from stepladder.core import config, profiles
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
 
@@ -32,7 +31,7 @@ def sweep(
     from stepladder.sweep import sweep as sweeps
 
     root = project_root()
-    given = params.merge({"run": run or profile}, *(params.parse_assignment(text) for text in settings or []))
+    given = config.merge({"run": run or profile}, *(config.parse_assignment(text) for text in settings or []))
     checked = profiles.load(root, study, profile, given)
     opened = sweeps.open_sweep(path, Run(outputs_root(root) / study / checked.run), checked)
     for key in space.IDLE:

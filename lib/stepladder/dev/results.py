@@ -8,8 +8,7 @@ is not in step.
 import re
 from pathlib import Path
 
-from stepladder.core import config as params
-from stepladder.core import files, study
+from stepladder.core import config, files, study
 from stepladder.core.paths import project_root
 from stepladder.core.run import EXIT_CODES
 from stepladder.core.stages import STAGES
@@ -50,7 +49,7 @@ def reference() -> str:
             "| parameter | type | default | meaning |",
             "| --- | --- | --- | --- |",
         ]
-        for row in params.table(study.find(name).Params):
+        for row in config.table(study.find(name).Params):
             cells = (f"`{row['name']}`", f"`{row['type']}`", f"`{row['default']}`", row["meaning"])
             lines.append("| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"

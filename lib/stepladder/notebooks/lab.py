@@ -21,8 +21,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from stepladder import __version__
-from stepladder.core import closure, files, study
-from stepladder.core import config as params
+from stepladder.core import closure, config, files, study
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, ViewParams
@@ -94,7 +93,7 @@ def refuse_unknown(namespace: Mapping[str, Any]) -> None:
     for names in (*own[-1:], *injected[-1:]):
         for unknown in names - set(Parameters.model_fields):
             known = Parameters.model_fields
-            raise params.ParameterError(f"no parameter {unknown!r}{params.nearest(unknown, known)}")
+            raise config.ParameterError(f"no parameter {unknown!r}{config.nearest(unknown, known)}")
 
 
 def _assigned(source: str) -> tuple[set[str], bool]:
@@ -119,7 +118,7 @@ def _begin(name: str, run: Run, checked: Parameters, overrides: Mapping[str, Any
     states = run.states(values)
     for earlier in (states[part.name] for part in before(name)):
         if earlier.state != "done":
-            raise params.ParameterError(f"{name} cannot begin with these parameters: {run.refusal(earlier)}")
+            raise config.ParameterError(f"{name} cannot begin with these parameters: {run.refusal(earlier)}")
     with run.locked():
         run.begin(checked, overrides)
 
@@ -146,7 +145,7 @@ class Stage:
     def show_parameters(self, changed: Mapping[str, Any]) -> None:
         """List the parameters that this stage reads, those `changed` from the profile marked."""
         values = visible(self.name, self.params.model_dump(mode="json"))
-        marked = [name for name, _ in params.flat(changed) if name in values]
+        marked = [name for name, _ in config.flat(changed) if name in values]
         said = f"{len(values)} parameters, " + (", ".join(f"{n} = {values[n]}" for n in marked) or "all the profile's")
         rows = [(f"<b>{escape(n)}</b>" if n in marked else escape(n), escape(str(v))) for n, v in values.items()]
         body = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
@@ -212,7 +211,7 @@ class Stage:
             png = png_bytes(picture)
             files.write_bytes(path, png)
         else:
-            from stepladder.view import render, web
+            from stepladder.view.scene import render, web
 
             size = self.params.view.size if "view" in readable(self.name) else ViewParams().size
             sidecar |= {"renderer": render.render(picture, path, tuple(size))}
@@ -283,7 +282,7 @@ class Stage:
 
 def follow(job: Any, stage: Stage) -> str:
     """Wait for a training job and show its curve growing (in JupyterLab); why it ended, in words."""
-    from stepladder.training import curves as charts
+    from stepladder.training import curves
 
     stage._code = dict(job.code)  # what ran decides the result, even where files have changed since
     place = display(HTML("training starts ..."), display_id=True) if interactive() else None
@@ -291,6 +290,6 @@ def follow(job: Any, stage: Stage) -> str:
     def draw(lines: list[dict[str, Any]]) -> None:
         metrics = stage.run.metrics()
         if place and any("loss" in line for line in metrics):
-            place.update({"image/png": png_bytes(charts.training_curve(metrics))}, raw=True)
+            place.update({"image/png": png_bytes(curves.training_curve(metrics))}, raw=True)
 
     return job.follow(draw, poll=2.0 if place else 0.2)

@@ -32,7 +32,7 @@ from stepladder.core.stages import stage as find_stage
 from stepladder.machine.oom import Memory
 from stepladder.machine.signals import GRACE_SECONDS, Stop
 from stepladder.notebooks.outcome import Outcome, judge
-from stepladder.report import pages as report
+from stepladder.report import pages
 
 HEARTBEAT_EVERY = 10.0
 Listener = Callable[..., None]  # listener(kind, **fields): stage_start, cell_start, cell_end, stage_end, stage_skipped
@@ -153,8 +153,8 @@ def _run_stage(
     seconds = round(time.monotonic() - began, 3)
     stage.tell("stage_end", state=outcome.state, reason=outcome.reason, seconds=seconds)
     try:
-        report.stage_page(stage.run, stage.name)
-        report.run_page(stage.run)
+        pages.stage_page(stage.run, stage.name)
+        pages.run_page(stage.run)
     except Exception as error:  # a page that cannot be drawn must not undo what was computed; it is said, not hidden
         stage.tell("page_failed", reason=f"{type(error).__name__}: {error}")
     return outcome

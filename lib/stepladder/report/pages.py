@@ -22,8 +22,7 @@ from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.profiles import load
 from stepladder.core.run import Run, runs
 from stepladder.core.stages import stage as find_stage
-from stepladder.report import curve, freeze
-from stepladder.report import html as markup
+from stepladder.report import curve, freeze, html
 from stepladder.report.sanitize import picture
 from stepladder.report.summary import Step, Story
 
@@ -45,7 +44,7 @@ def stage_page(run: Run, stage: str) -> Path:
     cells = freeze.body(freeze.read(folder / "notebook.ipynb"), folder)
     story = Story(run)
     sections = ("study", "profile", "seed", *found.sections)
-    return markup.write(
+    return html.write(
         folder / "report.html",
         "stage.html",
         story=story,
@@ -60,7 +59,7 @@ def run_page(run: Run) -> Path:
     story = Story(run)
     changed, unchanged = _changed(run, story.values)
     events = run.events()
-    return markup.write(
+    return html.write(
         run.folder / "report.html",
         "run.html",
         story=story,
@@ -78,7 +77,7 @@ def index(root: Path) -> Path:
     outputs = outputs_root(root)
     found = [(Story(run), run.folder / "report.html") for run in runs(root)]
     stories = [(story, page.relative_to(outputs).as_posix() if page.exists() else None) for story, page in found]
-    return markup.write(outputs / "index.html", "index.html", stories=stories, sparkline=curve.sparkline)
+    return html.write(outputs / "index.html", "index.html", stories=stories, sparkline=curve.sparkline)
 
 
 def _section(run: Run, step: Step) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Dataset, Sample
 from stepladder.data.sampling import Drawn, Order, StepBatches
-from stepladder.evaluation import metrics as evaluation
+from stepladder.evaluation import metrics
 from stepladder.training.parallel import Ranks
 from stepladder.training.step import Learner, lone_learner, to_device, train_step
 from stepladder.training.trainable import set_modes
@@ -160,8 +160,8 @@ def score(study: Study, params: Parameters, model: nn.Module, cases: Dataset, co
     model.eval()
     device = next(model.parameters()).device
     rows = []
-    chosen = evaluation.choose(cases, count)
-    for indices, batch in evaluation.batches(cases, chosen, params.evaluation.batch):
+    chosen = metrics.choose(cases, count)
+    for indices, batch in metrics.batches(cases, chosen, params.evaluation.batch):
         prediction = study.predict(model, to_device(batch, device))
         prediction = {name: value.cpu() for name, value in prediction.items()}
         for record in study.score(batch, prediction, params):
@@ -172,7 +172,7 @@ def score(study: Study, params: Parameters, model: nn.Module, cases: Dataset, co
 def values(records: pd.DataFrame) -> dict[str, float]:
     """The value of every metric of records with a `unit`."""
     units, groups = sorted(records["unit"].unique()), records.groupby("metric", sort=False)
-    return {str(metric): evaluation.metric_value(table, units) for metric, table in groups}
+    return {str(metric): metrics.metric_value(table, units) for metric, table in groups}
 
 
 def metric_names(study: Study, params: Parameters, cases: Dataset) -> list[str]:

@@ -19,7 +19,7 @@ from torch.utils.data import default_collate
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Baseline, Batch, Check, Dataset, Sample, TrainingStage
-from stepladder.evaluation import metrics as evaluation
+from stepladder.evaluation import metrics
 from stepladder.training.step import lone_learner, train_step
 
 CROWD = 10  # samples of a smoke test
@@ -31,7 +31,7 @@ ROUNDING = 1e-9  # of sums in another order
 
 def samples(dataset: Dataset, count: int = CROWD) -> list[Sample]:
     """`count` plain samples spread evenly over a data set."""
-    return [dataset.sample(int(index), None) for index in evaluation.choose(dataset, count)]
+    return [dataset.sample(int(index), None) for index in metrics.choose(dataset, count)]
 
 
 def shapes(crowd: Sequence[Sample]) -> pd.DataFrame:
@@ -190,7 +190,7 @@ def _values(study: Study, params: Parameters, cases: Sequence[Sample], method: B
         rows += [vars(r) | {"unit": str(unit)} for r in study.score(batch, method(batch), params)]
     values = {}
     for metric, table in pd.DataFrame(rows).groupby("metric", sort=False):
-        value = evaluation.metric_value(table, sorted(table["unit"].unique()))
+        value = metrics.metric_value(table, sorted(table["unit"].unique()))
         values[str(metric)] = value if math.isfinite(value) else None
     return values
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.ladder.forecast import loader_model as twin
+from stepladder.ladder.forecast import loader_model
 from stepladder.ladder.forecast.cells import Limits, forecast
 from stepladder.ladder.forecast.loader_model import Twin, step_ends
 from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe, Trial
@@ -142,9 +142,9 @@ def test_device_memory_is_the_fake_forecast_and_the_largest_offset():
 
 
 def test_without_a_fake_forecast_memory_goes_on_as_steeply_as_it_was():
-    assert twin.straight_up([(1, 100), (2, 150), (4, 200)], 8) == 400
-    assert twin.straight_up([(2, 100)], 4) == 200
-    assert twin.straight_up([(1, 100), (2, 90)], 8) == 90  # less for more is noise
+    assert loader_model.straight_up([(1, 100), (2, 150), (4, 200)], 8) == 400
+    assert loader_model.straight_up([(2, 100)], 4) == 200
+    assert loader_model.straight_up([(1, 100), (2, 90)], 8) == 90  # less for more is noise
 
 
 def test_host_memory_counts_processes_batches_ahead_and_what_grows():
@@ -152,7 +152,7 @@ def test_host_memory_counts_processes_batches_ahead_and_what_grows():
     model = Twin(probe, (step(1, 0.1, process_bytes=2 * GB, device_bytes=1),), 8, fakes=lambda setting: 1)
     none, four = model.host_bytes(Setting(0, 8), 0), model.host_bytes(Setting(4, 8), 0)
     assert none == 2 * GB + GB + 8 * 10**7
-    assert four == pytest.approx(2 * GB + 4 * (GB + twin.FORKED_BYTES) + (4 * 2 + 1) * 8 * 10**7)
+    assert four == pytest.approx(2 * GB + 4 * (GB + loader_model.FORKED_BYTES) + (4 * 2 + 1) * 8 * 10**7)
     assert model.host_bytes(Setting(0, 8), 10**6) == none + GB
 
 

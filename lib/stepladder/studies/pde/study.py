@@ -34,7 +34,7 @@ from stepladder.studies.pde.data import catalogue, conversion, synthesis
 from stepladder.studies.pde.data.dataset import Cases, Windows, key
 from stepladder.studies.pde.evaluation import scoring
 from stepladder.studies.pde.models.baselines import classical
-from stepladder.studies.pde.models.stages import forecaster as networks
+from stepladder.studies.pde.models.stages import forecaster
 from stepladder.studies.pde.models.stages import plan as stages
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.pictures import analysis, scenes
@@ -89,7 +89,7 @@ class Pde(Study[PdeParams]):
 
     def model(self, params: PdeParams) -> nn.Module:
         """The network of `model.name`, with the later stages beside it."""
-        return networks.build(params)
+        return forecaster.build(params)
 
     def stages(self, params: PdeParams) -> list[TrainingStage]:
         """The operator, and the later stages that have steps."""

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stepladder.evaluation import metrics as evaluation
+from stepladder.evaluation import metrics
 from stepladder.studies.scroll.evaluation import scoring
 from stepladder.studies.scroll.models import inference, unet
 from stepladder.studies.scroll.models.baselines import sheetness
@@ -17,9 +17,7 @@ PARAMS = small_sheets.params()
 def values(records):
     """Every metric over a batch, as evaluation computes it."""
     table = pd.DataFrame([{**vars(record), "unit": str(record.item)} for record in records])
-    return {
-        name: evaluation.metric_value(rows, sorted(rows["unit"].unique())) for name, rows in table.groupby("metric")
-    }
+    return {name: metrics.metric_value(rows, sorted(rows["unit"].unique())) for name, rows in table.groupby("metric")}
 
 
 def scores(batch, prediction):
