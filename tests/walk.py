@@ -15,7 +15,7 @@ from stepladder.notebooks.runner import run_road
 
 PARAMETERS = Parameters(study="toy", run="walk")
 OPEN = """
-from stepladder.core.config import Parameters
+from stepladder.core.schema import Parameters
 from stepladder.core.paths import project_root
 from stepladder.core.run import Run
 checked = Parameters(study=study, profile=profile, run=run, seed=seed, tracking=tracking)

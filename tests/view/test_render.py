@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from stepladder.view import render, web
 from stepladder.view import scene as view
-from stepladder.view.scene import Panel, Scene, render, web
+from stepladder.view.scene import Panel, Scene
 from tests.view.conftest import PALETTE
 
 

@@ -4,7 +4,7 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 
-from stepladder.view.scene import render, web
+from stepladder.view import render, web
 from stepladder.view.web import EXTERNAL
 
 

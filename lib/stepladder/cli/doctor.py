@@ -18,7 +18,7 @@ import torch
 from stepladder.core.paths import outputs_root
 from stepladder.core.types import Check
 from stepladder.machine import limits
-from stepladder.view.scene import render
+from stepladder.view import render
 
 LEAST_DISK_GB = 2.0
 LEAST_MEMORY_GB = 4.0

@@ -211,7 +211,7 @@ class Stage:
             png = png_bytes(picture)
             files.write_bytes(path, png)
         else:
-            from stepladder.view.scene import render, web
+            from stepladder.view import render, web
 
             size = self.params.view.size if "view" in readable(self.name) else ViewParams().size
             sidecar |= {"renderer": render.render(picture, path, tuple(size))}

@@ -18,7 +18,7 @@ from stepladder.core.types import Asset, Dataset
 from stepladder.data import convert, fetch, splits
 from stepladder.training import smoke
 from stepladder.training.trainable import parameter_contract
-from stepladder.view.scene import render, web
+from stepladder.view import render, web
 
 QUESTIONS = (
     "card_is_complete",

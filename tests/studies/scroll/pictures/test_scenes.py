@@ -9,7 +9,7 @@ from stepladder.core.types import ShardContent
 from stepladder.data import shards
 from stepladder.studies.scroll.data.distance import squared_distance
 from stepladder.studies.scroll.pictures import scenes
-from stepladder.view.scene import render, web
+from stepladder.view import render, web
 from tests.studies.scroll import small_sheets
 
 
