@@ -37,7 +37,7 @@ def test_a_misspelt_study_names_the_nearest_before_anything_runs(call, outputs):
 
 
 def test_a_wrong_value_is_refused_before_a_kernel_starts(call, monkeypatch):
-    monkeypatch.setattr(runner, "run_road", lambda *a, **k: pytest.fail("a kernel was started"))
+    monkeypatch.setattr(runner, "run_pipeline", lambda *a, **k: pytest.fail("a kernel was started"))
     result = call("run", "plateau", "--set", "training.steps=many")
     assert "training.steps" in str(result.exception) and "'many'" in str(result.exception)
 
@@ -46,7 +46,7 @@ def test_a_wrong_value_is_refused_before_a_kernel_starts(call, monkeypatch):
     ("state", "code"), [("done", 0), ("failed", 1), ("preempted", 75), ("timeout", 124), ("oom", 137)]
 )
 def test_the_exit_code_tells_how_the_run_ended(call, monkeypatch, state, code):
-    monkeypatch.setattr(runner, "run_road", lambda *a, **k: Outcome(state, code, "because"))
+    monkeypatch.setattr(runner, "run_pipeline", lambda *a, **k: Outcome(state, code, "because"))
     result = call("run", "plateau")
     assert result.exit_code == code
     assert "report: " in result.output and ("because" in result.output) == (code != 0)
@@ -55,11 +55,11 @@ def test_the_exit_code_tells_how_the_run_ended(call, monkeypatch, state, code):
 def test_what_runs_is_what_was_asked_for(call, monkeypatch):
     seen = {}
 
-    def run_road(run, stages, checked, root, **options):
+    def run_pipeline(run, stages, checked, root, **options):
         seen.update(run=run.name, stages=stages, steps=checked.training.steps, **options)
         return Outcome("done", 0, "")
 
-    monkeypatch.setattr(runner, "run_road", run_road)
+    monkeypatch.setattr(runner, "run_pipeline", run_pipeline)
     call("run", "plateau", "--run", "mine", "--stages", "5-6", "--set", "training.steps=7", "--force")
     assert (seen["run"], seen["stages"], seen["steps"], seen["force"]) == (
         "mine",
@@ -77,7 +77,7 @@ def test_stages_are_chosen_in_the_order_of_the_road(text, numbers):
 
 
 def test_status_shows_dead_runs_too(call, monkeypatch):
-    monkeypatch.setattr(runner, "run_road", lambda *a, **k: Outcome("done", 0, ""))
+    monkeypatch.setattr(runner, "run_pipeline", lambda *a, **k: Outcome("done", 0, ""))
     call("run", "plateau", "--run", "left")
     text = call("status").output
     assert "plateau/left" in text and "stale" in text

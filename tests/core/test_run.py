@@ -4,7 +4,7 @@ from stepladder.core import config, files, lock, profiles, run, stages
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.stages import STAGES
-from tests import walk
+from tests import pipeline
 
 ROOT = run.Path(__file__).parents[2]
 LADDER = "04_scaling"
@@ -227,8 +227,8 @@ def test_every_stage_names_real_sections():
 
 
 def test_a_study_that_is_not_installed_can_be_looked_at(tmp_path, monkeypatch):
-    root = walk.project(tmp_path, first="1")
+    root = pipeline.project(tmp_path, first="1")
     monkeypatch.setenv("STEPLADDER_ROOT", str(root))
-    opened = walk.open_run(root)
-    opened.finish_stage(walk.FIRST, walk.PARAMETERS, [])
-    assert opened.states(walk.PARAMETERS.model_dump(mode="json"))[walk.FIRST].state == "done"
+    opened = pipeline.open_run(root)
+    opened.finish_stage(pipeline.FIRST, pipeline.PARAMETERS, [])
+    assert opened.states(pipeline.PARAMETERS.model_dump(mode="json"))[pipeline.FIRST].state == "done"

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from stepladder.core.config import ParameterError
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
-from stepladder.core.types import TrainingStage
+from stepladder.core.types import TrainingPhase
 from stepladder.testing.template.study import DiscParams, study
 from stepladder.training import smoke
 
@@ -28,9 +28,9 @@ def test_missing_members_are_named():
 def test_what_is_left_out_has_its_default():
     params = DiscParams(study="template", training={"steps": 7})
     assert study.name == "template" and study.better == "higher" and study.planned == {}
-    assert study.stages(params) == [TrainingStage("train", 7)]
-    stage = study.stages(params)[0]
-    assert study.admit(stage, None, {}).ok and study.conclude(stage, None, None, params).ok
+    assert study.phases(params) == [TrainingPhase("train", 7)]
+    phase = study.phases(params)[0]
+    assert study.can_start(phase, None, {}).ok and study.accept(phase, None, None, params).ok
     assert study.analysis(None, None, params) == {}
 
 

@@ -47,7 +47,9 @@ def test_regions_of_other_splits_are_kept_clear():
 
 def siblings(numbers: int, tasks: int) -> list[Asset]:
     """Files of several tasks; those of one number begin alike."""
-    return [Asset(f"task{t}_{n}", f"task{t}", (), kin=f"start{n}") for t in range(tasks) for n in range(numbers)]
+    return [
+        Asset(f"task{t}_{n}", f"task{t}", (), split_group=f"start{n}") for t in range(tasks) for n in range(numbers)
+    ]
 
 
 @given(st.integers(3, 12), st.integers(1, 4), st.integers(0, 1000))

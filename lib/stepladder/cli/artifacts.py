@@ -15,10 +15,10 @@ from stepladder.core import config, profiles
 from stepladder.core.config import ParameterError
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run, runs
-from stepladder.registry.hydrate import damaged, fetched, hydrate, survey
 from stepladder.registry.index import Manifest, Registry
 from stepladder.registry.mirror import to_wandb
 from stepladder.registry.publish import Published, publish_folder, publish_run
+from stepladder.registry.pull import damaged, fetched, pull, survey
 from stepladder.registry.store import RegistryError, Store
 
 app = typer.Typer(
@@ -106,7 +106,7 @@ def fetch(
             status.update(f"{come / 1e6:,.0f} of {total / 1e6:,.0f} MB  {path}")
 
         folder = into or outputs_root(project_root())
-        done = hydrate(Registry(url), reference, folder, run=run, replace=replace, on_progress=tell)
+        done = pull(Registry(url), reference, folder, run=run, replace=replace, on_progress=tell)
     counts = {word: list(done.states.values()).count(word) for word in ("there", "fetched", "replaced")}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     console.print(f"{done.manifest.name}@{done.version}: {told}, {done.moved / 1e6:,.1f} MB moved", soft_wrap=True)

@@ -68,7 +68,7 @@ def run(
     checked, overrides = opened.resolve(profile, given, forget)
     console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
     with Narrator() as narrator:
-        outcome = runner.run_road(opened, select(stages), checked, root, force, narrator, overrides=overrides)
+        outcome = runner.run_pipeline(opened, select(stages), checked, root, force, narrator, overrides=overrides)
     page = report.run_page(opened)
     report.index(root)
     if outcome.state != "done":

@@ -65,7 +65,7 @@ class TrainingParams(Section):
     prefetch: int = Field(2, ge=1, description="batches each loader process prepares ahead")
     processes: int = Field(1, ge=1, description="training processes (one per GPU; gloo on CPU)")
     threads: int = Field(0, ge=0, description="intra-op threads per training process; 0 leaves torch's choice")
-    obey_ladder: bool = Field(True, description="take workers and batch from 04_scaling when it has chosen them")
+    use_ladder: bool = Field(True, description="take workers and batch from 04_scaling when it has chosen them")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
     schedule: Literal["cosine", "constant", "wsd"] = Field("cosine", description="learning-rate schedule after warm-up")
@@ -80,7 +80,7 @@ class TrainingParams(Section):
     validation_batches: int = Field(4, ge=1, description="batches of one validation")
     checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept beside the best one")
-    by_heart: float = Field(
+    overfit_threshold: float = Field(
         0.5, gt=0, lt=1, description="share of the first loss at which 03_smoke_test says that ten samples are learnt"
     )
     log_every: int = Field(1, ge=1, description="optimizer steps between lines of metrics.jsonl")
@@ -134,7 +134,7 @@ class LadderParams(Section):
     )
     checkpointing: list[bool] = Field([], description="recomputing of activations; empty: the training's own")
     compile: list[bool] = Field([], description="torch.compile; empty: the training's own")
-    hold_batch: bool = Field(
+    keep_global_batch: bool = Field(
         True, description="keep training.batch samples per optimizer step: smaller forward passes are accumulated"
     )
     steps: int = Field(

@@ -39,7 +39,7 @@ from stepladder.core.types import (
     Sample,
     ShardContent,
     Source,
-    TrainingStage,
+    TrainingPhase,
 )
 
 P = TypeVar("P", bound=Parameters)
@@ -95,7 +95,7 @@ class Study(ABC, Generic[P]):
         """A freshly initialised single-device model (torch's global generator is seeded by the caller)."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """Loss of one (micro-)batch, averaged over its samples. Dropout draws from torch's global generator.
 
         In training `model.optimizer_step` is the number of the step under way, whatever the micro-batch or rank.
@@ -112,7 +112,7 @@ class Study(ABC, Generic[P]):
         """The honest baselines, trivial ones first, the strong cheap one last; some fitted to the shards `train`."""
 
     @abstractmethod
-    def perfect(self, batch: Batch, params: P) -> Prediction:
+    def oracle(self, batch: Batch, params: P) -> Prediction:
         """The truth of a batch in the form of a prediction: it must score perfectly."""
 
     @abstractmethod
@@ -152,28 +152,28 @@ class Study(ABC, Generic[P]):
             )
         return [Source(params.data.mirror, self.name)]
 
-    def cases(self, shards: Sequence[Path], params: P, keep_clear: Sequence[Box] = ()) -> Dataset:
+    def evaluation_dataset(self, shards: Sequence[Path], params: P, keep_clear: Sequence[Box] = ()) -> Dataset:
         """What 06_evaluation scores and 07_visualization shows; default: the samples of `dataset` themselves.
 
         A study trained on pieces (patches of a volume, windows of a trajectory) is scored on whole ones.
         """
         return self.dataset(shards, params, keep_clear)
 
-    def stages(self, params: P) -> list[TrainingStage]:
+    def phases(self, params: P) -> list[TrainingPhase]:
         """Stages of training, in order; default: one of `training.steps` steps, in which every parameter learns."""
-        return [TrainingStage("train", params.training.steps)]
+        return [TrainingPhase("train", params.training.steps)]
 
-    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-        """Whether `stage` may start on `model` (say, only on a trained tokenizer); default: it may."""
-        return Check("may start", True, f"stage {stage.name!r} needs nothing trained before")
+    def can_start(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
+        """Whether `phase` may start on `model` (say, only on a trained tokenizer); default: it may."""
+        return Check("may start", True, f"stage {phase.name!r} needs nothing trained before")
 
-    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: P) -> Check:
-        """Whether what a `judged` stage trained is kept, by whole validation cases; asked of no other stage.
+    def accept(self, phase: TrainingPhase, model: nn.Module, cases: Dataset, params: P) -> Check:
+        """Whether what a `keep_if_better` stage trained is kept, by whole validation cases; asked of no other stage.
 
         The model carries the consequence in a buffer: where the verdict is no, its predecessor answers. Default: kept,
         at its best weights by validation.
         """
-        return Check("kept", True, f"stage {stage.name!r} at its best weights by validation")
+        return Check("kept", True, f"stage {phase.name!r} at its best weights by validation")
 
     def analysis(self, model: nn.Module, cases: Dataset, params: P) -> dict[str, pd.DataFrame | Figure]:
         """What else 06_evaluation shows of the test cases, by title, such as an ablation; default: nothing."""

@@ -47,8 +47,8 @@ class Asset:
         files: the raw files it is made of, primary first.
         neighbours: further raw files that may contribute (adjacent tiles).
         region: bounding box in the study's length unit, for buffers and maps.
-        kin: equal where assets show the same thing (trajectories from the same first states): such assets are never
-            divided between splits by asset; empty where an asset is like no other.
+        split_group: equal where assets show the same thing (trajectories from the same first states): such assets are
+            never divided between splits by asset; empty where an asset is like no other.
         meta: small facts kept in the inventory.
     """
 
@@ -57,7 +57,7 @@ class Asset:
     files: tuple[Path, ...]
     neighbours: tuple[Path, ...] = ()
     region: Box | None = None
-    kin: str = ""
+    split_group: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,7 +92,7 @@ class Dataset(Protocol):
     """Samples of one split, addressable by index. Must be picklable (loader processes)."""
 
     groups: np.ndarray  # (N,) group name of every sample
-    units: np.ndarray  # (N,) name of the independent unit (a trajectory, a clip) that intervals resample
+    clusters: np.ndarray  # (N,) name of the independent unit (a trajectory, a clip) that intervals resample
     weights: Mapping[str, float]  # group -> share of draws in training
 
     def __len__(self) -> int: ...
@@ -103,7 +103,7 @@ class Dataset(Protocol):
 
 
 @dataclass(frozen=True)
-class TrainingStage:
+class TrainingPhase:
     """One stage of training: which parts learn, for how long.
 
     Attributes:
@@ -111,7 +111,7 @@ class TrainingStage:
         steps: optimizer steps.
         trainable: prefixes of parameter names that learn; everything else is frozen.
         learning_rate: peak rate; None takes the profile's.
-        judged: at its end the model goes back to its best weights by validation, and `Study.conclude` says what
+        keep_if_better: at its end the model goes back to its best weights by validation, and `Study.accept` says what
             becomes of them.
     """
 
@@ -119,7 +119,7 @@ class TrainingStage:
     steps: int
     trainable: tuple[str, ...] = ("",)
     learning_rate: float | None = None
-    judged: bool = False
+    keep_if_better: bool = False
 
 
 @dataclass(frozen=True)

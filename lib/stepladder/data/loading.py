@@ -24,7 +24,7 @@ def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Da
         own, regions = place
         return study.dataset(own, params, regions)
 
-    return samples(train), samples(validation), study.cases(validation[0], params, validation[1])
+    return samples(train), samples(validation), study.evaluation_dataset(validation[0], params, validation[1])
 
 
 def split_shards(home: Path, conversion: dict[str, Any], name: str) -> "tuple[list[Path], list[Box]]":

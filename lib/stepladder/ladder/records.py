@@ -3,8 +3,8 @@
 Decisions:
 - A `Trial` is one probe of one setting in a process of its own. It always says how it ended; it holds measurements
   only when it ended well.
-- A `Bench` is anything that can run trials: child processes around a real job, or a simulated job in a test. The search
-  sees nothing else, so it is tested without a clock.
+- A `Measurer` is anything that can run trials: child processes around a real job, or a simulated job in a test. The
+  search sees nothing else, so it is tested without a clock.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class FullProbe:
     host_growth: float = 0.0  # bytes per forward pass by which the tree's resident memory surely grows
     device_bytes: int = 0
     device_growth: float = 0.0
-    polluted: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
+    contended: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
 
     @property
     def step_seconds(self) -> float:
@@ -83,7 +83,7 @@ class Trial(Generic[Probe]):
     probe: Probe | None = None  # only where `ending` is ok
 
 
-class Bench(Protocol):
+class Measurer(Protocol):
     """What can be measured of one job. Every call is one trial; none of them may raise for what the job does."""
 
     def loader(self, samples: int) -> Trial[LoaderProbe]:
@@ -132,7 +132,7 @@ Verdict = Literal["better", "not better", "tie", "refused"]
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One setting that was tried in full and judged: measured beside forecast."""
 
     trial: Trial[FullProbe]
@@ -152,24 +152,24 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Climb:
+class SearchResult:
     """Everything one search did, in the order it did it."""
 
     policy: Literal["jump", "rungs"]
-    rungs: tuple[Rung, ...]
+    rungs: tuple[Candidate, ...]
     chosen: Setting | None  # None: nothing ran to its end
     why: str  # why this one, in words: best, cheapest within the tie, rolled back after the soak ...
     loader: Trial[LoaderProbe] | None = None
     steps: tuple[Trial[StepProbe], ...] = ()
     cells: tuple[Cell, ...] = ()
-    soak: Rung | None = None
+    soak: Candidate | None = None
     fake_bytes: int | None = None  # of the chosen setting's step by fake tensors, for accelerators that are not here
     device_limit: float | None = None  # bytes of the accelerator that might be used; None without one
 
     @property
     def seconds(self) -> float:
         """Seconds that all trials of the search took."""
-        trials = [*self.steps, *(rung.trial for rung in self.rungs)]
+        trials = [*self.steps, *(candidate.trial for candidate in self.rungs)]
         trials += [self.loader] if self.loader else []
         trials += [self.soak.trial] if self.soak else []
         return sum(trial.seconds for trial in trials)

@@ -34,7 +34,7 @@ from stepladder.machine import signals
 from stepladder.machine.signals import Preempted
 from stepladder.notebooks.display import cell_text, explore, interactive, png_bytes, table_html, table_text, track
 
-__all__ = ["Preempted", "Stage", "explore", "interactive", "open", "start", "track"]
+__all__ = ["Preempted", "StageContext", "explore", "interactive", "open", "start", "track"]
 
 STYLE = Path(__file__).with_name("stepladder.mplstyle")
 
@@ -49,11 +49,11 @@ def start(notebook: str) -> None:
     print(f"Stepladder {__version__} | {find_stage(notebook).name} | torch {torch.__version__} | {device}")
 
 
-def open(notebook: str, namespace: Mapping[str, Any]) -> "Stage":
+def open(notebook: str, namespace: Mapping[str, Any]) -> "StageContext":
     """Check the values of the `parameters` cell and open the stage's place in its run.
 
     What the cell leaves empty takes the value that was set in this run before, else the profile's; what it sets holds
-    for the run from then on. Nothing of an earlier result is touched before `Stage.finish`.
+    for the run from then on. Nothing of an earlier result is touched before `StageContext.finish`.
 
     Args:
         notebook: name of the stage, such as `03_smoke_test`.
@@ -76,7 +76,7 @@ def open(notebook: str, namespace: Mapping[str, Any]) -> "Stage":
     if checked.training.threads:
         torch.set_num_threads(checked.training.threads)
     print(f"run {run.study}/{run.name}, profile {checked.profile}, seed {checked.seed}")
-    opened = Stage(find_stage(notebook).name, run, checked)
+    opened = StageContext(find_stage(notebook).name, run, checked)
     opened.show_parameters(overrides)
     return opened
 
@@ -123,7 +123,7 @@ def _begin(name: str, run: Run, checked: Parameters, overrides: Mapping[str, Any
         run.begin(checked, overrides)
 
 
-class Stage:
+class StageContext:
     """One stage of a run, open in a notebook: its parameters, its folder, and what it leaves behind.
 
     Attributes:
@@ -195,10 +195,10 @@ class Stage:
         own, regions = split_shards(self.home, conversion or self.require("02_conversion"), split)
         return self.study.dataset(own, self.params, regions)
 
-    def cases(self, split: str) -> Dataset:
+    def evaluation_dataset(self, split: str) -> Dataset:
         """What is scored and shown of one split, clear of the others."""
         own, regions = split_shards(self.home, self.require("02_conversion"), split)
-        return self.study.cases(own, self.params, regions)
+        return self.study.evaluation_dataset(own, self.params, regions)
 
     def show(self, picture: Any, name: str, caption: str) -> None:
         """Save a matplotlib figure or a `view.Scene` with its caption, and display it.
@@ -280,7 +280,7 @@ class Stage:
         print(f"recorded: {self.name} of {self.run.study}/{self.run.name}")
 
 
-def follow(job: Any, stage: Stage) -> str:
+def follow(job: Any, stage: StageContext) -> str:
     """Wait for a training job and show its curve growing (in JupyterLab); why it ended, in words."""
     from stepladder.training import curves
 

@@ -63,7 +63,7 @@ class Engine:
         return language or nb.metadata.get("kernelspec", {}).get("language", "python")
 
 
-def run_road(
+def run_pipeline(
     run: Run,
     stages: Sequence[str],
     params: Parameters,
@@ -95,16 +95,16 @@ def run_road(
     """
     with run.locked() as held:
         outcome = Outcome("failed", EXIT_CODES["failed"], "the runner itself failed")
-        walk = _Walk(run, params, root, force, on_event, cell_timeout, held, overrides)
-        asked = walk.planned(stages)
+        pipeline_run = _PipelineRun(run, params, root, force, on_event, cell_timeout, held, overrides)
+        asked = pipeline_run.planned(stages)
         try:
             with Stop(grace) as stop, _token(held):
-                outcome = walk.go(asked, stop)
+                outcome = pipeline_run.go(asked, stop)
         except BaseException as error:
             outcome = Outcome("failed", EXIT_CODES["failed"], f"{type(error).__name__}: {error}")
             raise
         finally:
-            if walk.tells(outcome):
+            if pipeline_run.tells(outcome):
                 run.set_status(outcome.state, outcome.reason, exit_code=outcome.exit_code)
     return outcome
 
@@ -131,7 +131,7 @@ def run_stage(
 ) -> Outcome:
     """Run one notebook with `params` into `<run>/<stage>/notebook.ipynb` and freeze its page `report.html`.
 
-    Leaves `run.json` alone (see `run_road`).
+    Leaves `run.json` alone (see `run_pipeline`).
 
     Raises:
         ParameterError: the notebook is missing.
@@ -161,8 +161,8 @@ def _run_stage(
 
 
 @dataclass
-class _Walk:
-    """One call of `run_road`; `begun` once a stage has started."""
+class _PipelineRun:
+    """One call of `run_pipeline`; `begun` once a stage has started."""
 
     run: Run
     params: Parameters

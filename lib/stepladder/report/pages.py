@@ -22,9 +22,9 @@ from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.profiles import load
 from stepladder.core.run import Run, runs
 from stepladder.core.stages import stage as find_stage
-from stepladder.report import curve, freeze, html
+from stepladder.report import curve, html, static_notebook
 from stepladder.report.sanitize import picture
-from stepladder.report.summary import Step, Story
+from stepladder.report.summary import RunSummary, Step
 
 QUIET = ("cell_start", "cell_end", "heartbeat", "progress", "check", "stage_start", "stage_end", "stage_skipped")
 LAST_EVENTS = 30
@@ -41,30 +41,30 @@ def stage_page(run: Run, stage: str) -> Path:
     folder = run.folder / found.name
     if not (folder / "notebook.ipynb").exists():
         raise ParameterError(f"no executed notebook of {found.name} in {run.study}/{run.name}: run that stage first")
-    cells = freeze.body(freeze.read(folder / "notebook.ipynb"), folder)
-    story = Story(run)
+    cells = static_notebook.body(static_notebook.read(folder / "notebook.ipynb"), folder)
+    summary = RunSummary(run)
     sections = ("study", "profile", "seed", *found.sections)
     return html.write(
         folder / "report.html",
         "stage.html",
-        story=story,
-        step=next(step for step in story.steps if step.name == found.name),
-        read=_flat({key: story.values[key] for key in sections if key in story.values}),
+        summary=summary,
+        step=next(step for step in summary.steps if step.name == found.name),
+        read=_flat({key: summary.values[key] for key in sections if key in summary.values}),
         notebook=Markup(NOTEBOOK_LINK.sub(r'href="../report.html#\1"', cells)),
     )
 
 
 def run_page(run: Run) -> Path:
     """Write `<run>/report.html`: stages, checks, tables, figures, loss, parameters, events; returns its path."""
-    story = Story(run)
-    changed, unchanged = _changed(run, story.values)
+    summary = RunSummary(run)
+    changed, unchanged = _changed(run, summary.values)
     events = run.events()
     return html.write(
         run.folder / "report.html",
         "run.html",
-        story=story,
-        sections=[_section(run, step) for step in story.steps if step.has_content],
-        values=_flat(story.values),
+        summary=summary,
+        sections=[_section(run, step) for step in summary.steps if step.has_content],
+        values=_flat(summary.values),
         changed=changed,
         unchanged=unchanged,
         told=list(_told(events))[-LAST_EVENTS:],
@@ -75,9 +75,9 @@ def run_page(run: Run) -> Path:
 def index(root: Path) -> Path:
     """Write `index.html` of the outputs folder over all runs, newest first; returns its path."""
     outputs = outputs_root(root)
-    found = [(Story(run), run.folder / "report.html") for run in runs(root)]
-    stories = [(story, page.relative_to(outputs).as_posix() if page.exists() else None) for story, page in found]
-    return html.write(outputs / "index.html", "index.html", stories=stories, sparkline=curve.sparkline)
+    found = [(RunSummary(run), run.folder / "report.html") for run in runs(root)]
+    summaries = [(summary, page.relative_to(outputs).as_posix() if page.exists() else None) for summary, page in found]
+    return html.write(outputs / "index.html", "index.html", summaries=summaries, sparkline=curve.sparkline)
 
 
 def _section(run: Run, step: Step) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Step:
         return self.has_notebook or bool(self.result)
 
 
-class Story:
+class RunSummary:
     """What a run's files tell."""
 
     def __init__(self, run: Run):

@@ -104,8 +104,8 @@ class Contract:
 
     def gradient_reaches_every_parameter(self) -> None:
         """Of every stage of training."""
-        for stage in self.study.stages(self.params):
-            rows = parameter_contract(self.study, self.study.model(self.params), stage, self._batch)
+        for phase in self.study.phases(self.params):
+            rows = parameter_contract(self.study, self.study.model(self.params), phase, self._batch)
             assert rows[-1]["gradient"] == rows[-1]["trainable"] > 0
 
     def learns_ten_samples_by_heart(self) -> None:
@@ -114,12 +114,12 @@ class Contract:
 
     def saves_and_loads_exactly(self) -> None:
         """Saved and loaded, the next step is equal to the last bit."""
-        stage = self.study.stages(self.params)[0]
-        _demand(smoke.check_reload(self.study, self.params, self._learnt.model, self._batch, stage, self.folder))
+        phase = self.study.phases(self.params)[0]
+        _demand(smoke.check_reload(self.study, self.params, self._learnt.model, self._batch, phase, self.folder))
 
     def perfect_prediction_scores_perfect(self) -> None:
         """The truth scores 1 (0 where lower is better) in every metric."""
-        _demand(smoke.check_perfect(self.study, self.params, self._cases))
+        _demand(smoke.check_oracle(self.study, self.params, self._cases))
 
     def untrained_model_beats_no_baseline(self) -> None:
         """In any metric."""
@@ -128,7 +128,7 @@ class Contract:
     def pictures_are_drawn(self) -> None:
         """The overview, and every view of a case without and with a prediction, is not blank and has a caption."""
         case, shards = self._cases[0], [self._shards / f"{asset.id}.h5" for asset in self._assets]
-        prediction = self.study.perfect(torch.utils.data.default_collate([case]), self.params)
+        prediction = self.study.oracle(torch.utils.data.default_collate([case]), self.params)
         found = {
             "overview": self.study.figures(shards, self._splits, self.params),
             "truth": self.study.scenes(case, None, self.params),
@@ -173,7 +173,7 @@ class Contract:
 
     @cached_property
     def _cases(self) -> list:
-        return smoke.samples(self.study.cases(*self._place("validation")), smoke.CASES)
+        return smoke.samples(self.study.evaluation_dataset(*self._place("validation")), smoke.CASES)
 
     @cached_property
     def _crowd(self) -> list:
@@ -185,8 +185,8 @@ class Contract:
 
     @cached_property
     def _learnt(self) -> smoke.Learnt:
-        stage = self.study.stages(self.params)[0]
-        return smoke.overfit(self.study, self.params, self._crowd, stage, self.steps)
+        phase = self.study.phases(self.params)[0]
+        return smoke.overfit(self.study, self.params, self._crowd, phase, self.steps)
 
 
 def _demand(*checks) -> None:

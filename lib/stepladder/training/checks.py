@@ -17,8 +17,8 @@ def training_checks(metrics: Sequence[dict[str, Any]], steps: int) -> list[Check
     finite = all(loss is not None and np.isfinite(loss) for loss in losses.values())
     validation = _validation(metrics)
     reached = max(losses, default=0)
-    said = {stage: f"{values[0]:.4f} -> {values[-1]:.4f}" for stage, values in validation.items()}
-    last = "; ".join(said.values() if len(said) == 1 else (f"{stage} {text}" for stage, text in said.items()))
+    said = {phase: f"{values[0]:.4f} -> {values[-1]:.4f}" for phase, values in validation.items()}
+    last = "; ".join(said.values() if len(said) == 1 else (f"{phase} {text}" for phase, text in said.items()))
     better = bool(validation) and all(values[-1] <= WORSE * values[0] for values in validation.values())
     return [
         Check("training reached its last step", reached >= steps, f"step {reached} of {steps}"),
@@ -37,7 +37,7 @@ def last_losses(metrics: Sequence[dict[str, Any]]) -> dict[str, float]:
 def stage_verdicts(events: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """What the gates between the stages of training said: `stage, gate, verdict, reason`, each gate's last word."""
     said = {(event["stage"], event["check"]): event for event in events}
-    rows = [(stage, gate, "yes" if event["ok"] else "no", event["reason"]) for (stage, gate), event in said.items()]
+    rows = [(phase, gate, "yes" if event["ok"] else "no", event["reason"]) for (phase, gate), event in said.items()]
     return pd.DataFrame(rows, columns=["stage", "gate", "verdict", "reason"])
 
 

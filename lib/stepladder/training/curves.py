@@ -31,11 +31,11 @@ def training_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
     upper.legend()
     lower.plot(train["step"], train["lr"], color="#6b7280")
     lower.set(xlabel="optimizer step", ylabel="learning rate")
-    for stage, rows in train.groupby("stage", sort=False):
+    for phase, rows in train.groupby("stage", sort=False):
         if train["stage"].nunique() > 1:
             upper.axvline(rows["step"].min(), color="#9ca3af", linewidth=0.8)
             upper.text(
-                rows["step"].min(), 1.0, f" {stage}", transform=upper.get_xaxis_transform(), va="top", fontsize=8
+                rows["step"].min(), 1.0, f" {phase}", transform=upper.get_xaxis_transform(), va="top", fontsize=8
             )
     return figure
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from stepladder.core.schema import TrainingParams
 from stepladder.core.study import Study
-from stepladder.core.types import Batch, Check, TrainingStage
+from stepladder.core.types import Batch, Check, TrainingPhase
 from stepladder.data.sampling import torch_seed
-from stepladder.training.optimize import Average, make_optimizer
-from stepladder.training.parallel import Ranks, synchronize_gradients
+from stepladder.training.optimize import EMA, make_optimizer
+from stepladder.training.parallel import DistributedContext, synchronize_gradients
 from stepladder.training.trainable import set_trainable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -34,15 +34,15 @@ class StepModule(nn.Module):
     The gate goes through the same door: a sharded model is only whole inside a forward pass.
     """
 
-    def __init__(self, study: Study, model: nn.Module, stage: TrainingStage):
+    def __init__(self, study: Study, model: nn.Module, phase: TrainingPhase):
         super().__init__()
-        self.study, self.model, self.stage = study, model, stage
+        self.study, self.model, self.phase = study, model, phase
 
     def forward(self, batch: Batch, gate: bool = False) -> tuple[Tensor, dict[str, Tensor]] | Check:
         """Total loss and its detached parts; the study's verdict on the stage when `gate`."""
         if gate:
-            return self.study.admit(self.stage, self.model, batch)
-        loss = self.study.loss(self.model, batch, self.stage)
+            return self.study.can_start(self.phase, self.model, batch)
+        loss = self.study.loss(self.model, batch, self.phase)
         return loss.total, {name: part.detach() for name, part in loss.parts.items()}
 
 
@@ -71,7 +71,7 @@ class Clock:
 
 
 @dataclass
-class Learner:
+class TrainState:
     """Everything one optimizer step reads and changes."""
 
     module: nn.Module  # a StepModule, perhaps inside DDP
@@ -79,8 +79,8 @@ class Learner:
     optimizer: torch.optim.Optimizer
     training: TrainingParams
     seed: int
-    ranks: Ranks = field(default_factory=Ranks)
-    average: Average | None = None
+    distributed: DistributedContext = field(default_factory=DistributedContext)
+    ema: EMA | None = None
     begin: int = 0  # number of the first step, from which the average is warmed up
     scaler: torch.amp.GradScaler | None = None
     trainable: list[nn.Parameter] = field(init=False)  # what the optimizer changes
@@ -102,11 +102,11 @@ class StepResult:
         return [self.loss, *self.parts.values()]
 
 
-def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Clock | None = None) -> StepResult:
+def train_step(train_state: TrainState, step: int, micros: Iterable[Batch], clock: Clock | None = None) -> StepResult:
     """One optimizer step over this rank's micro-batches.
 
     Args:
-        learner: what is trained.
+        train_state: what is trained.
         step: global number of the step; seeds dropout.
         micros: collated micro-batches, `training.accumulate` of them.
         clock: receives the seconds of the phases load, host_to_device, forward, backward and optimizer.
@@ -116,16 +116,16 @@ def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Cloc
     for micro, batch in enumerate(micros):
         lap("load")
         # Each micro-batch counts with its share of the global batch, so the sums are means over the whole of it.
-        share, total, pieces = forward_backward(learner, step, micro, batch, lap)
+        share, total, pieces = forward_backward(train_state, step, micro, batch, lap)
         loss = _plus(loss, _times(total, share))
         parts = {name: _plus(parts.get(name), _times(piece, share)) for name, piece in pieces.items()}
-    norm = update(learner, step)
+    norm = update(train_state, step)
     lap("optimizer")
     return StepResult(loss, parts, norm)
 
 
 def forward_backward(
-    learner: Learner, step: int, micro: int, batch: Batch, lap: Callable[[str], None]
+    train_state: TrainState, step: int, micro: int, batch: Batch, lap: Callable[[str], None]
 ) -> tuple[float, Tensor, dict[str, Tensor]]:
     """Add the gradients of micro-batch `micro` of optimizer step `step`.
 
@@ -134,32 +134,32 @@ def forward_backward(
     Returns:
         Its share of the global batch, its detached mean loss, and the parts of that.
     """
-    training, ranks, last = learner.training, learner.ranks, learner.training.accumulate - 1
-    batch = to_device(batch, ranks.device)
+    training, distributed, last = train_state.training, train_state.distributed, train_state.training.accumulate - 1
+    batch = to_device(batch, distributed.device)
     lap("host_to_device")
     # Dropout of this micro-batch, whatever ran before it.
-    seed_torch(torch_seed(learner.seed, step, ranks.rank, micro), ranks.device)
-    learner.model.optimizer_step = step
+    seed_torch(torch_seed(train_state.seed, step, distributed.rank, micro), distributed.device)
+    train_state.model.optimizer_step = step
     share = size(batch) / training.batch
     # With several micro-batches gradients stay on their rank until the last one's backward.
     if last:
-        synchronize_gradients(learner.module, micro == last)
-    with autocast(training, ranks.device):
-        total, pieces = learner.module(batch)
+        synchronize_gradients(train_state.module, micro == last)
+    with autocast(training, distributed.device):
+        total, pieces = train_state.module(batch)
     lap("forward")
-    scaled = _times(total, share * ranks.world)  # gradients are averaged over ranks
-    (learner.scaler.scale(scaled) if learner.scaler else scaled).backward()
+    scaled = _times(total, share * distributed.world)  # gradients are averaged over ranks
+    (train_state.scaler.scale(scaled) if train_state.scaler else scaled).backward()
     lap("backward")
     return share, total.detach(), pieces
 
 
-def update(learner: Learner, step: int) -> Tensor:
+def update(train_state: TrainState, step: int) -> Tensor:
     """Clip, step, average; returns the norm of the gradient before clipping."""
-    optimizer, scaler = learner.optimizer, learner.scaler
+    optimizer, scaler = train_state.optimizer, train_state.scaler
     # Gradients of float16 were scaled up against underflow; they are clipped at their true size.
     if scaler:
         scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(learner.trainable, learner.training.clip_norm)
+    norm = nn.utils.clip_grad_norm_(train_state.trainable, train_state.training.clip_norm)
     if scaler:
         scaler.step(optimizer)
         scaler.update()
@@ -167,49 +167,53 @@ def update(learner: Learner, step: int) -> Tensor:
         optimizer.step()
     # None and not zero: no memory for gradients between steps, and no kernel to clear them.
     optimizer.zero_grad(set_to_none=True)
-    if learner.average:
-        learner.average.update(step - learner.begin)
+    if train_state.ema:
+        train_state.ema.update(step - train_state.begin)
     # A sharded model's norm is a sharded tensor.
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
-def make_learner(
-    module: nn.Module, model: nn.Module, training: TrainingParams, seed: int, ranks: Ranks | None = None
-) -> Learner:
-    """A learner of what is trainable now (see `set_trainable`).
+def make_train_state(
+    module: nn.Module,
+    model: nn.Module,
+    training: TrainingParams,
+    seed: int,
+    distributed: DistributedContext | None = None,
+) -> TrainState:
+    """A training state of what is trainable now (see `set_trainable`).
 
     Args:
         module: the `StepModule`, perhaps distributed.
-        model: the model inside it, on the device of `ranks`.
+        model: the model inside it, on the device of `distributed`.
         training: training parameters, with the batch and workers in force.
         seed: seed of the run.
-        ranks: this process among the others; alone by default.
+        distributed: this process among the others; alone by default.
     """
-    ranks = ranks or Ranks()
-    scaled = training.precision == "float16" and ranks.device.type == "cuda"
-    return Learner(
+    distributed = distributed or DistributedContext()
+    scaled = training.precision == "float16" and distributed.device.type == "cuda"
+    return TrainState(
         module=module,
         model=model,
         optimizer=make_optimizer(model, training),
         training=training,
         seed=seed,
-        ranks=ranks,
-        average=Average(model, training.ema) if training.ema else None,
+        distributed=distributed,
+        ema=EMA(model, training.ema) if training.ema else None,
         scaler=torch.amp.GradScaler("cuda") if scaled else None,
     )
 
 
-def lone_learner(
+def lone_train_state(
     study: Study,
     model: nn.Module,
-    stage: TrainingStage,
+    phase: TrainingPhase,
     training: TrainingParams,
     seed: int,
-    ranks: Ranks | None = None,
-) -> Learner:
-    """A learner of `stage` in a single process, as smoke tests and the ladder's trials need it."""
-    set_trainable(model, stage)
-    return make_learner(StepModule(study, model, stage), model, training, seed, ranks)
+    distributed: DistributedContext | None = None,
+) -> TrainState:
+    """A training state of `phase` in a single process, as smoke tests and the ladder's trials need it."""
+    set_trainable(model, phase)
+    return make_train_state(StepModule(study, model, phase), model, training, seed, distributed)
 
 
 def autocast(training: TrainingParams, device: torch.device) -> contextlib.AbstractContextManager:

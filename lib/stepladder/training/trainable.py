@@ -10,28 +10,28 @@ from torch import Tensor, nn
 
 from stepladder.core.config import nearest
 from stepladder.core.study import Study
-from stepladder.core.types import Batch, TrainingStage
+from stepladder.core.types import Batch, TrainingPhase
 
 
 class ContractError(ValueError):
     """A model whose parameters do not all take part as declared, named with the way out."""
 
 
-def set_trainable(model: nn.Module, stage: TrainingStage) -> None:
+def set_trainable(model: nn.Module, phase: TrainingPhase) -> None:
     """Let the parameters with the stage's prefixes learn, freeze the others, and set the modes of the modules.
 
     Raises:
         ContractError: a prefix names no parameter.
     """
     names = [name for name, _ in model.named_parameters()]
-    for prefix in stage.trainable:
+    for prefix in phase.trainable:
         if not any(name.startswith(prefix) for name in names):
             known = {name.split(".")[0] for name in names}
             raise ContractError(
-                f"stage {stage.name!r} trains {prefix!r}, but no parameter starts so{nearest(prefix, known)}"
+                f"stage {phase.name!r} trains {prefix!r}, but no parameter starts so{nearest(prefix, known)}"
             )
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(tuple(stage.trainable)))
+        parameter.requires_grad_(name.startswith(tuple(phase.trainable)))
     set_modes(model)
 
 
@@ -47,12 +47,12 @@ def set_modes(model: nn.Module) -> None:
 
 
 def parameter_contract(
-    study: Study, model: nn.Module, stage: TrainingStage, batch: Batch, checkpoint: Mapping[str, Tensor] | None = None
+    study: Study, model: nn.Module, phase: TrainingPhase, batch: Batch, checkpoint: Mapping[str, Tensor] | None = None
 ) -> list[dict[str, Any]]:
-    """Run one forward and backward of `stage` and report, by module, who takes part.
+    """Run one forward and backward of `phase` and report, by module, who takes part.
 
     Args:
-        study, model, stage: what would be trained.
+        study, model, phase: what would be trained.
         batch: one collated batch on the model's device.
         checkpoint: weights that will be loaded, checked against the model first.
 
@@ -65,10 +65,10 @@ def parameter_contract(
     """
     if checkpoint is not None:
         match_weights(model, checkpoint)
-    set_trainable(model, stage)
+    set_trainable(model, phase)
     model.zero_grad(set_to_none=True)
     # One real backward: the only proof that a gradient arrives.
-    study.loss(model, batch, stage).total.backward()
+    study.loss(model, batch, phase).total.backward()
     rows: dict[str, dict[str, Any]] = {}
     # Every parameter is counted under its first two names, and in the total.
     for name, parameter in model.named_parameters():
@@ -82,7 +82,7 @@ def parameter_contract(
     model.zero_grad(set_to_none=True)
     if unused:
         raise ContractError(
-            f"stage {stage.name!r}: no gradient reaches {_some(unused)}: use them in the loss, remove them from the "
+            f"stage {phase.name!r}: no gradient reaches {_some(unused)}: use them in the loss, remove them from the "
             "model, or leave them out of the stage's `trainable` prefixes"
         )
     return [*(row for key, row in rows.items() if key != "total"), rows["total"]]

@@ -132,19 +132,19 @@ def _train(run: Run, parameters: Path, stop: Any) -> int:
     import torch
 
     from stepladder.training.loop import Training
-    from stepladder.training.parallel import Ranks
+    from stepladder.training.parallel import DistributedContext
 
     study, params = read_parameters(run, parameters)
     training = in_force(run, params)
     if training.threads:
         torch.set_num_threads(training.threads)
-    ranks = Ranks.join()
+    distributed = DistributedContext.join()
     try:
-        print(f"rank {ranks.rank} of {ranks.world} on {ranks.device}", flush=True)
-        return Training(run, study, params, training, datasets(run, study, params), ranks, stop).fit().step
+        print(f"rank {distributed.rank} of {distributed.world} on {distributed.device}", flush=True)
+        return Training(run, study, params, training, datasets(run, study, params), distributed, stop).fit().step
     finally:
         if sys.exc_info()[0] is None:
-            ranks.leave()  # after an error the others may never come
+            distributed.leave()  # after an error the others may never come
 
 
 def read_parameters(run: Run, path: Path | None = None, stage: str = "05_training") -> "tuple[Study, Parameters]":
@@ -158,7 +158,7 @@ def read_parameters(run: Run, path: Path | None = None, stage: str = "05_trainin
 
 def in_force(run: Run, params: Parameters) -> TrainingParams:
     """The training parameters, with the setting of `ladder.json` where there is one and the run obeys it."""
-    chosen = run.chosen if params.training.obey_ladder else None
+    chosen = run.chosen if params.training.use_ladder else None
     return Setting(**chosen).applied(params.training) if chosen else params.training
 
 

@@ -103,7 +103,7 @@ def test_loader_and_step_together(workers, batch, accumulate):
     assert 0 < probe.busy < 1
     assert probe.phases["load"] > 0
     assert probe.host_bytes > 1e7
-    assert 0 <= probe.polluted <= 1
+    assert 0 <= probe.contended <= 1
 
 
 def test_a_leak_keeps_a_trial_running_to_its_last_pass():

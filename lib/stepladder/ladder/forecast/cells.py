@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stepladder.ladder.forecast.loader_model import Twin, kind
+from stepladder.ladder.forecast.loader_model import LoaderModel, kind
 from stepladder.ladder.records import Cell
 from stepladder.training.setting import Setting
 
@@ -19,23 +19,23 @@ class Limits:
     host: float
     device: float | None = None
 
-    def objection(self, twin: Twin, setting: Setting, samples: int) -> str:
+    def objection(self, loader_model: LoaderModel, setting: Setting, samples: int) -> str:
         """Why `setting` does not fit in memory; empty where it does."""
-        host = ("host", twin.host_bytes(setting, samples), twin.measured_bytes, self.host)
-        device = ("device", twin.device_bytes(setting), twin.measured_device_bytes, self.device)
+        host = ("host", loader_model.host_bytes(setting, samples), loader_model.measured_bytes, self.host)
+        device = ("device", loader_model.device_bytes(setting), loader_model.measured_device_bytes, self.device)
         for name, needed, measured, limit in (device, host):
             if limit is not None and needed + UNSURE_BYTES[name] * max(0, needed - measured) > limit:
                 return f"needs {needed / 1e9:.2f} GB of {name} memory, {limit / 1e9:.2f} GB may be used"
         return ""
 
 
-def forecast(twin: Twin, space: Iterable[Setting], limits: Limits, samples: int) -> list[Cell]:
+def forecast(loader_model: LoaderModel, space: Iterable[Setting], limits: Limits, samples: int) -> list[Cell]:
     """One cell for each setting of `space` whose kind of step was probed; `samples` are those of the whole training."""
     cells = []
     for setting in space:
-        if kind(setting) not in twin.kinds:
+        if kind(setting) not in loader_model.kinds:
             continue
-        host, device = twin.host_bytes(setting, samples), twin.device_bytes(setting)
-        reason = limits.objection(twin, setting, samples)
-        cells.append(Cell(setting, twin.rate(setting), host, device, not reason, reason))
+        host, device = loader_model.host_bytes(setting, samples), loader_model.device_bytes(setting)
+        reason = limits.objection(loader_model, setting, samples)
+        cells.append(Cell(setting, loader_model.rate(setting), host, device, not reason, reason))
     return cells

@@ -1,4 +1,4 @@
-"""The twin: what loader and step, probed apart, would do together at a setting that was never tried.
+"""The loader model: what loader and step, probed apart, would do together at a setting that was never tried.
 
 Decisions:
 - PyTorch's loader hands batches out in turn and in order, so its timing is a recurrence of a few lines (`step_ends`).
@@ -6,8 +6,8 @@ Decisions:
   slow batch holds up the faster ones behind it. Each time is drawn equally often, so that the mean stays the measured.
 - A step takes a + c x batch, fitted to the step probes of the same kind (threads, precision, checkpointing, compile).
 - CPU time is conserved: no setting is faster than the cores divided by the CPU time of a sample, in loader and step.
-- What the twin cannot know (cores that share caches, a disk that saturates) it learns from what is measured in full:
-  `refit` slows loading down by number of workers and steps by kind and batch, until the twin says what was measured.
+- What the loader model cannot know (cores that share caches, a disk that saturates) it learns from what is measured in
+  full: `refit` slows loading down by number of workers and steps by kind and batch, until it says what was measured.
 - Memory of a step is the forecast by fake tensors plus the largest offset seen between it and a measurement. A line
   through two measurements of host memory was up to 97 % off; it serves only where no fake forecast exists.
 """
@@ -115,14 +115,14 @@ def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Twin:
+class LoaderModel:
     """The forecast of one job.
 
     Args:
         loader: the loader alone.
         steps: step probes that ended well.
         cores: CPUs all processes may use together.
-        fakes: forecast of a step's memory by fake tensors, None where unknown; see `Bench.fake_bytes`.
+        fakes: forecast of a step's memory by fake tensors, None where unknown; see `Measurer.fake_bytes`.
         loading: workers -> how many times slower than alone each loads; straight lines between, level
             beyond the last: hope that costs a trial, where despair would cost the best setting.
         stepping: kind -> batch -> how many times slower than the line a step is beside the loader; between batches as
@@ -180,15 +180,15 @@ class Twin:
         at = sorted(count for count in known if count)
         return float(np.interp(workers, at, [known[count] for count in at]))
 
-    def refit(self, trial: Trial[FullProbe]) -> "Twin":
-        """The twin that says at a setting what was measured there: times and memory of the loader processes.
+    def refit(self, trial: Trial[FullProbe]) -> "LoaderModel":
+        """The loader model that says at a setting what was measured there: times and memory of the loader processes.
 
-        Times count by their precision: a measurement as unsure as the forecast moves the twin half of the way. The
+        Times count by their precision: a measurement as unsure as the forecast moves it half of the way. The
         share of time not spent waiting gives the step's slowdown; where there was waiting, the loader's slowdown is
         sought by bisection, for the rate falls as it grows.
         """
         setting, probe = trial.setting, trial.probe
-        # The weighted geometric mean of forecast and measurement is what the twin shall say from here on.
+        # The weighted geometric mean of forecast and measurement is what the loader model shall say from here on.
         doubt = probe.half_width / 2 / probe.rate
         weight = UNSURE**2 / (UNSURE**2 + doubt**2)
         rate = self.rate(setting) ** (1 - weight) * probe.rate**weight
@@ -198,16 +198,16 @@ class Twin:
         seconds = probe.busy * setting.batch / rate if waits else self.step_seconds(setting) * self.rate(setting) / rate
         factor = seconds / self._lines[kind(setting)].seconds(setting.batch)
         known = {**self.stepping.get(kind(setting), {}), setting.batch: factor}
-        twin = replace(self._weighed(trial), stepping={**self.stepping, kind(setting): known})
+        loader_model = replace(self._weighed(trial), stepping={**self.stepping, kind(setting): known})
         if not waits:
-            return twin
+            return loader_model
         # Bisection of the loader's slowdown on a logarithmic scale; 20 halvings leave less than a thousandth of a per
         # cent.
         low, high = 1 / SLOWEST, SLOWEST
         for _ in range(20):
             middle = math.sqrt(low * high)
-            low, high = (middle, high) if twin._rate(setting, middle, seconds) > rate else (low, middle)
-        return replace(twin, loading={**self.loading, setting.workers: low})
+            low, high = (middle, high) if loader_model._rate(setting, middle, seconds) > rate else (low, middle)
+        return replace(loader_model, loading={**self.loading, setting.workers: low})
 
     def device_bytes(self, setting: Setting) -> int:
         """Bytes of the accelerator that `setting` takes; 0 without one."""
@@ -228,7 +228,7 @@ class Twin:
         ahead = (setting.workers * setting.prefetch + 1) * setting.batch * self.loader.sample_bytes
         return int(main + processes + ahead + self.loader.growth_bytes_per_sample * samples)
 
-    def _weighed(self, trial: Trial[FullProbe]) -> "Twin":
+    def _weighed(self, trial: Trial[FullProbe]) -> "LoaderModel":
         """With the memory of a full trial: what exceeds the forecast is put down to the loader processes.
 
         They are taken to be smaller than thought only as far as they must be if no batch had been prepared ahead, for

@@ -3,7 +3,7 @@
 Decisions:
 - A job is named by `module:function` and the keyword arguments of that function (JSON types), so that a child process,
   which shares nothing with its parent, can open the same one. `study_job` opens the real training of a run; tests name
-  emulated jobs and patients the same way.
+  emulated jobs and reference workloads the same way.
 - A job knows nothing of probes. The probes (`probes.py`) time what it gives them.
 """
 

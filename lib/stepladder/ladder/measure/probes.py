@@ -160,7 +160,7 @@ def full_probe(
                 if sure or time.perf_counter() - began > 0.8 * seconds:
                     break
         rate, width = throughput(course.ends, course.began, setting.batch, group)
-        return course.probe(rate, width, queue.polluted())
+        return course.probe(rate, width, queue.contended())
 
 
 # The loader ----------------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ class _Course:
             self.pauses += self.levels.read(len(self.ends))
             self.clock.start()
 
-    def probe(self, rate: float, width: float, polluted: float) -> FullProbe:
+    def probe(self, rate: float, width: float, contended: float) -> FullProbe:
         """The record."""
         passes, total, levels = len(self.ends), sum(self.clock.seconds.values()), self.levels
         return FullProbe(
@@ -295,7 +295,7 @@ class _Course:
             host_growth=growth(levels.at, levels.host),
             device_bytes=torch.cuda.max_memory_allocated() if levels.cuda else 0,
             device_growth=growth(levels.at, levels.device),
-            polluted=polluted,
+            contended=contended,
         )
 
 

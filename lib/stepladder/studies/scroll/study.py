@@ -27,7 +27,7 @@ from stepladder.core.types import (
     Sample,
     ShardContent,
     Source,
-    TrainingStage,
+    TrainingPhase,
 )
 from stepladder.studies.scroll.data import catalogue, conversion, kaggle, sheets
 from stepladder.studies.scroll.data.cases import Volumes
@@ -73,7 +73,9 @@ class Scroll(Study[ScrollParams]):
         """Patches of the volumes, around surfaces more often than not."""
         return Patches(shards, params)
 
-    def cases(self, shards: Sequence[Path], params: ScrollParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+    def evaluation_dataset(
+        self, shards: Sequence[Path], params: ScrollParams, keep_clear: Sequence[Box] = ()
+    ) -> Dataset:
         """Whole volumes."""
         return Volumes(shards, params)
 
@@ -81,13 +83,13 @@ class Scroll(Study[ScrollParams]):
         """A residual-encoder U-Net."""
         return unet.build(params)
 
-    def stages(self, params: ScrollParams) -> list[TrainingStage]:
+    def phases(self, params: ScrollParams) -> list[TrainingPhase]:
         """One stage."""
-        return unet.stages(params)
+        return unet.phases(params)
 
-    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """Cross entropy, Dice, skeleton recall and boundary loss of what is labelled."""
-        return losses.loss(model, batch, stage)
+        return losses.loss(model, batch, phase)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         """Sliding windows, then post-processing."""
@@ -97,9 +99,9 @@ class Scroll(Study[ScrollParams]):
         """Nothing, a threshold, a ridge filter, and that after post-processing."""
         return sheetness.baselines(params)
 
-    def perfect(self, batch: Batch, params: ScrollParams) -> Prediction:
+    def oracle(self, batch: Batch, params: ScrollParams) -> Prediction:
         """The label's surface."""
-        return scoring.perfect(batch)
+        return scoring.oracle(batch)
 
     def protocol(self, params: ScrollParams) -> dict[str, str]:
         """The challenge's metrics, and how volumes are predicted and averaged."""

@@ -23,7 +23,7 @@ VALUES = {
     "conversion": {"every_frame": 50},
     "splits": {"by": "asset"},
     "model": {"width": 8, "channels": 8, "modes": 8, "heads": 2, "flow_steps": 4, "student_steps": 3},
-    "training": {"steps": 6, "batch": 4, "threads": 1, "validate_every": 3, "ema": 0.9, "obey_ladder": False},
+    "training": {"steps": 6, "batch": 4, "threads": 1, "validate_every": 3, "ema": 0.9, "use_ladder": False},
     "evaluation": {"samples": 3, "members": 2},
 }
 SCORE = """

@@ -30,7 +30,7 @@ def batch():
 
 
 def test_a_perfect_prediction_scores_one_in_everything(batch):
-    assert set(scores(batch, scoring.perfect(batch)).values()) == {1.0}
+    assert set(scores(batch, scoring.oracle(batch)).values()) == {1.0}
 
 
 def test_baselines_are_ordered_and_the_strong_one_is_strong(batch):
@@ -48,14 +48,14 @@ def test_an_untrained_network_beats_no_baseline(batch):
 
 
 def test_predicted_sheets_where_nobody_labelled_cost_nothing(batch):
-    prediction = scoring.perfect(batch)
+    prediction = scoring.oracle(batch)
     prediction["mask_BZYX"] = torch.where(batch["label_ZYX"] == 2, 1, prediction["mask_BZYX"])
     assert set(scores(batch, prediction).values()) == {1.0}
 
 
 def test_a_metric_is_the_mean_over_volumes(batch):
     """One volume predicted perfectly, one not at all: one half, whatever they hold."""
-    prediction = scoring.perfect(batch)
+    prediction = scoring.oracle(batch)
     prediction["mask_BZYX"][1] = 0
     result = scores(batch, prediction)
     assert result["SurfaceDice@2"] == result["Dice"] == 0.5
@@ -76,5 +76,5 @@ def test_the_analysis_shows_each_step_and_what_came_out(batch):
 
 def test_the_protocol_explains_every_metric(batch):
     protocol = scoring.protocol(PARAMS)
-    assert {record.metric for record in scoring.score(batch, scoring.perfect(batch), PARAMS)} <= set(protocol)
+    assert {record.metric for record in scoring.score(batch, scoring.oracle(batch), PARAMS)} <= set(protocol)
     assert "0.3" in protocol["VOI score"] and "16 x 16 x 16" in protocol["inference"]

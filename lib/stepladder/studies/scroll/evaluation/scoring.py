@@ -24,7 +24,7 @@ TOPOLOGY = {
 }
 
 
-def perfect(batch: Batch) -> Prediction:
+def oracle(batch: Batch) -> Prediction:
     """The truth in the form of a prediction."""
     mask_BZYX = (batch["label_ZYX"] == SHEET).to(torch.uint8)
     return {"mask_BZYX": mask_BZYX, "probability_BZYX": mask_BZYX.float()}
