@@ -31,8 +31,8 @@ import reference_workloads  # noqa: E402
 RECORD = HERE / "records" / "reference_workloads.json"
 MOST_SECONDS, SHARE_BAND, DEATH_BAND, MOST_PASSES = 180.0, 0.10, 1.5, 100
 PLENTY = 1e10
-# patient -> (settings, samples per optimizer step, what must be named)
-PATIENTS: dict[str, tuple[dict[str, list[int]], int, str]] = {
+# workload -> (settings, samples per optimizer step, what must be named)
+WORKLOADS: dict[str, tuple[dict[str, list[int]], int, str]] = {
     "median_in_reader": ({"workers": [0, 1], "batch": [1]}, 1, "data"),
     "leaking_cache": ({"workers": [1], "batch": [1]}, 1, "leak"),
     "compute_bound": ({"workers": [0, 1], "batch": [1, 2]}, 2, "compute"),
@@ -43,9 +43,9 @@ PATIENTS: dict[str, tuple[dict[str, list[int]], int, str]] = {
 
 
 def main(names: list[str]) -> None:
-    """Examine the patients, print, record."""
+    """Examine the reference workloads, print, record."""
     runner, record = Runner(), files.read_json(RECORD) or {}
-    for name in names or PATIENTS:
+    for name in names or WORKLOADS:
         with tempfile.TemporaryDirectory() as folder:
             record[name] = examine(name, Path(folder), runner)
         print(f"{name}: {record[name]['seconds']:.0f} s, {record[name]['sentence']}")
@@ -59,8 +59,8 @@ def main(names: list[str]) -> None:
 
 def examine(name: str, folder: Path, runner: Runner) -> dict[str, Any]:
     """Search one patient's settings, diagnose, check."""
-    space, batch, wanted = PATIENTS[name]
-    measurer = ProcessMeasurer(f"patients:{name}", {}, folder, 60.0, PLENTY, space["batch"], runner)
+    space, batch, wanted = WORKLOADS[name]
+    measurer = ProcessMeasurer(f"reference_workloads:{name}", {}, folder, 60.0, PLENTY, space["batch"], runner)
     measurer.memory = _limit(name, measurer)
     ladder, training = LadderParams(**space, keep_global_batch=False), TrainingParams(steps=4000, batch=batch)
     begin = time.monotonic()

@@ -137,7 +137,7 @@ def test_a_killed_job_is_called_killed(make_run):
 @pytest.mark.slow
 @pytest.mark.drill
 def test_a_failed_job_tells_why(make_run):
-    run = make_run(values={"model": {"admit": False}})
+    run = make_run(values={"model": {"can_start": False}})
     job = start(run)
     with pytest.raises(process.TrainingFailed, match="may not start: the toy was told to refuse"):
         job.follow(poll=0.05)

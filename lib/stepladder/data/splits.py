@@ -31,8 +31,8 @@ def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> dict[str, 
         `train`, `validation` and `test` as lists of asset ids; `by`, `buffer` and `units` say how.
 
     Raises:
-        ParameterError: a named unit does not exist or stands in two splits, a split group is divided, or there are fewer
-            than three units.
+        ParameterError: a named unit does not exist or stands in two splits, a split group is divided, or there are
+            fewer than three units.
     """
     unit_of = {asset.id: asset.group if params.by == "group" else asset.id for asset in assets}
     units = sorted(set(unit_of.values()))

@@ -8,8 +8,8 @@ Decisions:
 - The numbers of a step stay on the device until the next sync point (see `parallel.StopConsensus`), and always before
   anything is saved: logging every step does not make a GPU wait, and ranks exchange once for many steps.
 - Steps are counted over all stages. At step s: update, log, validate when due, save when due, stop when told.
-- A stage that is kept if better ends with its best weights, and with the study's word on whether they are used from here
-  on.
+- A stage that is kept if better ends with its best weights, and with the study's word on whether they are used from
+  here on.
 - A checkpoint of another training is set aside, never deleted and never continued (see `schedule`).
 """
 

@@ -50,7 +50,7 @@ def broken():
 
 @pytest.fixture
 def measurer(warm_runner, tmp_path):
-    def make(job="tests.ladder.measure.test_bench:small", batches=(), **arguments):
+    def make(job="tests.ladder.measure.test_measurer:small", batches=(), **arguments):
         return ProcessMeasurer(job, arguments, tmp_path, 60.0, 4e9, batches, warm_runner)
 
     return make
@@ -78,15 +78,15 @@ def test_threads_of_the_setting_are_in_force(measurer):
 
 
 def test_what_the_job_raises_is_a_reason_not_an_error(measurer):
-    trial = measurer("tests.ladder.measure.test_bench:broken").full(Setting(), 4)
+    trial = measurer("tests.ladder.measure.test_measurer:broken").full(Setting(), 4)
     assert (trial.ending, trial.probe) == ("failed", None)
     assert trial.reason == "KeyError: 'no shard'"
 
 
 def test_a_job_that_does_not_exist_is_named(measurer):
-    trial = measurer("tests.ladder.measure.test_bench:absent").loader(4)
+    trial = measurer("tests.ladder.measure.test_measurer:absent").loader(4)
     assert trial.ending == "failed"
-    assert "no job 'tests.ladder.measure.test_bench:absent'" in trial.reason
+    assert "no job 'tests.ladder.measure.test_measurer:absent'" in trial.reason
     with pytest.raises(ValueError, match="name it as module:function"):
         open_job("absent", {})
 
@@ -108,4 +108,4 @@ def test_the_device_is_asked_for_once(measurer, tmp_path):
 
 def test_fake_memory_may_be_unknown(measurer):
     assert measurer().fake_bytes(Setting(checkpointing=True)) is None
-    assert measurer("tests.ladder.measure.test_bench:broken").fake_bytes(Setting()) is None
+    assert measurer("tests.ladder.measure.test_measurer:broken").fake_bytes(Setting()) is None

@@ -47,8 +47,8 @@ def test_own_functions_are_named_with_their_shares():
     seen = profiler.profile(Reader(), [1, 2, 3], seconds=0.6)
     assert seen.hot == f"Reader.filtered in test_profiler.py:{line_of(Reader.filtered, 'sleep')}"
     assert seen.hot_share == pytest.approx(0.75, abs=0.12)
-    assert seen.phases["Reader.decoded"] == pytest.approx(0.25, abs=0.12)
-    assert sum(seen.phases.values()) == pytest.approx(1.0)
+    assert seen.stages["Reader.decoded"] == pytest.approx(0.25, abs=0.12)
+    assert sum(seen.stages.values()) == pytest.approx(1.0)
 
 
 def test_a_library_is_named_by_its_public_name_and_the_users_line():
@@ -60,7 +60,7 @@ def test_a_library_is_named_by_its_public_name_and_the_users_line():
 
 def test_a_sample_too_quick_to_be_seen_names_nothing():
     seen = profiler.profile([0], [0], seconds=0.0)
-    assert (seen.hot, seen.phases) == ("", {"other": 1.0})
+    assert (seen.hot, seen.stages) == ("", {"other": 1.0})
 
 
 def test_public_names_hide_private_modules_and_wrappers():

@@ -90,7 +90,7 @@ class Toy:
         keep_if_better = params.model.keep_if_better
         return [
             TrainingPhase(name, params.training.steps, parts[name], None, keep_if_better)
-            for name in params.model.phases
+            for name in params.model.stages
         ]
 
     def can_start(self, phase, model, batch):
