@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
 import numpy as np
 import torch
-from reference_workloads import Patient
+from reference_workloads import Workload
 from scipy import ndimage
 from torch import nn
 from torch.utils.data import Dataset
@@ -51,7 +51,7 @@ class Masks(Dataset):
         return {"image_ZYX": field[:PATCH, :PATCH, :PATCH].astype(np.float32)}
 
 
-def job(name: str) -> Patient:
+def job(name: str) -> Workload:
     """The job called `name`."""
     transform, computes = JOBS[name]
 
@@ -66,7 +66,7 @@ def job(name: str) -> Patient:
         time.sleep(0.02 + 0.03 * len(image))
         return model(image).square().mean()
 
-    return Patient(Masks(transform), 512, network, loss)
+    return Workload(Masks(transform), 512, network, loss)
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def main(names: list[str]) -> None:
 
 
 def examine(name: str, folder: Path, runner: Runner) -> dict[str, Any]:
-    """Search one patient's settings, diagnose, check."""
+    """Search one workload's settings, diagnose, check."""
     space, batch, wanted = WORKLOADS[name]
     measurer = ProcessMeasurer(f"reference_workloads:{name}", {}, folder, 60.0, PLENTY, space["batch"], runner)
     measurer.memory = _limit(name, measurer)

@@ -49,13 +49,13 @@ def test_a_study_without_scenes_shows_its_preview():
 
 
 def test_letters_of_shape_suffixes_are_told_and_what_is_wrong_is_named():
-    crowd = [{"u_TX": np.zeros((2, 3)), "box_2": np.zeros(2), "index": n} for n in range(2)]
+    samples = [{"u_TX": np.zeros((2, 3)), "box_2": np.zeros(2), "index": n} for n in range(2)]
     axes = {"T": "frames", "X": "points", "Z": "layers", "2": "low and high"}
-    assert smoke.suffixes(crowd, axes) == "Shape suffixes: T frames, X points, 2 low and high."
-    assert smoke.suffixes(crowd, {}) == ""
-    assert smoke.check_shapes(crowd, axes).ok
+    assert smoke.suffixes(samples, axes) == "Shape suffixes: T frames, X points, 2 low and high."
+    assert smoke.suffixes(samples, {}) == ""
+    assert smoke.check_shapes(samples, axes).ok
     faults = {
-        "does not tell: X": smoke.check_shapes(crowd, {"T": "frames"}),
+        "does not tell: X": smoke.check_shapes(samples, {"T": "frames"}),
         "suffix wrong: u_X": smoke.check_shapes([{"u_X": np.zeros((2, 3))}], axes),
         "not finite": smoke.check_shapes([{"u_X": np.full(3, np.nan)}], axes),
         "differ in names or shapes": smoke.check_shapes([{"u_X": np.zeros(3)}, {"u_X": np.zeros(4)}], axes),

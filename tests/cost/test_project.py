@@ -248,7 +248,7 @@ def test_a_misspelt_price_table_is_refused_with_the_nearest_key(tmp_path, key):
         read_prices(path)
 
 
-# From a climb to the table -------------------------------------------------------------------------------------------
+# From a search to the table ------------------------------------------------------------------------------------------
 
 
 class Tiny:

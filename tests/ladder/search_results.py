@@ -1,4 +1,4 @@
-"""Climbs made up from a closed form, as the search would leave them: what tests of cost and pictures need.
+"""Search results made up from a closed form, as the search would leave them: what tests of cost and pictures need.
 
 The job: samples take `sample` seconds to load, steps `a + c * batch`, and measurements miss the forecast by a few per
 cent drawn from a seed.
@@ -120,7 +120,7 @@ def compute_bound():
 
 
 def troubled():
-    """A climb by a list of rungs, without any forecast, in which things go wrong; also a rung passed over."""
+    """A search by a list of rungs, without any forecast, in which things go wrong; also a rung passed over."""
     job = {"sample": 0.15, "a": 0.05, "c": 0.01}
     bare = {s: cell(s, **job, activations=2.4 * GB) for s in settings([0, 1, 2, 4], [1, 2, 4, 8], optimizer=8)}
     at = {(s.workers, s.batch): c for s, c in bare.items()}

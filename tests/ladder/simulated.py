@@ -1,8 +1,8 @@
 """Simulated jobs: a `Measurer` without a clock, for the proof of the search.
 
 Decisions:
-- A discrete-event simulation of processes and queues, written apart from the loader model's recurrence and with what that
-  does not know: loader processes slow each other down along a curve, oversubscribed cores are shared, steps jitter, the
+- A discrete-event simulation of processes and queues, written apart from the loader model's recurrence and with what
+  that does not know: loader processes slow each other down along a curve, oversubscribed cores are shared, steps jitter, the
   first samples come from a cold cache, the first steps are slow, one sample in a hundred takes several times as long,
   and every trial has a luck of its own (3 %).
 - Memory has edges on both sides: the accelerator's by batch, the host's by loader processes and batches prepared

@@ -1,4 +1,4 @@
-"""Pictures of a climb: every kind of climb draws, nothing is clipped, and what matters can be read."""
+"""Pictures of a search: every kind of result draws, nothing is clipped, and what matters can be read."""
 
 import dataclasses
 

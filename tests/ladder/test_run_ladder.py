@@ -1,4 +1,4 @@
-"""What a climb leaves in the run: the file a person may edit, and the gates of the stage."""
+"""What a search leaves in the run: the file a person may edit, and the gates of the stage."""
 
 import pytest
 

@@ -81,7 +81,7 @@ def project(
 ) -> tuple[pd.DataFrame, str]:
     """The cost table of the full run of `params`, and the note that says what it rests on.
 
-    Without a chosen setting there is nothing to project: an empty table, and the climb's reason as its note.
+    Without a chosen setting there is nothing to project: an empty table, and the search's reason as its note.
 
     Args:
         study, params: what is trained, and how.

@@ -94,7 +94,7 @@ class Contract:
 
     def samples_are_as_declared(self) -> None:
         """All samples have the same finite arrays, with as many axes as their names say, and the letters are told."""
-        _demand(smoke.check_shapes(self._crowd, self.study.axes))
+        _demand(smoke.check_shapes(self._samples, self.study.axes))
 
     def augmentation_follows_its_generator(self) -> None:
         """The same generator state gives the same sample."""
@@ -176,17 +176,17 @@ class Contract:
         return smoke.samples(self.study.evaluation_dataset(*self._place("validation")), smoke.CASES)
 
     @cached_property
-    def _crowd(self) -> list:
+    def _samples(self) -> list:
         return smoke.samples(self._dataset("train"))
 
     @property
     def _batch(self) -> dict:
-        return torch.utils.data.default_collate(self._crowd)
+        return torch.utils.data.default_collate(self._samples)
 
     @cached_property
     def _learnt(self) -> smoke.Learnt:
         phase = self.study.phases(self.params)[0]
-        return smoke.overfit(self.study, self.params, self._crowd, phase, self.steps)
+        return smoke.overfit(self.study, self.params, self._samples, phase, self.steps)
 
 
 def _demand(*checks) -> None:

@@ -22,14 +22,14 @@ from stepladder.core.types import Baseline, Batch, Check, Dataset, Sample, Train
 from stepladder.evaluation import metrics
 from stepladder.training.step import lone_train_state, train_step
 
-CROWD = 10  # samples of a smoke test
+SAMPLES = 10  # samples of a smoke test
 STEPS = 300  # most optimizer steps to learn them by heart
 LOOK = 20  # steps between two looks at how far it is
 CASES = 4  # whole cases scored by a smoke test
 ROUNDING = 1e-9  # of sums in another order
 
 
-def samples(dataset: Dataset, count: int = CROWD) -> list[Sample]:
+def samples(dataset: Dataset, count: int = SAMPLES) -> list[Sample]:
     """`count` plain samples spread evenly over a data set."""
     return [dataset.sample(int(index), None) for index in metrics.choose(dataset, count)]
 

@@ -131,7 +131,7 @@ def phases(params: PlateauParams) -> list[TrainingPhase]:
 
 
 def can_start(phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
-    """Admit every stage: there is nothing to wait for."""
+    """Let every stage start: there is nothing to wait for."""
     return Check("stage may start", True, f"stage {phase.name!r} starts from the warped past and needs nothing trained")
 
 
