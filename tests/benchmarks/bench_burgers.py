@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.dev import records
 from stepladder.studies.pde.data.equations import number, vector
 from stepladder.studies.pde.data.solvers import burgers

@@ -19,7 +19,7 @@ from pathlib import Path
 from lxml import etree
 
 from stepladder.dev import records
-from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.studies.plateau.data.citygml import reader
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("STEPLADDER_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "plateau"
@@ -45,7 +45,7 @@ def floor() -> None:
 
 def read() -> None:
     """Unzip, parse, project and triangulate the tile."""
-    citygml.read(TILE)
+    reader.read(TILE)
 
 
 def cpu_seconds(call: Callable[[], None]) -> float:
@@ -73,7 +73,7 @@ def main() -> None:
         for name, step in steps.items():
             seconds[name].append(cpu_seconds(step))
     median = {name: round(statistics.median(values), 3) for name, values in seconds.items()}
-    surfaces = citygml.read(TILE)
+    surfaces = reader.read(TILE)
     record = {
         "tile": TILE.name,
         "features": len(surfaces.features),

@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
 from emulated import BATCHES, JOBS, WORKERS, Times
 
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.dev import records
-from stepladder.ladder.measure.bench import ProcessBench
-from stepladder.ladder.records import Setting
-from stepladder.ladder.search import climb
+from stepladder.ladder.measure.measurer import ProcessMeasurer
+from stepladder.ladder.search import find_setting
+from stepladder.training.setting import Setting
 
 GRID_STEPS, CHECK_STEPS = 40, 80
-LADDER = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=20)
+LADDER = LadderParams(workers=WORKERS, batch=BATCHES, keep_global_batch=False, soak=20)
 
 
 def main() -> None:
@@ -40,11 +40,11 @@ def measure(name: str) -> dict[str, Any]:
     """One job: what was chosen, how fast it is, and what finding it cost."""
     times = JOBS[name]
     with tempfile.TemporaryDirectory() as folder:
-        bench = ProcessBench("emulated:job", {"name": name}, Path(folder), 60.0, 4e9)
-        found = climb(bench, LADDER, TrainingParams(steps=1000), cores=64.0)
+        measurer = ProcessMeasurer("emulated:job", {"name": name}, Path(folder), 60.0, 4e9)
+        found = find_setting(measurer, LADDER, TrainingParams(steps=1000), cores=64.0)
         best = best_setting(times)
-        checks = {setting: bench.full(setting, CHECK_STEPS, whole=True) for setting in (found.chosen, best)}
-        bench.close()
+        checks = {setting: measurer.full(setting, CHECK_STEPS, whole=True) for setting in (found.chosen, best)}
+        measurer.close()
     soak = found.soak.trial.seconds if found.soak else 0.0
     grid = grid_seconds(times)
     return {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import requests
 
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.data.fetch import Report, fetch, plan
 from stepladder.dev import records
 from stepladder.testing.server import FaultyServer

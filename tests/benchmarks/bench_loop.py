@@ -19,9 +19,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from stepladder.core import files
-from stepladder.core.config import Parameters, TrainingParams
 from stepladder.core.run import Run
-from stepladder.core.study import Check, Loss, ShardContent, TrainingStage
+from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.types import Check, Loss, ShardContent, TrainingPhase
 from stepladder.data import shards
 from stepladder.dev import records
 from stepladder.training.loop import Training
@@ -39,7 +39,7 @@ class Memory:
         rng = np.random.default_rng(0)
         self.x_NC = rng.normal(size=(count, FEATURES)).astype(np.float32)
         self.groups = np.array(["a"] * count)
-        self.units = np.arange(count).astype(str)
+        self.clusters = np.arange(count).astype(str)
         self.weights: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -63,10 +63,10 @@ class Tiny:
     def model(self, params):
         return nn.Sequential(nn.Linear(FEATURES, 32), nn.ReLU(), nn.Linear(32, 1))
 
-    def stages(self, params):
-        return [TrainingStage("all", params.training.steps)]
+    def phases(self, params):
+        return [TrainingPhase("all", params.training.steps)]
 
-    def admit(self, stage, model, batch):
+    def can_start(self, stage, model, batch):
         return Check("ready", True, "")
 
     def loss(self, model, batch, stage):

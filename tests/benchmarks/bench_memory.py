@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from stepladder.dev import records
 from stepladder.ladder.forecast.memory import fake_bytes, forecast
-from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.job import Key, Stepper
+from stepladder.ladder.measure.measurer import ProcessMeasurer
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 SIDES, WIDTH, PROBED, ASKED = (32, 48), 16, (1, 2), 8
@@ -107,9 +107,9 @@ def compare(side: int, runner: Runner) -> dict[str, Any]:
     """Forecast and measurement of one size."""
     with tempfile.TemporaryDirectory() as folder:
         batches = (*PROBED, ASKED)
-        bench = ProcessBench("bench_memory:unet", {"side": side}, Path(folder), 600.0, 2e10, batches, runner)
-        measured = {batch: _measured(bench, batch) for batch in batches}
-        fake = {batch: bench.fake_bytes(Setting(batch=batch)) for batch in batches}
+        measurer = ProcessMeasurer("bench_memory:unet", {"side": side}, Path(folder), 600.0, 2e10, batches, runner)
+        measured = {batch: _measured(measurer, batch) for batch in batches}
+        fake = {batch: measurer.fake_bytes(Setting(batch=batch)) for batch in batches}
     predicted = forecast(fake, {batch: measured[batch] for batch in PROBED}, ASKED)
     line = measured[1] + (measured[2] - measured[1]) * (ASKED - 1)
     error, truth = predicted / measured[ASKED] - 1, measured[ASKED]
@@ -121,8 +121,8 @@ def compare(side: int, runner: Runner) -> dict[str, Any]:
     return {"side": side, **shown, "ok": TARGET[0] <= error <= TARGET[1]}
 
 
-def _measured(bench: ProcessBench, batch: int) -> int:
-    trial = bench.step(Setting(batch=batch), 3)
+def _measured(measurer: ProcessMeasurer, batch: int) -> int:
+    trial = measurer.step(Setting(batch=batch), 3)
     if trial.probe is None:
         raise SystemExit(f"batch {batch}: {trial.ending}: {trial.reason}")
     return trial.probe.device_bytes or trial.probe.process_bytes

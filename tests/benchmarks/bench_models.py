@@ -54,7 +54,7 @@ def main() -> None:
     torch.manual_seed(0)
     params = block_town.params(window=(100, 100, 8), past=5, future=6, width=24, levels=3)
     batch = block_town.batch(params, 4, step_m=4.0)
-    model, stage = warp_fill.build(params), warp_fill.stages(params)[0]
+    model, stage = warp_fill.build(params), warp_fill.phases(params)[0]
     answer = warp_fill.predict(model, batch)
     record = {
         "warp_fill parameters": sum(p.numel() for p in model.parameters()),

@@ -15,7 +15,7 @@ from statistics import median
 import h5py
 import numpy as np
 
-from stepladder.core.study import ShardContent
+from stepladder.core.types import ShardContent
 from stepladder.data import shards
 from stepladder.data.shards import Shard
 from stepladder.dev import records

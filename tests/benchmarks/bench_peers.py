@@ -27,11 +27,11 @@ import torch
 from emulated import JOBS, WORKERS
 from torch.utils.data import DataLoader
 
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.dev import records
-from stepladder.ladder.measure.bench import ProcessBench
-from stepladder.ladder.records import Setting
-from stepladder.ladder.search import climb
+from stepladder.ladder.measure.measurer import ProcessMeasurer
+from stepladder.ladder.search import find_setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 EDGE, SAMPLES, STEPS = 24, 4096, 3
@@ -57,7 +57,7 @@ def measure(name: str, tool: str, find: Callable[[str], Found]) -> dict[str, Any
     except ImportError as error:
         return {"job": name, "tool": tool, "skipped": f"not installed: {error.name}"}
     seconds = time.perf_counter() - begin
-    with bench(name) as trials:
+    with measurer(name) as trials:
         trial = trials.full(setting, 12)
     return {
         "job": name,
@@ -70,20 +70,20 @@ def measure(name: str, tool: str, find: Callable[[str], Found]) -> dict[str, Any
 
 
 @contextlib.contextmanager
-def bench(name: str) -> Any:
+def measurer(name: str) -> Any:
     """Trials of the job in child processes."""
     with tempfile.TemporaryDirectory() as folder:
-        trials = ProcessBench("emulated:job", {"name": name, "largest": EDGE}, Path(folder), 60.0, 4e9)
+        trials = ProcessMeasurer("emulated:job", {"name": name, "largest": EDGE}, Path(folder), 60.0, 4e9)
         yield trials
         trials.close()
 
 
 def ladder(name: str) -> Found:
     """Ours, over workers and batch; memory runs out in children, and only where nothing can forecast it, as here."""
-    parameters = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=0)
-    with bench(name) as trials:
-        found = climb(trials, parameters, TrainingParams(steps=1000), cores=64.0)
-    endings = [trial.ending for trial in (*found.steps, *(rung.trial for rung in found.rungs))]
+    parameters = LadderParams(workers=WORKERS, batch=BATCHES, keep_global_batch=False, soak=0)
+    with measurer(name) as trials:
+        found = find_setting(trials, parameters, TrainingParams(steps=1000), cores=64.0)
+    endings = [trial.ending for trial in (*found.steps, *(candidate.trial for candidate in found.rungs))]
     return found.chosen, endings.count("oom")
 
 

@@ -20,21 +20,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
 import numpy as np
 import torch
-from patients import Patient
+from reference_workloads import Workload
 from scipy import ndimage
 from torch import nn
 from torch.utils.data import Dataset
 
 from stepladder.core import files
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.dev import records
-from stepladder.ladder.measure.bench import ProcessBench
-from stepladder.ladder.records import Setting
-from stepladder.ladder.search import climb
+from stepladder.ladder.measure.measurer import ProcessMeasurer
+from stepladder.ladder.search import find_setting
 from stepladder.machine import limits
+from stepladder.training.setting import Setting
 
 WORKERS, BATCHES, GRID_STEPS, GRID_SAMPLES = [0, 1, 2], [1, 2, 4, 8], 12, 48
-LADDER = LadderParams(workers=WORKERS, batch=BATCHES, hold_batch=False, soak=0)
+LADDER = LadderParams(workers=WORKERS, batch=BATCHES, keep_global_batch=False, soak=0)
 JOBS = {"loader-bound": (True, False), "compute-bound": (False, True), "mixed": (True, True)}
 SIDE, PATCH = 96, 48
 
@@ -52,7 +52,7 @@ class Masks(Dataset):
         return {"image_ZYX": field[:PATCH, :PATCH, :PATCH].astype(np.float32)}
 
 
-def job(name: str) -> Patient:
+def job(name: str) -> Workload:
     """The job called `name`."""
     transform, computes = JOBS[name]
 
@@ -67,22 +67,24 @@ def job(name: str) -> Patient:
         time.sleep(0.02 + 0.03 * len(image))
         return model(image).square().mean()
 
-    return Patient(Masks(transform), 512, network, loss)
+    return Workload(Masks(transform), 512, network, loss)
 
 
 def measure(name: str) -> dict[str, Any]:
     """One job: what was chosen, its share of the best cell, and what finding it cost beside the grid."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = ProcessBench("bench_real:job", {"name": name}, Path(folder), 120.0, 8e9)
-        found = climb(bench, LADDER, TrainingParams(steps=1000), cores=limits.cpus())
+        measurer = ProcessMeasurer("bench_real:job", {"name": name}, Path(folder), 120.0, 8e9)
+        found = find_setting(measurer, LADDER, TrainingParams(steps=1000), cores=limits.cpus())
         grid = {
-            setting: bench.full(setting, max(GRID_STEPS, GRID_SAMPLES // setting.batch), whole=True)
+            setting: measurer.full(setting, max(GRID_STEPS, GRID_SAMPLES // setting.batch), whole=True)
             for setting in (Setting(workers, batch) for workers in WORKERS for batch in BATCHES)
         }
-        bench.close()
+        measurer.close()
     rates = {setting: trial.probe.rate for setting, trial in grid.items() if trial.probe}
     best = max(rates, key=rates.get)
-    own = next(rung.rate for rung in reversed(found.rungs) if rung.setting == found.chosen and rung.rate)
+    own = next(
+        candidate.rate for candidate in reversed(found.rungs) if candidate.setting == found.chosen and candidate.rate
+    )
     return {
         "job": name,
         "chosen": str(found.chosen),
@@ -91,7 +93,7 @@ def measure(name: str) -> dict[str, Any]:
         "noise": abs(own / rates[found.chosen] - 1),
         "cost": found.seconds / sum(trial.seconds for trial in grid.values()),
         "grid": {str(setting): rate for setting, rate in rates.items()},
-        "polluted": max(trial.probe.polluted for trial in grid.values() if trial.probe),
+        "contended": max(trial.probe.contended for trial in grid.values() if trial.probe),
     }
 
 

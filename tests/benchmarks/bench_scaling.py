@@ -18,7 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from stepladder.core import config as params
+from stepladder.core import profiles
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
 from stepladder.dev import records
@@ -34,7 +34,7 @@ def main() -> None:
     root = project_root()
     road = [sys.executable, "-m", "stepladder.cli", "run", STUDY, "--profile", PROFILE, "--stages", "1-2"]
     subprocess.run(road, check=True, stdout=subprocess.DEVNULL)
-    checked = params.load(root, STUDY, PROFILE, {"run": PROFILE})
+    checked = profiles.load(root, STUDY, PROFILE, {"run": PROFILE})
     run = Run(outputs_root(root) / STUDY / PROFILE)
     folder = run.folder / "04_scaling" / "scaling"
     found = outcome.measure(run, checked, folder, told)

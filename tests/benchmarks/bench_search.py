@@ -16,15 +16,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ladder"))
 
-from simulated import Job, SimulatedBench, params
+from simulated import Job, SimulatedMeasurer, params
 
 from stepladder.dev import records
-from stepladder.ladder.records import Setting
-from stepladder.ladder.search import climb
+from stepladder.ladder.search import find_setting
+from stepladder.training.setting import Setting
 
 JOBS = 200
 GRID_STEPS, SHORT_GRID_STEPS = 100, 40
-Search = Callable[[SimulatedBench], tuple[Setting | None, float]]  # chosen, and seconds that were a soak
+Search = Callable[[SimulatedMeasurer], tuple[Setting | None, float]]  # chosen, and seconds that were a soak
 
 
 def main() -> None:
@@ -53,16 +53,16 @@ def main() -> None:
 
 def measure(job: Job, truth: dict[Setting, float], method: Search) -> dict[str, float]:
     """One job, one method."""
-    bench = SimulatedBench(job)
-    chosen, soak = method(bench)
+    measurer = SimulatedMeasurer(job)
+    chosen, soak = method(measurer)
     grid = grid_seconds(job, truth, GRID_STEPS)
     return {
         "share": truth.get(chosen, 0.0) / max(truth.values()),
-        "cost": bench.spent / grid,
-        "cost_without_soak": (bench.spent - soak) / grid,
-        "cost_of_short_grid": bench.spent / grid_seconds(job, truth, SHORT_GRID_STEPS),
-        "trials": bench.trials,
-        "ooms": bench.ooms,
+        "cost": measurer.spent / grid,
+        "cost_without_soak": (measurer.spent - soak) / grid,
+        "cost_of_short_grid": measurer.spent / grid_seconds(job, truth, SHORT_GRID_STEPS),
+        "trials": measurer.trials,
+        "ooms": measurer.ooms,
     }
 
 
@@ -91,37 +91,37 @@ def grid_seconds(job: Job, truth: dict[Setting, float], steps: int) -> float:
     return seconds
 
 
-def jump(bench: SimulatedBench) -> tuple[Setting | None, float]:
+def jump(measurer: SimulatedMeasurer) -> tuple[Setting | None, float]:
     """Ours."""
-    ladder, training = params(bench.job)
-    found = climb(bench, ladder, training, bench.job.cores)
+    ladder, training = params(measurer.job)
+    found = find_setting(measurer, ladder, training, measurer.job.cores)
     return found.chosen, found.soak.trial.seconds if found.soak else 0.0
 
 
-def doubling(bench: SimulatedBench) -> tuple[Setting | None, float]:
+def doubling(measurer: SimulatedMeasurer) -> tuple[Setting | None, float]:
     """The largest power of two that ran three steps: what a batch-size finder does, which never looks at speed."""
-    workers, chosen = min(4, bench.job.cores), None
-    for batch in bench.job.space["batch"]:
-        trial = bench.full(Setting(workers, batch), 3)
+    workers, chosen = min(4, measurer.job.cores), None
+    for batch in measurer.job.space["batch"]:
+        trial = measurer.full(Setting(workers, batch), 3)
         if trial.ending != "ok":
             break
         chosen = trial.setting
     return chosen, 0.0
 
 
-def hill_climb(bench: SimulatedBench) -> tuple[Setting | None, float]:
+def hill_climb(measurer: SimulatedMeasurer) -> tuple[Setting | None, float]:
     """Double the workers while samples per second grow, then the batch, then the workers again."""
     best, rate = None, 0.0
     at = Setting(1, 1)
     for axis in ("workers", "batch", "workers"):
-        candidates = [value for value in bench.job.space[axis] if value >= max(1, getattr(at, axis))]
+        candidates = [value for value in measurer.job.space[axis] if value >= max(1, getattr(at, axis))]
         for value in candidates:
             if not math.log2(value).is_integer():
                 continue
             setting = Setting(value, at.batch) if axis == "workers" else Setting(at.workers, value)
             if setting == best:
                 continue
-            trial = bench.full(setting, 12)
+            trial = measurer.full(setting, 12)
             if trial.probe is None or trial.probe.rate < 1.03 * rate:
                 break
             best, rate = setting, trial.probe.rate

@@ -17,9 +17,9 @@ import psutil
 
 from stepladder.core import files
 from stepladder.dev import records
-from stepladder.ladder.measure.bench import ProcessBench
+from stepladder.ladder.measure.measurer import ProcessMeasurer
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 
 TESTS = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def one(fault: str, wanted: str, runner: Runner) -> dict[str, Any]:
     """One trial with `fault`: how it was told, and what it left."""
     seconds = HANG_SECONDS if fault == "worker_hangs" else SECONDS
     with tempfile.TemporaryDirectory() as folder:
-        bench = ProcessBench("faults:open", {"fault": fault}, Path(folder), seconds, MEMORY, runner=runner)
+        bench = ProcessMeasurer("faults:open", {"fault": fault}, Path(folder), seconds, MEMORY, runner=runner)
         trial = bench.full(Setting(workers=int("worker" in fault or "shm" in fault)), 6)
     left = [child for child in psutil.Process().children(recursive=True) if child.pid != runner.warm_pid]
     ok = trial.ending == wanted and not left

@@ -24,8 +24,8 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from stepladder.core import files
-from stepladder.core.config import load
-from stepladder.core.study import Batch, Prediction
+from stepladder.core.profiles import load
+from stepladder.core.types import Batch, Prediction
 from stepladder.data import convert, splits
 from stepladder.dev.records import made_by
 from stepladder.studies.pde.data.dataset import Cases, Windows
@@ -93,7 +93,7 @@ class Task(Record):
         rngs = [np.random.Generator(np.random.Philox(key=key)) for key in keys] or [None]
         return default_collate([windows.sample(int(index), rng) for rng in rngs for index in wanted])
 
-    def cases(self, shards: Sequence[Path] = ()) -> dict[str, Batch]:
+    def evaluation_dataset(self, shards: Sequence[Path] = ()) -> dict[str, Batch]:
         """The test cases (or those of other shards), group by group."""
         cases = Cases(shards or self.shards["test"], self.params)
         groups = {str(name): np.flatnonzero(cases.groups == name) for name in np.unique(cases.groups)}
@@ -200,7 +200,7 @@ def network(task: Task, seed: int) -> Forecaster:
 
 def steady(task: Task, seconds: float, seeds: int, degrees: Sequence[int] = (1,)) -> None:
     """A steady problem: the operator against the mean answer, the nearest one, and fits to the question."""
-    (batch,) = task.cases().values()
+    (batch,) = task.evaluation_dataset().values()
     train = task.shards["train"]
     for name, baseline in {"mean answer": fits.MeanAnswer, "nearest": fits.Nearest}.items():
         task.add(name, **scores(baseline(train), batch, task.params))
@@ -238,7 +238,7 @@ def particles(seconds: float, seeds: int) -> None:
     see the state and the displacement before (LagrangeBench: five)."""
     task = Task("particles", "particles", protocol)
     places = {"train.h5, last third": task.shards["validation"], "valid.h5": task.shards["test"]}
-    batches = {name: next(iter(task.cases(shards).values())) for name, shards in places.items()}
+    batches = {name: next(iter(task.evaluation_dataset(shards).values())) for name, shards in places.items()}
     for name, batch in batches.items():
         task.add("constant velocity", group=name, **_particle_scores(classical.persistence, batch, task.params))
         task.add("constant acceleration", group=name, **_particle_scores(_accelerated, batch, task.params))
@@ -273,7 +273,7 @@ def advection(seconds: float, seeds: int) -> None:
     nRMSE per frame, averaged. The operator is one model for all four; the FNOs are one each, a quarter of its CPU time
     for each of them, with the operator's recipe (moved copies, optimizer, averaging)."""
     task = Task("advection", "advection", protocol)
-    cases, samples = task.cases(), task.training()
+    cases, samples = task.evaluation_dataset(), task.training()
     for seed in range(seeds):
         model = network(task, seed)
         task.learn("operator", seed, model, samples, seconds, cases)
@@ -303,7 +303,7 @@ def burgers_eps(seconds: float, seeds: int) -> None:
     in between of files of the four (see studies/pde/clock.py); `one clock` is the same without. `eps 0.03 too` has one
     clock and also learns from 200 trajectories of eps 0.03: what could be had there, one seed each."""
     task = Task("burgers_eps", "burgers_eps", protocol)
-    cases = task.cases()
+    cases = task.evaluation_dataset()
     for group, batch in cases.items():
         task.add("spatial mean", group=group, **scores(classical.spatial_mean, batch, task.params))
     between = {"equation": "burgers", "coefficients": {"eps": 0.03}, "files": 6, "trajectories": 50, "points": 128}
@@ -325,7 +325,7 @@ def mix(seconds: float, seeds: int) -> None:
     each to train on, 50 to test on; frames every 0.1; 10 autoregressive steps; nRMSE per frame, averaged. The joint
     model gets the CPU time that the three single ones, of the same kind and size, get together."""
     task = Task("mix", "grid_mix", protocol)
-    cases, samples = task.cases(), task.training()
+    cases, samples = task.evaluation_dataset(), task.training()
     for seed in range(seeds):
         task.learn("operator, joint", seed, network(task, seed), samples, seconds, cases)
         for group, batch in cases.items():

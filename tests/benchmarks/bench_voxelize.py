@@ -46,13 +46,13 @@ print(json.dumps({"cpu_s": cpu_s, "peak_mb": peak, "voxels": len(index)}))
 
 def main() -> None:
     """Measure, print, record."""
-    from stepladder.studies.plateau.data.citygml import reader as citygml
+    from stepladder.studies.plateau.data.citygml import reader
 
     shared = Path(os.environ.get("STEPLADDER_SHARED_DATA") or ROOT.parent / "shared" / "data")
     other = os.environ.get("STEPLADDER_OPEN3D_PYTHON")
     with tempfile.TemporaryDirectory() as folder:
         tile, cache = Path(folder, "tile.npz"), {"NUMBA_CACHE_DIR": folder}
-        surfaces = citygml.read(shared / TILE)
+        surfaces = reader.read(shared / TILE)
         np.savez(tile, triangles_N33=surfaces.triangles_N33, label_N=surfaces.label_N)
         cold = child([sys.executable, __file__, str(tile), "1.0", f"{folder}/cold.npy"], cache)
         print(f"{len(surfaces.label_N):,} triangles; compiling once: {cold['compile_s']:.1f} CPU-s")

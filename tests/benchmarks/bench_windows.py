@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from stepladder.dev import records
-from stepladder.studies.plateau.data.citygml import geo
-from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.studies.plateau.data.citygml import geo, reader
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.data.citygml.surfaces import Surfaces, concatenate
 from stepladder.studies.plateau.data.samples.windows import cut
@@ -37,7 +36,7 @@ def main() -> None:
     """Measure, print, record."""
     shared = Path(os.environ.get("STEPLADDER_SHARED_DATA") or ROOT.parent / "shared" / "data")
     city = shared / "plateau/27100_osaka/udx"
-    surfaces = concatenate([citygml.read(path) for path in sorted(city.glob("*/5135*.gz"))])
+    surfaces = concatenate([reader.read(path) for path in sorted(city.glob("*/5135*.gz"))])
     box = tile_box(surfaces.zone)
     convert(surfaces, (box[0], box[1], box[0] + 100, box[1] + 100), {})  # compiles
     steps: dict[str, float] = {}

@@ -3,8 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from stepladder.cli import artifacts as commands
-from stepladder.cli import main as cli
+from stepladder.cli import artifacts, main
 from stepladder.core import files
 from stepladder.core.config import ParameterError
 from stepladder.registry import publish
@@ -18,7 +17,7 @@ def call(monkeypatch):
     monkeypatch.setattr(publish, "environment", lambda: told)
 
     def invoke(*arguments) -> str:
-        result = CliRunner().invoke(cli.app, ["artifact", *map(str, arguments)])
+        result = CliRunner().invoke(main.app, ["artifact", *map(str, arguments)])
         if isinstance(result.exception, Exception):
             raise result.exception
         return f"{result.output}exit {result.exit_code}"
@@ -27,7 +26,7 @@ def call(monkeypatch):
 
 
 def test_publish_list_fetch_and_verify(call, run, outputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "_next", lambda manifest: f"stepladder run {manifest.study}")
+    monkeypatch.setattr(artifacts, "_next", lambda manifest: f"stepladder run {manifest.study}")
     store = tmp_path / "store"
     said = call("publish", "template/walk", "--to", store, "--alias", "paper")
     assert "template-walk@" in said and "7 files" in said
@@ -97,6 +96,6 @@ def test_the_way_on_sets_what_differs_from_the_profile_here(monkeypatch, outputs
     made = manifest(kind="shards", study="template", run="walk", profile="quick")
     usual = made.model_copy(update={"parameters": {"seed": 0, "splits": {"by": "asset"}}})
     changed = made.model_copy(update={"parameters": {"seed": 3, "splits": {"by": "group", "test": ["a b"]}}})
-    monkeypatch.setattr(commands.params, "load", lambda *arguments: params)
-    assert commands._next(usual) == "stepladder run template --profile quick --run walk --stages 3-7"
-    assert commands._next(changed).endswith("""--set 'seed=3' --set 'splits.by="group"' --set 'splits.test=["a b"]'""")
+    monkeypatch.setattr(artifacts.profiles, "load", lambda *arguments: params)
+    assert artifacts._next(usual) == "stepladder run template --profile quick --run walk --stages 3-7"
+    assert artifacts._next(changed).endswith("""--set 'seed=3' --set 'splits.by="group"' --set 'splits.test=["a b"]'""")

@@ -3,12 +3,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.core import config as params
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core import config, profiles
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import Parameters
 
 
 def check(**values):
-    return params.check(Parameters, {"study": "plateau", **values})
+    return config.check(Parameters, {"study": "plateau", **values})
 
 
 def test_a_misspelt_name_is_refused_with_the_nearest():
@@ -46,24 +47,24 @@ def test_a_secret_in_the_wrong_place_is_not_shown():
 
 
 def test_overrides_win_and_keep_their_neighbours(outputs):
-    loaded = params.load(params.Path(__file__).parents[2], "plateau", "quick", {"training": {"steps": 7}})
+    loaded = profiles.load(config.Path(__file__).parents[2], "plateau", "quick", {"training": {"steps": 7}})
     assert loaded.training.steps == 7
-    assert loaded.training.batch == params.load(params.Path(__file__).parents[2], "plateau", "quick").training.batch
+    assert loaded.training.batch == profiles.load(config.Path(__file__).parents[2], "plateau", "quick").training.batch
 
 
 def test_unknown_study_and_profile_name_the_nearest():
-    root = params.Path(__file__).parents[2]
+    root = config.Path(__file__).parents[2]
     with pytest.raises(ParameterError, match="did you mean 'plateau'"):
-        params.load(root, "plataeu")
+        profiles.load(root, "plataeu")
     with pytest.raises(ParameterError, match="did you mean 'quick'"):
-        params.load(root, "plateau", "quik")
+        profiles.load(root, "plateau", "quik")
 
 
 def test_broken_yaml_names_the_file(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("training: {steps: 3")
     with pytest.raises(ParameterError, match=r"bad\.yaml is not valid YAML"):
-        params.read_yaml(path)
+        config.read_yaml(path)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +72,12 @@ def test_broken_yaml_names_the_file(tmp_path):
     [("training.steps=10", {"training": {"steps": 10}}), ("a=[1, 2]", {"a": [1, 2]}), ("a.b=x", {"a": {"b": "x"}})],
 )
 def test_assignments(text, value):
-    assert params.parse_assignment(text) == value
+    assert config.parse_assignment(text) == value
 
 
 def test_what_is_no_assignment_is_refused():
     with pytest.raises(ParameterError, match=r"training\.steps=10"):
-        params.parse_assignment("training.steps")
+        config.parse_assignment("training.steps")
 
 
 scalars = st.one_of(st.integers(), st.booleans(), st.text(max_size=3))
@@ -86,22 +87,22 @@ mappings = st.dictionaries(st.sampled_from("abc"), trees, max_size=3)
 
 @given(mappings, mappings)
 def test_merging_keeps_every_value_of_the_last_layer(a, b):
-    merged = params.merge(a, b)
-    assert params.merge(merged, b) == merged
+    merged = config.merge(a, b)
+    assert config.merge(merged, b) == merged
     assert set(merged) == set(a) | set(b)
     assert all(merged[key] == a[key] for key in set(a) - set(b))
 
 
 def test_the_dump_reads_back_equal():
     loaded = check(training={"steps": 3}, tracking=["jsonl"])
-    assert params.check(Parameters, yaml.safe_load(params.dump(loaded.model_dump(mode="json")))) == loaded
+    assert config.check(Parameters, yaml.safe_load(config.dump(loaded.model_dump(mode="json")))) == loaded
 
 
 def test_every_parameter_says_what_it_means():
     from stepladder.core.study import find, names
 
     for name in names():
-        for row in params.table(find(name).Params):
+        for row in config.table(find(name).Params):
             assert row["meaning"], f"{name}: {row['name']} has no description"
 
 

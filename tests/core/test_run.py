@@ -1,11 +1,10 @@
 import pytest
 
-from stepladder.core import config as params
-from stepladder.core import files, lock, run, stages
+from stepladder.core import config, files, lock, profiles, run, stages
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.stages import STAGES
-from tests import walk
+from tests import pipeline
 
 ROOT = run.Path(__file__).parents[2]
 LADDER = "04_scaling"
@@ -13,14 +12,14 @@ LADDER = "04_scaling"
 
 @pytest.fixture
 def made(outputs):
-    checked = params.load(ROOT, "plateau", "quick")
+    checked = profiles.load(ROOT, "plateau", "quick")
     opened = Run.of(ROOT, checked)
     opened.begin(checked)
     return opened, checked
 
 
 def with_(checked, **sections):
-    return params.check(type(checked), params.merge(checked.model_dump(), sections))
+    return config.check(type(checked), config.merge(checked.model_dump(), sections))
 
 
 def walked(made, count=7):
@@ -174,7 +173,7 @@ def test_a_stale_stage_is_refused_by_name_with_the_command(made):
 
 
 def test_asking_writes_nothing(outputs):
-    checked = params.load(ROOT, "plateau", "quick")
+    checked = profiles.load(ROOT, "plateau", "quick")
     opened = Run.of(ROOT, checked)
     assert set(states(opened)) == {"m"} and opened.status()["state"] == "stale"
     opened.resolve("quick", {"training": {"steps": 5}})
@@ -188,7 +187,7 @@ def test_what_is_set_once_holds_for_the_run_until_it_is_forgotten(made):
     opened.begin(checked, overrides)
     again, kept = opened.resolve("quick", {"view": {"samples": 1}})
     assert again.training.steps == 5 and kept == {"training": {"steps": 5}, "view": {"samples": 1}}
-    usual = params.load(ROOT, "plateau", "quick")
+    usual = profiles.load(ROOT, "plateau", "quick")
     assert opened.resolve("quick", {}, forget=True)[0] == usual
     assert opened.resolve("quick", {"training": {"steps": usual.training.steps}})[1] == {}  # set back by hand
     assert opened.resolve("smoke", {})[1] == {}  # nothing of another profile
@@ -233,15 +232,15 @@ def test_stages_are_found_by_number_and_misspelt_ones_named():
 
 
 def test_every_stage_names_real_sections():
-    from stepladder.core.config import Parameters
+    from stepladder.core.schema import Parameters
 
     for part in STAGES:
         assert {section.partition(".")[0] for section in part.sections} <= set(Parameters.model_fields)
 
 
 def test_a_study_that_is_not_installed_can_be_looked_at(tmp_path, monkeypatch):
-    root = walk.project(tmp_path, first="1")
+    root = pipeline.project(tmp_path, first="1")
     monkeypatch.setenv("STEPLADDER_ROOT", str(root))
-    opened = walk.open_run(root)
-    opened.finish_stage(walk.FIRST, walk.PARAMETERS, [])
-    assert opened.states(walk.PARAMETERS.model_dump(mode="json"))[walk.FIRST].state == "done"
+    opened = pipeline.open_run(root)
+    opened.finish_stage(pipeline.FIRST, pipeline.PARAMETERS, [])
+    assert opened.states(pipeline.PARAMETERS.model_dump(mode="json"))[pipeline.FIRST].state == "done"

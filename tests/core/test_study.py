@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from stepladder.core.config import ParameterError, Parameters
-from stepladder.core.study import Study, TrainingStage
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import TrainingPhase
 from stepladder.testing.template.study import DiscParams, study
 from stepladder.training import smoke
 
@@ -26,9 +28,9 @@ def test_missing_members_are_named():
 def test_what_is_left_out_has_its_default():
     params = DiscParams(study="template", training={"steps": 7})
     assert study.name == "template" and study.better == "higher" and study.planned == {}
-    assert study.stages(params) == [TrainingStage("train", 7)]
-    stage = study.stages(params)[0]
-    assert study.admit(stage, None, {}).ok and study.conclude(stage, None, None, params).ok
+    assert study.phases(params) == [TrainingPhase("train", 7)]
+    phase = study.phases(params)[0]
+    assert study.can_start(phase, None, {}).ok and study.accept(phase, None, None, params).ok
     assert study.analysis(None, None, params) == {}
 
 
@@ -47,13 +49,13 @@ def test_a_study_without_scenes_shows_its_preview():
 
 
 def test_letters_of_shape_suffixes_are_told_and_what_is_wrong_is_named():
-    crowd = [{"u_TX": np.zeros((2, 3)), "box_2": np.zeros(2), "index": n} for n in range(2)]
+    samples = [{"u_TX": np.zeros((2, 3)), "box_2": np.zeros(2), "index": n} for n in range(2)]
     axes = {"T": "frames", "X": "points", "Z": "layers", "2": "low and high"}
-    assert smoke.suffixes(crowd, axes) == "Shape suffixes: T frames, X points, 2 low and high."
-    assert smoke.suffixes(crowd, {}) == ""
-    assert smoke.check_shapes(crowd, axes).ok
+    assert smoke.suffixes(samples, axes) == "Shape suffixes: T frames, X points, 2 low and high."
+    assert smoke.suffixes(samples, {}) == ""
+    assert smoke.check_shapes(samples, axes).ok
     faults = {
-        "does not tell: X": smoke.check_shapes(crowd, {"T": "frames"}),
+        "does not tell: X": smoke.check_shapes(samples, {"T": "frames"}),
         "suffix wrong: u_X": smoke.check_shapes([{"u_X": np.zeros((2, 3))}], axes),
         "not finite": smoke.check_shapes([{"u_X": np.full(3, np.nan)}], axes),
         "differ in names or shapes": smoke.check_shapes([{"u_X": np.zeros(3)}, {"u_X": np.zeros(4)}], axes),

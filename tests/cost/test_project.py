@@ -13,15 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.core import config as params
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core import profiles
+from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
-from stepladder.core.study import Loss, TrainingStage
+from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.types import Loss, TrainingPhase
 from stepladder.cost import bill, offers
 from stepladder.cost import project as cost
 from stepladder.cost.offers import Span, read_prices
-from stepladder.ladder.records import Setting
-from tests.ladder import climbs
+from stepladder.training.setting import Setting
+from tests.ladder import search_results
 
 # What the plans print ------------------------------------------------------------------------------------------------
 
@@ -247,14 +248,14 @@ def test_a_misspelt_price_table_is_refused_with_the_nearest_key(tmp_path, key):
         read_prices(path)
 
 
-# From a climb to the table -------------------------------------------------------------------------------------------
+# From a search to the table ------------------------------------------------------------------------------------------
 
 
 class Tiny:
     """A study of two stages: a linear layer of 64 x 64, and the same with its weights frozen but the bias."""
 
-    def stages(self, params):
-        return [TrainingStage("all", 300), TrainingStage("bias", 100, ("bias",))]
+    def phases(self, params):
+        return [TrainingPhase("all", 300), TrainingPhase("bias", 100, ("bias",))]
 
     def model(self, params):
         return torch.nn.Linear(64, 64)
@@ -263,12 +264,12 @@ class Tiny:
         return Loss(model(batch["x"]).square().mean())
 
 
-PARAMS = Parameters(study="tiny", training=params.TrainingParams(batch=8))
+PARAMS = Parameters(study="tiny", training=TrainingParams(batch=8))
 BATCH = {"x": torch.zeros(2, 64)}
 
 
-def project(climb, **more):
-    frame, note = cost.project(Tiny(), PARAMS, climb, BATCH, **{"device": "cpu", **more})
+def project(result, **more):
+    frame, note = cost.project(Tiny(), PARAMS, result, BATCH, **{"device": "cpu", **more})
     return frame.set_index("GPU") if len(frame) else frame, note
 
 
@@ -279,62 +280,62 @@ def test_operations_are_counted_for_every_stage():
 
 
 def test_the_measured_machine_comes_first_and_its_hours_follow_from_its_rate():
-    climb = climbs.data_bound()
-    frame, note = project(climb)
+    result = search_results.data_bound()
+    frame, note = project(result)
     here = frame.iloc[0]
     assert frame.index[0] == "this machine (cpu)" and here["limit"] == "data"
-    assert here["samples/s"] == climb.soak.rate  # the longest trial of the chosen setting
-    assert here["hours"] == pytest.approx(8 * 400 / climb.soak.rate / 3600)
+    assert here["samples/s"] == result.soak.rate  # the longest trial of the chosen setting
+    assert here["hours"] == pytest.approx(8 * 400 / result.soak.rate / 3600)
     for said in ("3,200 samples", "2026-01", "One loader process delivers 2.8 samples/s", "15% to 50%", "assumed"):
         assert said in note
 
 
 def test_a_step_measured_on_a_known_gpu_is_scaled_by_data_sheets(prices):
-    climb = climbs.on_a_gpu()
-    frame, note = project(climb, device="NVIDIA A100-SXM4-80GB")
-    share, _ = cost.utilisation(prices, climb, cost.measured(climb), 1e9, "NVIDIA A100-SXM4-80GB")
-    assert share.likely * 312e12 / 1e9 == pytest.approx(measured_rate(climb))
+    result = search_results.on_a_gpu()
+    frame, note = project(result, device="NVIDIA A100-SXM4-80GB")
+    share, _ = cost.utilisation(prices, result, cost.measured(result), 1e9, "NVIDIA A100-SXM4-80GB")
+    assert share.likely * 312e12 / 1e9 == pytest.approx(measured_rate(result))
     assert "on A100 80 GB" in note and "on a GPU: 36.36 GB" in note
     assert frame.loc["RTX 4090", "limit"] == "memory" and frame.loc["H200 141 GB", "remark"].startswith("36.4 of")
 
 
-def measured_rate(climb):
+def measured_rate(result):
     """The step alone by the phases of the full probe: the step probes are of another precision."""
-    probe = cost.measured(climb)
-    return climb.chosen.batch / sum(seconds for phase, seconds in probe.phases.items() if phase != "load")
+    probe = cost.measured(result)
+    return result.chosen.batch / sum(seconds for phase, seconds in probe.phases.items() if phase != "load")
 
 
 def test_fake_bytes_say_what_fits_where_the_ladder_had_no_gpu():
-    frame, note = project(dataclasses.replace(climbs.data_bound(), fake_bytes=33 * 10**9))
+    frame, note = project(dataclasses.replace(search_results.data_bound(), fake_bytes=33 * 10**9))
     assert "by fake tensors: 33.00 GB" in note
     assert frame.loc["RTX 5090", "limit"] == "memory" and frame.loc["A100 80 GB", "limit"] != "memory"
 
 
 def test_a_climb_without_probes_is_projected_from_its_rungs():
-    climb = climbs.troubled()
-    frame, note = project(climb)
+    result = search_results.troubled()
+    frame, note = project(result)
     assert len(frame) == len(read_prices().gpus) + 1 and frame["dollars"].iloc[1:].notna().all()
     assert "memory is unknown" in note and "by a rung that waits" in note
-    alone = dataclasses.replace(climb, chosen=Setting(0, 1), rungs=(at_home(climb),))
+    alone = dataclasses.replace(result, chosen=Setting(0, 1), rungs=(at_home(result),))
     assert "Loading in the training process" in project(alone)[1]
 
 
-def at_home(climb):
-    rung = climb.rungs[0]
-    return dataclasses.replace(rung, trial=dataclasses.replace(rung.trial, setting=Setting(0, 1)))
+def at_home(result):
+    candidate = result.rungs[0]
+    return dataclasses.replace(candidate, trial=dataclasses.replace(candidate.trial, setting=Setting(0, 1)))
 
 
 @pytest.mark.parametrize("kind", ["hopeless", "empty"])
 def test_nothing_is_projected_where_nothing_was_chosen(kind):
-    climb = climbs.ALL[kind]()
-    frame, note = project(climb)
-    assert frame.empty and note == climb.why
+    result = search_results.ALL[kind]()
+    frame, note = project(result)
+    assert frame.empty and note == result.why
 
 
 def test_the_seconds_of_a_checkpoint_come_from_the_run_where_it_has_made_some(tmp_path):
     run = Run(tmp_path)
     tmp_path.joinpath("events.jsonl").write_text(json.dumps({"kind": "checkpoint", "seconds": 2.5}) + "\n")
-    assert "2.5 s to save (measured)" in project(climbs.data_bound(), run=run)[1]
+    assert "2.5 s to save (measured)" in project(search_results.data_bound(), run=run)[1]
 
 
 # After the run -------------------------------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ START = 1_800_000_000.0
 def trained(outputs):
     """A run of 12 steps, batch 4, at 8 samples/s: cut after step 6, resumed from a checkpoint an hour later."""
     root = Path(__file__).parents[2]
-    checked = params.load(root, "plateau", "smoke")
+    checked = profiles.load(root, "plateau", "smoke")
     run = Run.of(root, checked)
     run.begin(checked)
 
@@ -418,7 +419,7 @@ def test_a_run_on_a_rented_gpu_is_held_against_its_row(trained):
 
 def test_a_run_that_never_trained_is_told_so(outputs):
     root = Path(__file__).parents[2]
-    checked = params.load(root, "plateau", "smoke")
+    checked = profiles.load(root, "plateau", "smoke")
     run = Run.of(root, checked)
     run.begin(checked)
     with pytest.raises(ParameterError, match="run 05_training first"):

@@ -7,7 +7,7 @@ import pytest
 
 from stepladder import studies
 from stepladder.core import config, files
-from stepladder.core.study import Asset
+from stepladder.core.types import Asset
 from stepladder.data import convert, shards
 from stepladder.testing.template.study import DiscParams
 
@@ -15,7 +15,7 @@ PARAMS = DiscParams(study="letters")
 STUDY = """
 import numpy as np
 
-from stepladder.core.study import Issue, ShardContent, StudyError
+from stepladder.core.types import Issue, ShardContent, StudyError
 from stepladder.testing.template.study import Template
 
 SCALE = 1

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.data.fetch import (
     BadMember,
     FetchError,

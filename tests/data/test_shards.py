@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stepladder.core.study import Issue, ShardContent
+from stepladder.core.types import Issue, ShardContent
 from stepladder.data import shards
 from stepladder.data.shards import Shard, ShardError
 

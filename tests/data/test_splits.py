@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.core.config import ParameterError, SplitParams
-from stepladder.core.study import Asset
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import SplitParams
+from stepladder.core.types import Asset
 from stepladder.data import splits
 
 
@@ -46,7 +47,9 @@ def test_regions_of_other_splits_are_kept_clear():
 
 def siblings(numbers: int, tasks: int) -> list[Asset]:
     """Files of several tasks; those of one number begin alike."""
-    return [Asset(f"task{t}_{n}", f"task{t}", (), kin=f"start{n}") for t in range(tasks) for n in range(numbers)]
+    return [
+        Asset(f"task{t}_{n}", f"task{t}", (), split_group=f"start{n}") for t in range(tasks) for n in range(numbers)
+    ]
 
 
 @given(st.integers(3, 12), st.integers(1, 4), st.integers(0, 1000))

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from stepladder.core.config import Parameters
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES
 from stepladder.dev.lint import lint
 

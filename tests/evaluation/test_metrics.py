@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepladder.core.config import EvaluationParams
-from stepladder.evaluation import metrics as evaluation
+from stepladder.core.schema import EvaluationParams
+from stepladder.evaluation import metrics
 
 PARAMS = EvaluationParams(bootstrap=200)
 COLUMNS = ["method", "group", "unit", "metric", "part", "numerator", "denominator", "support"]
@@ -14,7 +14,7 @@ def table(*rows) -> pd.DataFrame:
 
 
 def value(records, metric="mIoU", group="all", method="model"):
-    summary = evaluation.summarize(records, PARAMS, 0).set_index(["method", "group", "metric"])
+    summary = metrics.summarize(records, PARAMS, 0).set_index(["method", "group", "metric"])
     return summary.loc[(method, group, metric), "value"]
 
 
@@ -57,7 +57,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     for trial in range(60):
         draws = rng.normal(0.5, 0.2, 40)
         records = table(*(("model", "a", str(i), "m", "", x, 1, 1) for i, x in enumerate(draws)))
-        row = evaluation.summarize(records, PARAMS, trial).iloc[0]
+        row = metrics.summarize(records, PARAMS, trial).iloc[0]
         hits += row["low"] <= 0.5 <= row["high"]
     assert 50 <= hits <= 60
 
@@ -67,7 +67,7 @@ def test_paired_differences_are_tighter_than_separate_intervals():
     hard = rng.normal(0.5, 0.2, 30)
     rows = [("base", "a", str(i), "m", "", x, 1, 1) for i, x in enumerate(hard)]
     rows += [("model", "a", str(i), "m", "", x + 0.05, 1, 1) for i, x in enumerate(hard)]
-    difference = evaluation.compare(table(*rows), "m", "model", "base", PARAMS, 0)
+    difference = metrics.compare(table(*rows), "m", "model", "base", PARAMS, 0)
     assert difference["value"] == pytest.approx(0.05)
     assert difference["low"] == pytest.approx(0.05) and difference["high"] == pytest.approx(0.05)
 
@@ -77,16 +77,16 @@ def test_samples_are_spread_over_the_whole_set():
         def __len__(self):
             return 100
 
-    chosen = evaluation.choose(Hundred(), 5)
+    chosen = metrics.choose(Hundred(), 5)
     assert chosen.tolist() == [10, 30, 50, 70, 90]  # the middles of five equal parts
-    assert len(evaluation.choose(Hundred(), 500)) == 100
+    assert len(metrics.choose(Hundred(), 500)) == 100
 
 
 def test_one_unit_has_a_difference_and_no_interval():
     values = {"model": 0.7, "base": 0.5, "strong": 0.6}
     records = table(*((method, "g", "u", "IoU", "", value, 1, 1) for method, value in values.items()))
-    found = evaluation.gains(records, ["IoU"], "higher", PARAMS, 0)
+    found = metrics.gains(records, ["IoU"], "higher", PARAMS, 0)
     assert set(found["verdict"]) == {"one unit, no interval"} and found["low"].isna().all()
-    assert evaluation.sentence(found, "higher") == "Beside strong the model is better in IoU (+0.1)."
-    worse = evaluation.sentence(found, "lower")
+    assert metrics.sentence(found, "higher") == "Beside strong the model is better in IoU (+0.1)."
+    worse = metrics.sentence(found, "lower")
     assert "worse in IoU" in worse and "train longer" in worse

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stepladder.ladder.measure.job import Key, Stepper
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 WORKERS, BATCHES = [0, 1, 2, 3, 4, 6, 8], [1, 2, 4, 8]

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import Dataset
 
 from stepladder.ladder.measure.job import Key, Stepper
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 # fault -> the ending it must be told as; shared memory is full only where /dev/shm is small (see `small_shm`)

@@ -1,10 +1,10 @@
-"""Simulated jobs: a `Bench` without a clock, for the proof of the search.
+"""Simulated jobs: a `Measurer` without a clock, for the proof of the search.
 
 Decisions:
-- A discrete-event simulation of processes and queues, written apart from the twin's recurrence and with what the twin
-  does not know: loader processes slow each other down along a curve, oversubscribed cores are shared, steps jitter, the
-  first samples come from a cold cache, the first steps are slow, one sample in a hundred takes several times as long,
-  and every trial has a luck of its own (3 %).
+- A discrete-event simulation of processes and queues, written apart from the loader model's recurrence and with what
+  that does not know: loader processes slow each other down along a curve, oversubscribed cores are shared, steps
+  jitter, the first samples come from a cold cache, the first steps are slow, one sample in a hundred takes several
+  times as long, and every trial has a luck of its own (3 %).
 - Memory has edges on both sides: the accelerator's by batch, the host's by loader processes and batches prepared
   ahead. A trial beyond an edge ends out of memory and is counted.
 - A trial costs its start-up and every second it would have run. The grid pays the same prices.
@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder.measure.estimate import relative_half_width, settled, throughput
-from stepladder.ladder.records import FullProbe, LoaderProbe, Setting, StepProbe, Trial
+from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 WORKERS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -218,7 +219,7 @@ class Run:
         return seconds * self.luck[1] * jitter * shared * warm_up + receiving
 
 
-class SimulatedBench:
+class SimulatedMeasurer:
     """Trials of one simulated job; counts what they cost and how many ran out of memory."""
 
     def __init__(self, job: Job, seconds: float = 600.0):
@@ -227,7 +228,7 @@ class SimulatedBench:
         self.trials, self.ooms, self.spent = 0, 0, 0.0
 
     def loader(self, samples: int) -> Trial[LoaderProbe]:
-        """See `Bench`."""
+        """See `Measurer`."""
         alone = Run(self.job, Setting(0, 1), self.rng, self._luck())
         times = np.array(alone._draw(2 * samples))
         cold, warm = times[:samples], times[samples:]
@@ -243,7 +244,7 @@ class SimulatedBench:
         return self._trial(Setting(0, 1), float(times.sum()), probe)
 
     def step(self, setting: Setting, steps: int) -> Trial[StepProbe]:
-        """See `Bench`."""
+        """See `Measurer`."""
         if self.job.device_bytes(setting.batch) > self.job.device_limit:
             return self._oom(setting)
         alone = Run(self.job, setting, self.rng, self._luck())
@@ -260,7 +261,7 @@ class SimulatedBench:
     def full(
         self, setting: Setting, steps: int, whole: bool = False, expected: float | None = None
     ) -> Trial[FullProbe]:
-        """See `Bench`."""
+        """See `Measurer`."""
         if not self.job.fits(setting):
             return self._oom(setting)
         rounds = max(1, setting.workers)
@@ -287,16 +288,16 @@ class SimulatedBench:
         return self._trial(setting, ends[-1], probe)
 
     def fake_bytes(self, setting: Setting) -> int:
-        """See `Bench`: without the context and the allocator's rounding."""
+        """See `Measurer`: without the context and the allocator's rounding."""
         self.spent += 1.5
         return int(self.job.device_fixed * 0.8 + self.job.device_per_sample * setting.batch)
 
     def memory_limit(self) -> int:
-        """See `Bench`."""
+        """See `Measurer`."""
         return self.job.host_limit
 
     def device_limit(self) -> int:
-        """See `Bench`."""
+        """See `Measurer`."""
         return self.job.device_limit
 
     def _luck(self) -> tuple[float, float]:
@@ -327,5 +328,5 @@ class SimulatedBench:
 
 def params(job: Job) -> tuple[LadderParams, TrainingParams]:
     """Parameters of the search over the whole grid: the batch is released, for the question here is speed."""
-    ladder = LadderParams(**job.space, hold_batch=False, seconds=600.0, memory_fraction=1.0)
+    ladder = LadderParams(**job.space, keep_global_batch=False, seconds=600.0, memory_fraction=1.0)
     return ladder, TrainingParams(steps=1000, batch=4)

@@ -1,4 +1,4 @@
-"""Pictures of a climb: every kind of climb draws, nothing is clipped, and what matters can be read."""
+"""Pictures of a search: every kind of result draws, nothing is clipped, and what matters can be read."""
 
 import dataclasses
 
@@ -10,16 +10,16 @@ from matplotlib.text import Text
 
 from stepladder.ladder import figures
 from stepladder.ladder.figure_parts import CHOSEN, VERDICT_COLOURS, setting_labels
-from stepladder.ladder.records import Setting
 from stepladder.notebooks.lab import STYLE
-from tests.ladder import climbs
+from stepladder.training.setting import Setting
+from tests.ladder import search_results
 
 DRAWN = {
     "staircase": figures.staircase,
     "time": figures.where_time_goes,
     "scatter": figures.forecast_scatter,
     "map": figures.throughput_map,
-    "memory": lambda climb: figures.memory_line(climb, 9.6e9),
+    "memory": lambda result: figures.memory_line(result, 9.6e9),
 }
 
 
@@ -40,7 +40,7 @@ ODD = [("compute_bound", "scatter"), ("troubled", "staircase"), ("troubled", "me
 
 @pytest.mark.parametrize(("kind", "picture"), [*CROWDED, *ODD, *(("empty", picture) for picture in DRAWN)])
 def test_every_climb_draws_at_page_width_with_no_word_cut_off(kind, picture):
-    figure = DRAWN[picture](climbs.ALL[kind]())
+    figure = DRAWN[picture](search_results.ALL[kind]())
     figure.draw_without_rendering()
     width, height = figure.get_size_inches()
     drawn = figure.get_tightbbox()  # inches, of everything that is drawn
@@ -49,92 +49,92 @@ def test_every_climb_draws_at_page_width_with_no_word_cut_off(kind, picture):
 
 
 def test_the_staircase_shows_rate_interval_verdict_and_what_ended_a_rung():
-    climb = climbs.troubled()
-    figure = figures.staircase(climb)
+    result = search_results.troubled()
+    figure = figures.staircase(result)
     bars = [container for container in figure.axes[0].containers if hasattr(container, "patches")]
     colours = [to_hex(bar.patches[0].get_facecolor()) for bar in bars]
     assert colours[:4] == [VERDICT_COLOURS["better"], CHOSEN, VERDICT_COLOURS["tie"], VERDICT_COLOURS["refused"]]
     heights = [bar.patches[0].get_height() for bar in bars]
-    assert heights[:4] == [rung.rate for rung in climb.rungs[:4]] and heights[4:] == [0, 0, 0]
+    assert heights[:4] == [candidate.rate for candidate in result.rungs[:4]] and heights[4:] == [0, 0, 0]
     assert all(ending in texts(figure) for ending in ("oom", "timeout", "skipped"))
 
 
 def test_a_staircase_draws_the_forecast_beside_every_rung_that_has_one():
-    climb = climbs.data_bound()
-    levels = [line.get_ydata()[0] for line in figures.staircase(climb).axes[0].lines if len(line.get_xdata()) == 2]
-    forecasts = [rung.forecast.rate for rung in (*climb.rungs, climb.soak)]
+    result = search_results.data_bound()
+    levels = [line.get_ydata()[0] for line in figures.staircase(result).axes[0].lines if len(line.get_xdata()) == 2]
+    forecasts = [candidate.forecast.rate for candidate in (*result.rungs, result.soak)]
     assert [level for level in levels if level in forecasts] == forecasts
 
 
 def test_bars_add_up_to_the_time_of_a_sample_and_the_hot_function_is_named():
-    climb = climbs.data_bound()
-    figure = figures.where_time_goes(climb)
+    result = search_results.data_bound()
+    figure = figures.where_time_goes(result)
     above, below = figure.axes
     widths = [sum(bar.patches[place].get_width() for bar in above.containers) for place in range(4)]
-    assert widths == pytest.approx([1e3 / rung.rate for rung in (*climb.rungs, climb.soak)])
+    assert widths == pytest.approx([1e3 / candidate.rate for candidate in (*result.rungs, result.soak)])
     loader = sum(bar.patches[0].get_width() for bar in below.containers)
-    assert loader == pytest.approx(1e3 * sum(climbs.SCROLL_STAGES.values()))
+    assert loader == pytest.approx(1e3 * sum(search_results.SCROLL_STAGES.values()))
     assert "78% of it scipy.ndimage.median_filter" in below.get_title(loc="left")
 
 
 def test_the_scatter_holds_forecast_against_measurement():
-    climb = climbs.compute_bound()
-    axis = figures.forecast_scatter(climb).axes[0]
+    result = search_results.compute_bound()
+    axis = figures.forecast_scatter(result).axes[0]
     points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if len(line.get_xdata()) == 1]
-    for rung in climb.rungs:
-        assert (rung.forecast.rate, rung.rate) in points
+    for candidate in result.rungs:
+        assert (candidate.forecast.rate, candidate.rate) in points
     assert axis.get_xlim() == axis.get_ylim()
 
 
 def test_the_map_marks_what_was_tried_and_says_why_a_cell_does_not_fit():
-    climb = climbs.data_bound()
-    axis = figures.throughput_map(climb).axes[0]
+    result = search_results.data_bound()
+    axis = figures.throughput_map(result).axes[0]
     patches = [patch for patch in axis.patches if isinstance(patch, Rectangle)]
     hatched = [patch for patch in patches if patch.get_hatch()]
     framed = {(round(p.get_x() + 0.46), round(p.get_y() + 0.46)) for p in patches if not p.get_fill()}
-    assert len(hatched) == sum(not cell.fits for cell in climb.cells)
+    assert len(hatched) == sum(not cell.fits for cell in result.cells)
     workers, batches = [0, 1, 2, 4, 8], [1, 2, 4, 8]
-    assert framed == {(batches.index(r.setting.batch), workers.index(r.setting.workers)) for r in climb.rungs}
+    assert framed == {(batches.index(r.setting.batch), workers.index(r.setting.workers)) for r in result.rungs}
     assert "needs 14.50 GB of host memory, 9.60 GB may be used" in texts(axis.figure)
 
 
 def test_the_map_and_the_memory_line_stay_in_the_plane_of_the_chosen_setting():
-    climb = climbs.compute_bound()
-    figure = figures.throughput_map(climb)
+    result = search_results.compute_bound()
+    figure = figures.throughput_map(result)
     assert "bfloat16" in figure.axes[0].get_title(loc="left") and len(figure.axes[0].texts) == 16
-    dots = [line for line in figures.memory_line(climb).axes[0].lines if line.get_markersize() == 8]
+    dots = [line for line in figures.memory_line(result).axes[0].lines if line.get_markersize() == 8]
     assert len(dots) == 3  # the float32 rung lies in another plane
 
 
 def test_the_memory_line_is_of_the_device_where_there_is_one():
-    climb = climbs.on_a_gpu()
-    axis = figures.memory_line(dataclasses.replace(climb, device_limit=68e9), 9.6e9).axes[0]
+    result = search_results.on_a_gpu()
+    axis = figures.memory_line(dataclasses.replace(result, device_limit=68e9), 9.6e9).axes[0]
     levels = [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == "--"]
     assert axis.get_ylabel() == "device memory, GB" and levels == [68]
-    host = figures.memory_line(dataclasses.replace(climbs.data_bound(), device_limit=68e9), 9.6e9).axes[0]
+    host = figures.memory_line(dataclasses.replace(search_results.data_bound(), device_limit=68e9), 9.6e9).axes[0]
     levels = [line.get_ydata()[0] for line in host.lines if line.get_linestyle() == "--"]
     assert host.get_ylabel() == "host memory, GB" and levels == [9.6]
 
 
 def test_a_climb_without_forecasts_says_so_instead_of_an_empty_picture():
-    assert "No rung was both forecast and measured" in texts(figures.forecast_scatter(climbs.troubled()))
-    assert "KeyError 'fold'" in texts(figures.staircase(climbs.empty()))
+    assert "No rung was both forecast and measured" in texts(figures.forecast_scatter(search_results.troubled()))
+    assert "KeyError 'fold'" in texts(figures.staircase(search_results.empty()))
 
 
 def test_the_table_has_a_row_per_rung_with_forecast_beside_measurement():
-    climb = climbs.data_bound()
-    rows = figures.table(climb)
+    result = search_results.data_bound()
+    rows = figures.table(result)
     assert list(rows["verdict"]) == ["better", "chosen", "not better", "chosen, soak"]
-    assert rows["forecast"][1] == climb.rungs[1].forecast.rate and rows["off"][1] == "+9%"
+    assert rows["forecast"][1] == result.rungs[1].forecast.rate and rows["off"][1] == "+9%"
     assert rows["samples/s"][1] == "20.6 ± 0.62" and rows["waiting"][1] == "18%"
-    refused = figures.table(climbs.troubled())
+    refused = figures.table(search_results.troubled())
     assert list(refused["verdict"])[3:] == ["refused"] * 4 and "full at pass 605" in refused["reason"][3]
 
 
 def test_a_soak_that_refuses_takes_the_amber_away():
-    climb = climbs.data_bound()
-    soak = dataclasses.replace(climb.soak, verdict="refused", reason="soak: host memory grows")
-    rolled = dataclasses.replace(climb, soak=soak, chosen=climb.rungs[0].setting)
+    result = search_results.data_bound()
+    soak = dataclasses.replace(result.soak, verdict="refused", reason="soak: host memory grows")
+    rolled = dataclasses.replace(result, soak=soak, chosen=result.rungs[0].setting)
     assert list(figures.table(rolled)["verdict"]) == ["chosen", "better", "not better", "refused, soak"]
 
 

@@ -4,12 +4,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from stepladder.core.config import LadderParams, ParameterError, RungParams, TrainingParams
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import LadderParams, RungParams, TrainingParams
 from stepladder.ladder import gates
-from stepladder.ladder.records import FullProbe, LoaderProbe, Rung, Setting, StepProbe, Trial
-from stepladder.ladder.search import climb
+from stepladder.ladder.records import Candidate, FullProbe, LoaderProbe, StepProbe, Trial
+from stepladder.ladder.search import find_setting
 from stepladder.ladder.space import space
-from tests.ladder.simulated import Job, SimulatedBench, params
+from stepladder.training.setting import Setting
+from tests.ladder.simulated import Job, SimulatedMeasurer, params
 
 GB = 10**9
 TRAINING = TrainingParams(steps=1000, batch=4)
@@ -70,11 +72,13 @@ class ScriptedBench:
 
 
 def ladder(**more):
-    return LadderParams(**{"workers": [0, 1, 2, 4, 8], "batch": [1, 2, 4], "hold_batch": False, "soak": 0, **more})
+    return LadderParams(
+        **{"workers": [0, 1, 2, 4, 8], "batch": [1, 2, 4], "keep_global_batch": False, "soak": 0, **more}
+    )
 
 
-def search(bench, training=TRAINING, **more):
-    return climb(bench, ladder(**more), training, cores=8)
+def search(measurer, training=TRAINING, **more):
+    return find_setting(measurer, ladder(**more), training, cores=8)
 
 
 # The jump -------------------------------------------------------------------------------------------------------------
@@ -93,20 +97,20 @@ def test_it_takes_many_workers_where_data_is_slow():
 
 
 def test_only_the_settings_that_determine_the_line_of_a_step_are_probed():
-    bench = ScriptedBench()
-    search(bench, threads=[1, 2])
-    assert [(s.threads, s.batch) for s in bench.stepped] == [(1, 1), (1, 4), (2, 1), (2, 4)]
+    measurer = ScriptedBench()
+    search(measurer, threads=[1, 2])
+    assert [(s.threads, s.batch) for s in measurer.stepped] == [(1, 1), (1, 4), (2, 1), (2, 4)]
 
 
 def test_a_setting_that_runs_out_of_memory_rules_out_all_that_need_more():
-    bench = ScriptedBench(sample=0.1, fixed=0.001, each=0.001)
+    measurer = ScriptedBench(sample=0.1, fixed=0.001, each=0.001)
     for workers in (4, 8):
-        bench.says[Setting(workers, 1)] = [{"ending": "oom", "reason": "stopped at 9.9 GB"}]
-    found = search(bench)
+        measurer.says[Setting(workers, 1)] = [{"ending": "oom", "reason": "stopped at 9.9 GB"}]
+    found = search(measurer)
     assert found.rungs[0].setting == Setting(8, 1)
     assert found.rungs[0].verdict == "refused"
     assert found.chosen == Setting(2, 1)
-    assert all(setting.workers < 8 for setting in bench.tried[1:])
+    assert all(setting.workers < 8 for setting in measurer.tried[1:])
 
 
 def test_recomputing_activations_is_probed_only_where_something_does_not_fit():
@@ -132,19 +136,19 @@ def test_a_job_that_never_runs_is_said_so():
 
 
 def test_where_the_forecast_was_wrong_it_goes_on_and_learns():
-    bench = ScriptedBench(sample=0.1, fixed=0.001, each=0.001)
+    measurer = ScriptedBench(sample=0.1, fixed=0.001, each=0.001)
     for batch in (1, 2, 4):
-        bench.says[Setting(8, batch)] = [{"rate": 15.0, "busy": 0.03}] * 2
-    found = search(bench)
+        measurer.says[Setting(8, batch)] = [{"rate": 15.0, "busy": 0.03}] * 2
+    found = search(measurer)
     assert found.rungs[0].setting == Setting(8, 1)
     assert found.chosen.workers == 4
 
 
 def test_the_batch_of_an_optimizer_step_is_held_by_accumulation():
-    settings = space(ladder(hold_batch=True, batch=[1, 2, 3, 4]), TRAINING)
+    settings = space(ladder(keep_global_batch=True, batch=[1, 2, 3, 4]), TRAINING)
     assert {(s.batch, s.accumulate) for s in settings} == {(1, 4), (2, 2), (4, 1)}
     with pytest.raises(ParameterError, match=r"none divides training.batch = 4"):
-        space(ladder(hold_batch=True, batch=[3]), TRAINING)
+        space(ladder(keep_global_batch=True, batch=[3]), TRAINING)
 
 
 def test_without_workers_prefetch_is_no_choice():
@@ -156,32 +160,32 @@ def test_without_workers_prefetch_is_no_choice():
 
 
 def test_a_loss_that_is_not_finite_is_refused():
-    bench = ScriptedBench(sample=0.01, fixed=0.2)
-    bench.says[Setting(1, 4)] = [{"losses": (1.0, float("nan"))}]
-    found = search(bench)
+    measurer = ScriptedBench(sample=0.01, fixed=0.2)
+    measurer.says[Setting(1, 4)] = [{"losses": (1.0, float("nan"))}]
+    found = search(measurer)
     assert found.rungs[0].reason == "the loss is not finite"
     assert found.chosen != Setting(1, 4)
 
 
 def test_a_leak_is_refused_with_the_pass_of_death():
-    bench = ScriptedBench(sample=0.01, fixed=0.2)
-    bench.says[Setting(1, 4)] = [{"host_growth": 9e7}] * 2
-    found = search(bench, soak=20)
+    measurer = ScriptedBench(sample=0.01, fixed=0.2)
+    measurer.says[Setting(1, 4)] = [{"host_growth": 9e7}] * 2
+    found = search(measurer, soak=20)
     assert found.chosen is None
     assert "full at pass 100 of 1000" in found.rungs[0].reason
     assert "tried for longer" in found.rungs[0].reason
 
 
 def test_growth_that_ends_before_the_training_is_no_leak():
-    bench = ScriptedBench(sample=0.01, fixed=0.2)
-    bench.says[Setting(1, 4)] = [{"host_growth": 9e7}]
-    assert search(bench, training=TrainingParams(steps=50, batch=4)).chosen == Setting(1, 4)
+    measurer = ScriptedBench(sample=0.01, fixed=0.2)
+    measurer.says[Setting(1, 4)] = [{"host_growth": 9e7}]
+    assert search(measurer, training=TrainingParams(steps=50, batch=4)).chosen == Setting(1, 4)
 
 
 def test_growth_in_a_short_trial_is_forgiven_where_a_longer_one_levels_off():
-    bench = ScriptedBench(sample=0.01, fixed=0.2)
-    bench.says[Setting(1, 4)] = [{"host_growth": 9e7}]
-    assert search(bench, soak=20).chosen == Setting(1, 4)
+    measurer = ScriptedBench(sample=0.01, fixed=0.2)
+    measurer.says[Setting(1, 4)] = [{"host_growth": 9e7}]
+    assert search(measurer, soak=20).chosen == Setting(1, 4)
 
 
 def probe(rate, half_width):
@@ -189,7 +193,7 @@ def probe(rate, half_width):
 
 
 def test_gain_counts_in_samples_and_outside_the_noise():
-    best = Rung(Trial(Setting(1, 1), "ok", "", probe=probe(10.0, 0.5)), "better", "")
+    best = Candidate(Trial(Setting(1, 1), "ok", "", probe=probe(10.0, 0.5)), "better", "")
     judge = lambda rate, width, cheaper=False: gates.compare(probe(rate, width), best, cheaper, ladder())[0]  # noqa: E731
     assert judge(12.0, 0.5) == "better"
     assert judge(12.0, 2.0) == "tie"
@@ -216,48 +220,48 @@ def test_what_needs_more_memory():
 
 def climb_pair(first, second, again):
     """Two rungs whose trials, and a repetition of the first, measure the given rates with wide intervals."""
-    bench = ScriptedBench()
+    measurer = ScriptedBench()
     wide = [{"rate": rate, "half_width": 0.15 * rate} for rate in (first, again)]
-    bench.says = {Setting(1, 1): wide, Setting(2, 1): [{"rate": second, "half_width": 0.15 * second}]}
+    measurer.says = {Setting(1, 1): wide, Setting(2, 1): [{"rate": second, "half_width": 0.15 * second}]}
     rungs = [RungParams(workers=1, batch=1), RungParams(workers=2, batch=1)]
-    return search(bench, policy="rungs", rungs=rungs), bench
+    return search(measurer, policy="rungs", rungs=rungs), measurer
 
 
 def test_a_gain_within_the_noise_is_settled_by_measuring_the_best_again():
-    found, bench = climb_pair(10.0, 11.5, 10.2)
-    assert bench.tried == [Setting(1, 1), Setting(2, 1), Setting(1, 1)]
+    found, measurer = climb_pair(10.0, 11.5, 10.2)
+    assert measurer.tried == [Setting(1, 1), Setting(2, 1), Setting(1, 1)]
     assert found.chosen == Setting(1, 1)  # still unsure: a tie, and the cheaper one stays
     assert found.rungs[-1].verdict == "tie"
 
 
 def test_a_clear_gain_needs_no_repetition():
-    found, bench = climb_pair(10.0, 19.0, 10.0)
-    assert len(bench.tried) == 2 and found.chosen == Setting(2, 1)
+    found, measurer = climb_pair(10.0, 19.0, 10.0)
+    assert len(measurer.tried) == 2 and found.chosen == Setting(2, 1)
 
 
 def test_a_polluted_trial_is_repeated_once_and_said_so():
-    bench = ScriptedBench(sample=0.01, fixed=0.2)
-    bench.says[Setting(1, 4)] = [{"polluted": 0.8, "rate": 3.0}]
-    found = search(bench)
+    measurer = ScriptedBench(sample=0.01, fixed=0.2)
+    measurer.says[Setting(1, 4)] = [{"contended": 0.8, "rate": 3.0}]
+    found = search(measurer)
     assert found.rungs[0].rate > 10
     assert "others took the machine (80%" in found.rungs[0].reason
     assert found.rungs[0].trial.seconds == 2.0  # both trials are paid for
 
 
 def test_the_soak_rolls_back_to_the_last_that_stands():
-    bench = ScriptedBench()
-    bench.says[Setting(2, 1)] = [{}, {"host_growth": 9e7}]
+    measurer = ScriptedBench()
+    measurer.says[Setting(2, 1)] = [{}, {"host_growth": 9e7}]
     rungs = [RungParams(workers=1, batch=1), RungParams(workers=2, batch=1)]
-    found = search(bench, policy="rungs", rungs=rungs, soak=20)
+    found = search(measurer, policy="rungs", rungs=rungs, soak=20)
     assert found.chosen == Setting(1, 1)
     assert found.soak.setting == Setting(1, 1)
     assert "rolled back from 2 workers, batch 1" in found.why
 
 
 def test_what_a_search_cost_counts_every_trial():
-    bench = ScriptedBench(sample=0.01, fixed=0.2)
-    found = search(bench, soak=20)
-    assert found.seconds == 1 + len(bench.stepped) + len(bench.tried)
+    measurer = ScriptedBench(sample=0.01, fixed=0.2)
+    found = search(measurer, soak=20)
+    assert found.seconds == 1 + len(measurer.stepped) + len(measurer.tried)
 
 
 # The list -------------------------------------------------------------------------------------------------------------
@@ -266,17 +270,17 @@ def test_what_a_search_cost_counts_every_trial():
 def test_a_list_is_climbed_up_to_the_first_rung_that_does_not_win():
     plan = [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)]
     heard = []
-    bench = ScriptedBench(sample=0.1, fixed=0.001, each=0.001)
+    measurer = ScriptedBench(sample=0.1, fixed=0.001, each=0.001)
     parameters = ladder(policy="rungs", rungs=[RungParams(workers=w, batch=b) for w, b in plan])
-    found = climb(bench, parameters, TRAINING, 8, on_rung=heard.append)
-    assert [rung.setting for rung in found.rungs] == [Setting(1, 1), Setting(2, 1), Setting(2, 2)]
+    found = find_setting(measurer, parameters, TRAINING, 8, on_candidate=heard.append)
+    assert [candidate.setting for candidate in found.rungs] == [Setting(1, 1), Setting(2, 1), Setting(2, 2)]
     assert found.chosen == Setting(2, 1) and heard == list(found.rungs)
 
 
 def test_a_rung_that_would_change_the_optimizer_step_is_not_tried():
-    bench = ScriptedBench()
-    found = search(bench, policy="rungs", rungs=[RungParams(workers=1, batch=3)], hold_batch=True)
-    assert not bench.tried and found.chosen is None
+    measurer = ScriptedBench()
+    found = search(measurer, policy="rungs", rungs=[RungParams(workers=1, batch=3)], keep_global_batch=True)
+    assert not measurer.tried and found.chosen is None
     assert found.rungs[0].trial.ending == "skipped" and "no multiple" in found.rungs[0].reason
 
 
@@ -293,11 +297,11 @@ def test_thirty_simulated_jobs_end_near_their_best_without_running_out_of_memory
     shares, ooms = [], 0
     for seed in range(30):
         job = Job.draw(seed)
-        bench, (parameters, training) = SimulatedBench(job), params(job)
-        found = climb(bench, parameters, training, job.cores)
+        measurer, (parameters, training) = SimulatedMeasurer(job), params(job)
+        found = find_setting(measurer, parameters, training, job.cores)
         best = max(job.true_rate(setting) for setting in job.settings())
         shares.append(job.true_rate(found.chosen) / best)
-        ooms += bench.ooms
+        ooms += measurer.ooms
     assert ooms == 0
     assert sum(share >= 0.9 for share in shares) >= 24
     assert sum(shares) / len(shares) > 0.95

@@ -5,14 +5,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from stepladder.core import config as params
-from stepladder.core import files, paths
+from stepladder.core import files, paths, profiles
 from stepladder.core.config import ParameterError
 from stepladder.core.lock import Held
 from stepladder.core.stages import STAGES
-from stepladder.core.study import Check
+from stepladder.core.types import Check
 from stepladder.data import fetch
-from stepladder.notebooks import lab
+from stepladder.notebooks import display, lab
 
 QUICK = {"study": "plateau", "profile": "quick", "run": "t"}
 
@@ -40,7 +39,7 @@ def figure(value=1.0):
 
 
 def test_an_empty_cell_takes_the_profile_and_a_filled_one_wins(outputs):
-    usual = params.load(paths.project_root(), "plateau", "quick")
+    usual = profiles.load(paths.project_root(), "plateau", "quick")
     assert lab.open("01_inventory", cells(data={}, seed=None)).params.data == usual.data
     assert lab.open("01_inventory", cells(data={"synthetic": 3})).params.data.synthetic == 3
     with pytest.raises(ParameterError, match="did you mean 'steps'"):
@@ -150,19 +149,19 @@ def test_synthetic_files_of_another_seed_lie_elsewhere(outputs):
 def test_tracking_gives_every_item_and_one_stable_line():
     said = io.StringIO()
     with redirect_stdout(said):
-        assert list(lab.track(range(5), "things")) == list(range(5))
+        assert list(display.track(range(5), "things")) == list(range(5))
     assert said.getvalue() == "things: 5 done\n"
 
 
 def test_exploring_headless_draws_a_sheet_over_the_first_control(capsys, monkeypatch):
     shown, seen = [], []
-    monkeypatch.setattr(lab, "display", lambda data, **kwargs: shown.append(data))
+    monkeypatch.setattr(display, "display", lambda data, **kwargs: shown.append(data))
 
     def draw(time, layer):
         seen.append((time, layer))
         return figure(time)
 
-    lab.explore(draw, time=range(20), layer=["a", "b"])
+    display.explore(draw, time=range(20), layer=["a", "b"])
     assert [layer for _, layer in seen] == ["a"] * 6
     assert seen[0][0] == 0 and seen[-1][0] == 19
     assert shown[0]["image/png"].startswith(b"\x89PNG")
@@ -176,7 +175,7 @@ def test_measured_tables_hide_their_numbers_from_regression_checks(stage, monkey
 
 
 def test_progress_says_how_long_it_will_take():
-    assert lab.progress_line("reading", 25, 100, 5.0).startswith("reading 25/100, 5/s, 15 s left")
+    assert display.progress_line("reading", 25, 100, 5.0).startswith("reading 25/100, 5/s, 15 s left")
 
 
 def test_a_picture_of_a_real_run_is_not_left_open(stage):
@@ -188,11 +187,11 @@ def test_a_picture_of_a_real_run_is_not_left_open(stage):
 def test_interactive_only_in_a_persons_jupyterlab(monkeypatch):
     monkeypatch.delenv("STEPLADDER_HEADLESS", raising=False)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    assert not lab.interactive()
+    assert not display.interactive()
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
-    assert lab.interactive()
+    assert display.interactive()
     monkeypatch.setenv("STEPLADDER_HEADLESS", "1")
-    assert not lab.interactive()
+    assert not display.interactive()
 
 
 @pytest.mark.slow

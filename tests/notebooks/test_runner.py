@@ -13,8 +13,8 @@ import pytest
 
 from stepladder.core.config import ParameterError
 from stepladder.machine import oom
-from stepladder.notebooks import runner as notebook
-from tests import walk
+from stepladder.notebooks import runner
+from tests import pipeline
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAP = "import os, time, pathlib\npathlib.Path('../kernel.pid').write_text(str(os.getpid()))\ntime.sleep(60)"
@@ -24,17 +24,19 @@ ONCE = "import pathlib\nflag = pathlib.Path('../flag')\nfirst = not flag.exists(
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that is not installed, in a project of its own."""
-    monkeypatch.setattr("stepladder.core.run.environment", walk.bare)
+    monkeypatch.setattr("stepladder.core.run.environment", pipeline.bare)
     monkeypatch.delenv("STEPLADDER_ROOT", raising=False)
     monkeypatch.delenv("STEPLADDER_OUTPUTS", raising=False)
 
 
-def go(root: Path, *stages: str, **options: object) -> notebook.Outcome:
-    """`run_road` in this process."""
-    return notebook.run_road(walk.open_run(root), stages or [walk.FIRST], walk.PARAMETERS, root, **options)
+def go(root: Path, *stages: str, **options: object) -> runner.Outcome:
+    """`run_pipeline` in this process."""
+    return runner.run_pipeline(
+        pipeline.open_run(root), stages or [pipeline.FIRST], pipeline.PARAMETERS, root, **options
+    )
 
 
-def states(root: Path, stage: str = walk.FIRST) -> list[str]:
+def states(root: Path, stage: str = pipeline.FIRST) -> list[str]:
     """States of the code cells of an executed notebook: parameters, injected, open, work, finish."""
     nb = json.loads((root / "outputs/toy/walk" / stage / "notebook.ipynb").read_text())
     return [cell["metadata"]["papermill"]["status"] for cell in nb["cells"] if cell["cell_type"] == "code"]
@@ -48,7 +50,7 @@ def record(root: Path) -> dict:
 def kernel_pid(root: Path) -> int:
     """Wait for the napping cell; the pid of its kernel."""
     path = root / "kernel.pid"
-    walk.wait_for(lambda: path.exists() and path.read_text())
+    pipeline.wait_for(lambda: path.exists() and path.read_text())
     return int(path.read_text())
 
 
@@ -59,7 +61,7 @@ def gone(pid: int) -> bool:
 
 def mend(root: Path) -> None:
     """Replace the first notebook by one that ends well, then walk again: the road must go on."""
-    walk.project(root, first="print('mended')")
+    pipeline.project(root, first="print('mended')")
     assert go(root).state == "done"
     assert record(root)["state"] == "done" and record(root)["attempts"] == 2
     assert set(states(root)) == {"completed"}
@@ -70,40 +72,45 @@ def mend(root: Path) -> None:
 
 @pytest.mark.slow
 def test_walks_skips_and_notices_changes(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="print(seed)", second="print('second')")
+    root = pipeline.project(tmp_path, first="print(seed)", second="print('second')")
     told: list[tuple[str, str]] = []
 
     def listen(kind: str, stage: str, **fields: object) -> None:
         told.append((kind, stage))
 
-    stages = (walk.FIRST, walk.SECOND)
-    assert go(root, *stages, on_event=listen) == notebook.Outcome(
-        "done", 0, "2 stages asked for, 2 run, 0 unchanged", root / "outputs/toy/walk" / walk.SECOND / "notebook.ipynb"
+    stages = (pipeline.FIRST, pipeline.SECOND)
+    assert go(root, *stages, on_event=listen) == runner.Outcome(
+        "done",
+        0,
+        "2 stages asked for, 2 run, 0 unchanged",
+        root / "outputs/toy/walk" / pipeline.SECOND / "notebook.ipynb",
     )
-    assert told.count(("cell_start", walk.FIRST)) == told.count(("cell_end", walk.FIRST)) == 5
+    assert told.count(("cell_start", pipeline.FIRST)) == told.count(("cell_end", pipeline.FIRST)) == 5
     told.clear()
     assert go(root, *stages, on_event=listen).state == "done"
-    assert told == [("stage_skipped", walk.FIRST), ("stage_skipped", walk.SECOND)]
+    assert told == [("stage_skipped", pipeline.FIRST), ("stage_skipped", pipeline.SECOND)]
 
     told.clear()
-    changed = walk.PARAMETERS.model_copy(update={"splits": walk.PARAMETERS.splits.model_copy(update={"by": "asset"})})
-    run = walk.open_run(root)
-    notebook.run_road(run, stages, changed, root, on_event=listen)
-    assert ("stage_skipped", walk.FIRST) in told and ("stage_start", walk.SECOND) in told
+    changed = pipeline.PARAMETERS.model_copy(
+        update={"splits": pipeline.PARAMETERS.splits.model_copy(update={"by": "asset"})}
+    )
+    run = pipeline.open_run(root)
+    runner.run_pipeline(run, stages, changed, root, on_event=listen)
+    assert ("stage_skipped", pipeline.FIRST) in told and ("stage_start", pipeline.SECOND) in told
 
 
 def test_cells_and_their_sections_are_logged(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="print('work')")
+    root = pipeline.project(tmp_path, first="print('work')")
     go(root)
-    ended = walk.open_run(root).events("cell_end")
+    ended = pipeline.open_run(root).events("cell_end")
     assert [(e["cell"], e["of"], e["status"]) for e in ended] == [(i, 5, "completed") for i in range(1, 6)]
-    assert ended[3]["title"] == "Work" and ended[0]["title"] == walk.FIRST
+    assert ended[3]["title"] == "Work" and ended[0]["title"] == pipeline.FIRST
 
 
 @pytest.mark.slow
 def test_a_good_run_says_nothing_on_the_terminal(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="1 + 1")
-    done = subprocess.run([sys.executable, walk.__file__, str(root)], capture_output=True, text=True)
+    root = pipeline.project(tmp_path, first="1 + 1")
+    done = subprocess.run([sys.executable, pipeline.__file__, str(root)], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")  # no port, TCP or debugger warnings
 
 
@@ -113,7 +120,7 @@ def test_streams_are_joined_in_their_place(tmp_path: Path) -> None:
         "from IPython.display import display\ndisplay({'text/plain': 'figure'}, raw=True)\n"
         "import time\nfor i in range(5):\n    print(i, end='\\r', flush=True); time.sleep(0.3)\nprint('end')"
     )
-    root = walk.project(tmp_path, first=body)
+    root = pipeline.project(tmp_path, first=body)
     outputs = nbformat.read(go(root).notebook, 4).cells[6].outputs
     assert [o.output_type for o in outputs] == ["stream", "display_data", "stream"]
     assert outputs[0].text == "".join(f"{i}\n" for i in range(300))
@@ -121,7 +128,7 @@ def test_streams_are_joined_in_their_place(tmp_path: Path) -> None:
 
 
 def test_executed_notebook_holds_no_local_path(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="print('x')")
+    root = pipeline.project(tmp_path, first="print('x')")
     assert str(tmp_path) not in go(root).notebook.read_text()
 
 
@@ -133,20 +140,20 @@ def test_python_error(tmp_path: Path) -> None:
         "from stepladder.core import files\ntry:\n    files.read_json(3)\n"
         "except TypeError as error:\n    raise ValueError('no roof\\nsecond line') from error"
     )
-    root = walk.project(tmp_path, first=body, second="1")
-    outcome = go(root, walk.FIRST, walk.SECOND)
+    root = pipeline.project(tmp_path, first=body, second="1")
+    outcome = go(root, pipeline.FIRST, pipeline.SECOND)
     assert (outcome.state, outcome.exit_code) == ("failed", 1)
     assert outcome.reason == "01_inventory: ValueError in cell 4 of 5: no roof"
     assert states(root) == ["completed"] * 3 + ["failed", "pending"]
     assert nbformat.read(outcome.notebook, 4).metadata.papermill.exception is True
     text = outcome.notebook.read_text()
     assert sys.prefix not in text and str(PROJECT) not in text  # tracebacks are cut free of this machine's paths
-    assert record(root)["state"] == "failed" and not (root / "outputs/toy/walk" / walk.SECOND).exists()
+    assert record(root)["state"] == "failed" and not (root / "outputs/toy/walk" / pipeline.SECOND).exists()
     mend(root)
 
 
 def test_memory_error_is_oom(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="import numpy; numpy.zeros(1 << 50)")
+    root = pipeline.project(tmp_path, first="import numpy; numpy.zeros(1 << 50)")
     outcome = go(root)
     assert (outcome.state, outcome.exit_code) == ("oom", 137)
     assert "Unable to allocate" in outcome.reason
@@ -160,44 +167,44 @@ def test_memory_error_is_oom(tmp_path: Path) -> None:
     ],
 )
 def test_not_done_without_the_right_result(tmp_path: Path, body: str, words: str) -> None:
-    root = walk.project(tmp_path, first="1")
+    root = pipeline.project(tmp_path, first="1")
     go(root)  # an older, good result is there and must not pose as this run's
-    walk.project(root, first=body)
+    pipeline.project(root, first=body)
     outcome = go(root, force=True)
     assert (outcome.state, outcome.exit_code) == ("failed", 1) and words in outcome.reason
-    assert len(walk.open_run(root).events("stage_end")) == 2
-    assert walk.open_run(root).states()[walk.FIRST].state != "done"
+    assert len(pipeline.open_run(root).events("stage_end")) == 2
+    assert pipeline.open_run(root).states()[pipeline.FIRST].state != "done"
 
 
 def test_result_of_a_notebook_that_failed_later_is_removed(tmp_path: Path) -> None:
-    body = walk.FINISH.format(name=walk.FIRST) + "\nraise KeyError('late')"
-    root = walk.project(tmp_path, first=body)
+    body = pipeline.FINISH.format(name=pipeline.FIRST) + "\nraise KeyError('late')"
+    root = pipeline.project(tmp_path, first=body)
     assert go(root).state == "failed"
-    assert walk.open_run(root).result(walk.FIRST) is None
+    assert pipeline.open_run(root).result(pipeline.FIRST) is None
 
 
 def test_missing_notebook_is_named(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="1")
+    root = pipeline.project(tmp_path, first="1")
     with pytest.raises(ParameterError, match="no notebook notebooks/02_conversion"):
-        go(root, walk.FIRST, walk.SECOND)
+        go(root, pipeline.FIRST, pipeline.SECOND)
     assert record(root)["state"] == "failed"
 
 
 @pytest.mark.slow
 def test_second_walker_is_refused(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first=NAP)
-    process = walk.runner(root, grace=5)
+    root = pipeline.project(tmp_path, first=NAP)
+    process = pipeline.runner(root, grace=5)
     kernel_pid(root)
     with pytest.raises(ParameterError, match=f"process {process.pid}"):
         go(root)
     process.terminate()
-    assert process.wait(walk.PATIENCE) == 75
+    assert process.wait(pipeline.PATIENCE) == 75
     assert record(root)["state"] == "preempted"
 
 
 def test_kernel_that_never_starts(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="1")
-    path = root / "notebooks" / f"{walk.FIRST}.ipynb"
+    root = pipeline.project(tmp_path, first="1")
+    path = root / "notebooks" / f"{pipeline.FIRST}.ipynb"
     path.write_text(path.read_text().replace('"name": "python3"', '"name": "no_such_kernel"'))
     outcome = go(root)
     assert (outcome.state, outcome.exit_code) == ("failed", 1) and "no_such_kernel" in outcome.reason
@@ -210,25 +217,25 @@ def test_kernel_that_never_starts(tmp_path: Path) -> None:
 @pytest.mark.drill
 @pytest.mark.slow
 def test_kernel_killed_by_hand(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="import subprocess\nchild = subprocess.Popen(['sleep', '300'])\n" + NAP)
-    process = walk.runner(root)
+    root = pipeline.project(tmp_path, first="import subprocess\nchild = subprocess.Popen(['sleep', '300'])\n" + NAP)
+    process = pipeline.runner(root)
     kernel = psutil.Process(kernel_pid(root))
     (child,) = kernel.children()
     kernel.kill()
-    assert process.wait(walk.PATIENCE) == 137
+    assert process.wait(pipeline.PATIENCE) == 137
     assert states(root) == ["completed"] * 3 + ["failed", "pending"]
     assert record(root)["state"] == "failed" and record(root)["exit_code"] == 137
     assert "signal 9" in record(root)["reason"] and "no out-of-memory event" in record(root)["reason"]
-    nb = nbformat.read(root / "outputs/toy/walk" / walk.FIRST / "notebook.ipynb", 4)
+    nb = nbformat.read(root / "outputs/toy/walk" / pipeline.FIRST / "notebook.ipynb", 4)
     assert nb.metadata.papermill.exception is True
     assert "signal 9" in nb.cells[6].outputs[-1].evalue  # the cell itself says what happened
-    walk.wait_for(lambda: gone(child.pid), 5)
+    pipeline.wait_for(lambda: gone(child.pid), 5)
     mend(root)
 
 
 @pytest.mark.drill
 def test_kernel_that_crashes(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="import ctypes, faulthandler; faulthandler.enable(); ctypes.string_at(0)")
+    root = pipeline.project(tmp_path, first="import ctypes, faulthandler; faulthandler.enable(); ctypes.string_at(0)")
     outcome = go(root)
     assert (outcome.state, outcome.exit_code) == ("failed", 1)
     assert "signal 11" in outcome.reason and "kernel.log" in outcome.reason
@@ -241,7 +248,7 @@ def test_kernel_killed_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     counter.write_text("3")
     monkeypatch.setattr(oom.limits, "oom_kills", lambda: int(counter.read_text()))
     body = f"import os, signal, pathlib\npathlib.Path({str(counter)!r}).write_text('4')\nos.kill(os.getpid(), 9)"
-    root = walk.project(tmp_path, first=body)
+    root = pipeline.project(tmp_path, first=body)
     outcome = go(root)
     assert (outcome.state, outcome.exit_code) == ("oom", 137)
     assert "Linux killed 1 process here for lack of memory" in outcome.reason
@@ -257,7 +264,7 @@ def test_kernel_that_grew_to_the_limit_is_oom_without_a_counter(
     limit = oom.Memory.read().peak_child + 200_000_000
     monkeypatch.setattr(oom.limits, "memory_limit", lambda: limit)
     body = f"import os\nballast = bytearray({limit})\nos.kill(os.getpid(), 9)"
-    outcome = go(walk.project(tmp_path, first=body))
+    outcome = go(pipeline.project(tmp_path, first=body))
     assert outcome.state == "oom" and "it had grown to" in outcome.reason
 
 
@@ -268,16 +275,16 @@ def test_kernel_that_grew_to_the_limit_is_oom_without_a_counter(
 )
 def test_runner_asked_to_stop(tmp_path: Path, signum: int, words: str) -> None:
     body = NAP.replace("time.sleep(60)", "try:\n    time.sleep(60)\nfinally:\n    open('../saved', 'w').write('ok')")
-    root = walk.project(tmp_path, first=body)
-    process = walk.runner(root)
+    root = pipeline.project(tmp_path, first=body)
+    process = pipeline.runner(root)
     kernel = kernel_pid(root)
     process.send_signal(signum)
-    assert process.wait(walk.PATIENCE) == 75
+    assert process.wait(pipeline.PATIENCE) == 75
     assert (root / "saved").exists()  # the cell could save
     assert states(root) == ["completed"] * 3 + ["failed", "pending"]
     assert record(root)["state"] == "preempted" and words in record(root)["reason"]
     assert gone(kernel)
-    nb = nbformat.read(root / "outputs/toy/walk" / walk.FIRST / "notebook.ipynb", 4)
+    nb = nbformat.read(root / "outputs/toy/walk" / pipeline.FIRST / "notebook.ipynb", 4)
     assert nb.metadata.papermill.exception is True and nb.cells[6].outputs[-1].ename == "Preempted"
     mend(root)
 
@@ -285,11 +292,11 @@ def test_runner_asked_to_stop(tmp_path: Path, signum: int, words: str) -> None:
 @pytest.mark.drill
 @pytest.mark.slow
 def test_cell_that_will_not_stop_is_killed(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NAP)
-    process = walk.runner(root, grace=0.5)
+    root = pipeline.project(tmp_path, first="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NAP)
+    process = pipeline.runner(root, grace=0.5)
     kernel = kernel_pid(root)
     process.terminate()
-    assert process.wait(walk.PATIENCE) == 75
+    assert process.wait(pipeline.PATIENCE) == 75
     assert "did not end within 0.5 s and was killed" in record(root)["reason"]
     assert states(root)[3:] == ["failed", "pending"] and gone(kernel)
     mend(root)
@@ -298,14 +305,14 @@ def test_cell_that_will_not_stop_is_killed(tmp_path: Path) -> None:
 @pytest.mark.drill
 @pytest.mark.slow
 def test_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NAP)
-    process = walk.runner(root, grace=300)
+    root = pipeline.project(tmp_path, first="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NAP)
+    process = pipeline.runner(root, grace=300)
     kernel_pid(root)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(walk.PATIENCE) == 75
+    assert process.wait(pipeline.PATIENCE) == 75
     assert record(root)["state"] == "preempted"
 
 
@@ -314,7 +321,7 @@ def test_stop_between_cells_leaves_the_rest_pending(tmp_path: Path) -> None:
     swallow = (
         "import os, time\ntry:\n    os.kill(os.getppid(), 15)\n    time.sleep(30)\nexcept BaseException:\n    pass"
     )
-    outcome = go(walk.project(tmp_path, first=swallow))
+    outcome = go(pipeline.project(tmp_path, first=swallow))
     assert (outcome.state, outcome.exit_code) == ("preempted", 75) and "between two cells" in outcome.reason
     assert states(tmp_path) == ["completed"] * 4 + ["pending"]
     assert nbformat.read(outcome.notebook, 4).metadata.papermill.exception is True
@@ -322,7 +329,7 @@ def test_stop_between_cells_leaves_the_rest_pending(tmp_path: Path) -> None:
 
 @pytest.mark.drill
 def test_cell_timeout(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first=NAP)
+    root = pipeline.project(tmp_path, first=NAP)
     outcome = go(root, cell_timeout=1.5)
     assert (outcome.state, outcome.exit_code) == ("timeout", 124)
     assert "cell 4 ran longer than 1.5 s" in outcome.reason
@@ -334,17 +341,17 @@ def test_cell_timeout(tmp_path: Path) -> None:
 @pytest.mark.drill
 @pytest.mark.slow
 def test_runner_killed(tmp_path: Path) -> None:
-    root = walk.project(tmp_path, first="print('a')", second=NAP)
-    process = walk.runner(root)
+    root = pipeline.project(tmp_path, first="print('a')", second=NAP)
+    process = pipeline.runner(root)
     kernel = kernel_pid(root)
     process.kill()
     process.wait()
-    walk.wait_for(lambda: gone(kernel), 5)
-    run = walk.open_run(root)
+    pipeline.wait_for(lambda: gone(kernel), 5)
+    run = pipeline.open_run(root)
     assert record(root)["state"] == "running" and run.status()["state"] == "stale"
-    assert states(root, walk.SECOND) == ["completed"] * 3 + ["running", "pending"]  # the file is whole
-    walk.project(root, second="print('mended')")
-    assert go(root, walk.FIRST, walk.SECOND).reason == "2 stages asked for, 1 run, 1 unchanged"
+    assert states(root, pipeline.SECOND) == ["completed"] * 3 + ["running", "pending"]  # the file is whole
+    pipeline.project(root, second="print('mended')")
+    assert go(root, pipeline.FIRST, pipeline.SECOND).reason == "2 stages asked for, 1 run, 1 unchanged"
     assert run.status()["state"] == "done"
 
 
@@ -352,7 +359,7 @@ def test_runner_killed(tmp_path: Path) -> None:
 def test_preempted_child_process_speaks_through_the_cell(tmp_path: Path) -> None:
     """What `stepladder.training` does: a SIGTERM of somebody else's, seen by the cell as `Preempted`."""
     body = "from stepladder.machine.signals import Preempted\nraise Preempted('training saved step 40')"
-    outcome = go(walk.project(tmp_path, first=body))
+    outcome = go(pipeline.project(tmp_path, first=body))
     assert (outcome.state, outcome.exit_code) == ("preempted", 75) and "saved step 40" in outcome.reason
 
 
@@ -387,5 +394,5 @@ def test_no_sockets_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     sockets = tmp_path / "s"
     sockets.mkdir()
     monkeypatch.setattr("stepladder.notebooks.engine.SOCKETS", str(sockets))
-    go(walk.project(tmp_path, first="import os; os._exit(3)"))
+    go(pipeline.project(tmp_path, first="import os; os._exit(3)"))
     assert list(sockets.iterdir()) == []

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stepladder.core.study import ShardContent
+from stepladder.core.types import ShardContent
 from stepladder.data import shards
 from stepladder.registry import Leak, RegistryError, leaks
 from tests.registry.parcels import entry, manifest

@@ -11,11 +11,11 @@ import pytest
 from stepladder.core import files
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
-from stepladder.core.study import ShardContent
-from stepladder.data import shards
+from stepladder.core.types import ShardContent
+from stepladder.data import loading, shards
 from stepladder.data.shards import Shard
-from stepladder.notebooks import runner as notebook
-from stepladder.registry import Leak, Registry, RegistryError, hydrate, publish, publish_folder, publish_run
+from stepladder.notebooks import runner
+from stepladder.registry import Leak, Registry, RegistryError, publish, publish_folder, publish_run, pull
 from stepladder.registry.normaliser import facts
 from stepladder.training import worker
 from tests.registry.parcels import TOKEN, blob, wait_for
@@ -40,18 +40,18 @@ def elsewhere(tmp_path, monkeypatch):
 def test_a_fetched_run_goes_on_without_converting(run, params, registry, elsewhere):
     published = publish_run(registry, run)
     assert published.name == "template-walk" and published.moved == published.manifest.bytes
-    hydrate(registry, "template-walk", elsewhere)
+    pull(registry, "template-walk", elsewhere)
     there = Run.of(ROOT, params)
-    walked = notebook.run_road(there, ["01_inventory", "02_conversion"], params, ROOT)
+    walked = runner.run_pipeline(there, ["01_inventory", "02_conversion"], params, ROOT)
     assert walked.state == "done" and "2 unchanged" in walked.reason
-    train, validation, cases = worker.datasets(there, worker.read_parameters(there)[0], params)
+    train, validation, cases = loading.datasets(there, worker.read_parameters(there)[0], params)
     assert len(train) == 24 and len(validation) == len(cases) == 12
     assert train.sample(0, None)["image_YX"].shape == (32, 32)
 
 
 def test_one_set_of_shards_serves_runs_of_any_name(run, params, registry, elsewhere):
     publish_run(registry, run)
-    hydrate(registry, "template-walk", elsewhere, run="mine")
+    pull(registry, "template-walk", elsewhere, run="mine")
     there = Run.of(ROOT, params.model_copy(update={"run": "mine"}))
     assert there.states(params.model_dump(mode="json"))["02_conversion"].state == "done"
     assert not (elsewhere / "template" / "walk").exists()
@@ -136,13 +136,13 @@ def test_checkpoints_are_published_with_the_records_of_the_stages_before(run, pa
         run.finish_stage(stage, params, [], vouched=vouched)
     made = publish_run(registry, run, kind="checkpoints")
     assert made.name == "template-walk-model" and not made.manifest.splits
-    hydrate(registry, made.name, elsewhere)
+    pull(registry, made.name, elsewhere)
     places = sorted(path.parent.name for path in elsewhere.rglob("state.pt"))
     assert places == ["step_00000002", "step_00000003"]  # the best and the last
     states = Run.of(ROOT, params).states(params.model_dump(mode="json"))
     assert "is missing" in states["02_conversion"].reason  # the shards are an artifact of their own
     publish_run(registry, run)
-    hydrate(registry, "template-walk", elsewhere)
+    pull(registry, "template-walk", elsewhere)
     states = Run.of(ROOT, params).states(params.model_dump(mode="json"))
     assert states["05_training"].state == "done"
 
@@ -173,7 +173,7 @@ def test_a_folder_of_anything_is_published_and_comes_back(url, tmp_path):
         files.write_bytes(tmp_path / "source" / name, data)
     made = publish_folder(Registry(url), tmp_path / "source", "things", "CC0-1.0", "by hand", ["v1"])
     assert made.moved == 9003 and made.manifest.source == "by hand"
-    assert hydrate(Registry(url), "things@v1", tmp_path / "target").states.keys() == {
+    assert pull(Registry(url), "things@v1", tmp_path / "target").states.keys() == {
         "a.txt",
         "deep/b.bin",
         "deep/c.bin",
@@ -185,7 +185,7 @@ def test_a_folder_of_anything_is_published_and_comes_back(url, tmp_path):
 def test_a_fetched_folder_can_be_published_again(registry, tmp_path):
     files.write_text(tmp_path / "source" / "a.txt", "one")
     first = publish_folder(registry, tmp_path / "source", "things", "CC0-1.0")
-    hydrate(registry, "things", tmp_path / "target")
+    pull(registry, "things", tmp_path / "target")
     assert publish_folder(registry, tmp_path / "target", "things", "CC0-1.0").version == first.version
 
 
@@ -231,7 +231,7 @@ def test_two_publishers_at_once_do_not_hurt_each_other(url, tmp_path):
     registry = Registry(url)
     assert len(made) == 4 and set(registry.versions("things")) == set(made) and len(set(made)) == 3
     for version in made:
-        hydrate(registry, f"things@{version}", tmp_path / "target" / version)
+        pull(registry, f"things@{version}", tmp_path / "target" / version)
     assert registry.resolve("things")[1] in made
 
 
@@ -258,4 +258,4 @@ def test_a_killed_publisher_leaves_nothing_that_can_be_fetched_and_the_next_goes
     assert registry.names() == []
     made = publish_folder(registry, tmp_path / "source", "things", "CC0-1.0")
     assert 0 < made.moved < made.manifest.bytes
-    assert len(hydrate(registry, "things", tmp_path / "target").states) == 80
+    assert len(pull(registry, "things", tmp_path / "target").states) == 80

@@ -19,7 +19,7 @@ from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.report import curve
 from stepladder.report import pages as report
-from tests import walk
+from tests import pipeline
 
 EXTERNAL = re.compile(
     r"""(?:src|srcset|poster|data)\s*=\s*["']?(?!data:)[^"'\s>]+|<link\b|@import|url\(\s*["']?(?!data:)"""
@@ -58,7 +58,7 @@ def executed() -> nbformat.NotebookNode:
 
 def write_run(root: Path, name: str = "walk", state: str = "failed") -> Run:
     """A run with two stages that ended well and one that failed."""
-    params = walk.PARAMETERS.model_copy(update={"run": name})
+    params = pipeline.PARAMETERS.model_copy(update={"run": name})
     run = Run.of(root, params)
     run.begin(params)
     run.set_status("running")
@@ -158,8 +158,8 @@ def test_stage_without_notebook_is_named(tmp_path: Path) -> None:
 
 
 def test_parameters_that_differ_from_the_profile_stand_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    training = walk.PARAMETERS.training.model_copy(update={"steps": 9})
-    usual = walk.PARAMETERS.model_copy(update={"training": training})
+    training = pipeline.PARAMETERS.training.model_copy(update={"steps": 9})
+    usual = pipeline.PARAMETERS.model_copy(update={"training": training})
     monkeypatch.setattr(report, "load", lambda root, study, profile: usual)
     text = report.run_page(write_run(tmp_path)).read_text()
     changed = text[text.index("<h2>Parameters</h2>") : text.index("all parameters")]
@@ -179,9 +179,9 @@ def test_index_shows_every_state_and_finds_the_dead(tmp_path: Path) -> None:
 
 
 def test_run_walked_by_hand_is_not_called_dead(tmp_path: Path) -> None:
-    run = Run.of(tmp_path, walk.PARAMETERS)
-    run.begin(walk.PARAMETERS)
-    run.finish_stage("01_inventory", walk.PARAMETERS, [])
+    run = Run.of(tmp_path, pipeline.PARAMETERS)
+    run.begin(pipeline.PARAMETERS)
+    run.finish_stage("01_inventory", pipeline.PARAMETERS, [])
     text = report.run_page(run).read_text()
     assert "walked by hand" in text and '<span class="pill done">' in text
 
@@ -281,8 +281,8 @@ class Asked(socketserver.BaseRequestHandler):
 
 def test_numbers_stand_beside_the_parameters_they_were_made_with(tmp_path: Path) -> None:
     run = write_run(tmp_path)
-    faster = walk.PARAMETERS.training.model_copy(update={"learning_rate": 0.5})
-    run.begin(walk.PARAMETERS.model_copy(update={"run": "walk", "training": faster}))
+    faster = pipeline.PARAMETERS.training.model_copy(update={"learning_rate": 0.5})
+    run.begin(pipeline.PARAMETERS.model_copy(update={"run": "walk", "training": faster}))
     text = report.run_page(run).read_text()
     assert "0.001 (asked for since: 0.5)" in text
     assert "training.learning_rate 0.001 -&gt; 0.5" in text and '<li class="stale">' in text

@@ -10,7 +10,7 @@ from stepladder.core.config import ParameterError, check, merge
 from stepladder.core.run import Run
 from stepladder.core.study import find
 from stepladder.scaling import grid, outcome
-from stepladder.training import course
+from stepladder.training import schedule
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_record_of_other_inputs_runs_again(asked, monkeypatch):
     assert job.record() is not None
     changed = params.model_copy(update={"seed": 1})
     assert grid.plan(run, changed, folder).jobs[0].record() is None
-    monkeypatch.setattr(course, "data", lambda run: "other shards")
+    monkeypatch.setattr(schedule, "data", lambda run: "other shards")
     assert grid.plan(run, params, folder).jobs[0].record() is None
 
 
@@ -71,9 +71,9 @@ def test_a_record_of_other_inputs_runs_again(asked, monkeypatch):
 def test_a_grid_that_was_killed_goes_on_where_it_was(asked):
     run, params, folder = asked
     jobs = grid.plan(run, params, folder).jobs[-4:]
-    walk = grid.runs(jobs, processes=2)
-    first = next(walk)
-    walk.close()  # as an interrupt does: what runs is killed
+    pipeline = grid.runs(jobs, processes=2)
+    first = next(pipeline)
+    pipeline.close()  # as an interrupt does: what runs is killed
     assert not multiprocessing.active_children()
     kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     assert f"{first['size']}_{first['units']}.json" in kept
@@ -91,12 +91,12 @@ def test_a_run_that_fails_or_is_killed_is_told_and_the_others_go_on(asked):
     jobs = grid.plan(run, params, folder).jobs[-3:]
     broken = replace(jobs[0], model={"width": 0})
     endless = replace(jobs[1], budgets=(10**6,))
-    walk = grid.runs([broken, endless, jobs[2]], processes=2)
-    first = next(walk)
+    pipeline = grid.runs([broken, endless, jobs[2]], processes=2)
+    first = next(pipeline)
     assert first["name"] == broken.name and "model.width" in first["failed"]
     for child in multiprocessing.active_children():
         child.kill()
-    others = {record["name"]: record for record in walk}
+    others = {record["name"]: record for record in pipeline}
     assert "SIGKILL" in others[endless.name]["failed"]
     assert others[jobs[2].name]["points"] and [path.stem for path in folder.glob("*.json")] == [jobs[2].path.stem]
 

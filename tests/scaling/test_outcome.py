@@ -7,7 +7,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from stepladder.core import files
-from stepladder.notebooks import lab
+from stepladder.notebooks import display
 from stepladder.scaling import grid, outcome
 
 PARAMETERS = {1: 300, 2: 1000, 4: 10_000, 8: 100_000, 12: 400_000}  # by width
@@ -92,7 +92,7 @@ def test_runs_without_a_score_are_rows_with_their_reason_and_left_out(measured, 
 @pytest.mark.slow
 def test_a_small_law_from_start_to_end(make_run):
     run, params = make_run()
-    found = outcome.measure(run, params, run.folder / "scaling", lab.track)
+    found = outcome.measure(run, params, run.folder / "scaling", display.track)
     assert len(found.records) == 13 and all(record["points"] for record in found.records)
     assert found.laws[0].measured is not None and found.laws[0].verdict in ("hit", "miss")
     before = {path.name: path.stat().st_mtime_ns for path in (run.folder / "scaling").glob("*_*.json")}

@@ -8,7 +8,7 @@ import pytest
 from stepladder.core.config import ParameterError, check, merge
 from stepladder.core.study import find
 from stepladder.scaling import flops, grid, trial
-from stepladder.scaling.trial import Course, Subset
+from stepladder.scaling.trial import Schedule, Subset
 from stepladder.training.smoke import batch
 
 
@@ -21,17 +21,17 @@ def parts(make_run):
 
 def test_smaller_data_are_among_the_larger(parts):
     _, _, data, _ = parts
-    held = [set(Subset(data, units, seed=3).units) for units in (2, 5, 12, 36)]
+    held = [set(Subset(data, units, seed=3).clusters) for units in (2, 5, 12, 36)]
     assert [len(units) for units in held] == [2, 5, 12, 36]
     assert all(small < large for small, large in itertools.pairwise(held))
-    assert set(Subset(data, 5, seed=4).units) != held[1]
+    assert set(Subset(data, 5, seed=4).clusters) != held[1]
 
 
 def test_a_subset_gives_the_samples_it_names(parts):
     _, _, data, _ = parts
     part = Subset(data, 5, seed=0)
-    whole = {str(unit): place for place, unit in enumerate(data.units)}
-    for place, unit in enumerate(part.units):
+    whole = {str(unit): place for place, unit in enumerate(data.clusters)}
+    for place, unit in enumerate(part.clusters):
         assert part.sample(place, None)["index"] == whole[str(unit)]
 
 
@@ -42,8 +42,8 @@ def test_more_data_than_there_is_names_both_numbers(parts):
 
 def test_a_branch_is_a_training_of_its_budget(parts):
     study, params, data, cases = parts
-    both = list(trial.train(study, params, data, cases, Course((4, 10), 0.3)))
-    alone = [next(trial.train(study, params, data, cases, Course((steps,), 0.3))) for steps in (4, 10)]
+    both = list(trial.train(study, params, data, cases, Schedule((4, 10), 0.3)))
+    alone = [next(trial.train(study, params, data, cases, Schedule((steps,), 0.3))) for steps in (4, 10)]
     for one, other in zip(both, alone, strict=True):
         assert one["scores"] == other["scores"]
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
@@ -52,12 +52,12 @@ def test_a_branch_is_a_training_of_its_budget(parts):
 
 def test_a_run_out_of_time_leaves_its_longer_budgets_out(parts):
     study, params, data, cases = parts
-    assert list(trial.train(study, params, data, cases, Course((4, 8), seconds=0.0))) == []
+    assert list(trial.train(study, params, data, cases, Schedule((4, 8), seconds=0.0))) == []
 
 
 def test_training_lowers_the_error(parts):
     study, params, data, cases = parts
-    first, last = trial.train(study, params, data, cases, Course((1, 60)))
+    first, last = trial.train(study, params, data, cases, Schedule((1, 60)))
     assert last["scores"]["IoU"] > first["scores"]["IoU"] + 0.1 and np.isfinite(last["loss"])
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepladder import studies
-from stepladder.core import config as params
-from stepladder.core import study
+from stepladder.core import profiles, study
 from stepladder.testing import template
 from stepladder.testing.contract import QUESTIONS, Contract
 
@@ -22,7 +21,7 @@ def contracts(tmp_path_factory):
 
     def contract(name: str) -> Contract:
         if name not in made:
-            checked = params.load(root if name == "template" else ROOT, name, "smoke")
+            checked = profiles.load(root if name == "template" else ROOT, name, "smoke")
             made[name] = Contract(study.find(name), checked, tmp_path_factory.mktemp(name))
         return made[name]
 

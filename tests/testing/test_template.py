@@ -18,7 +18,7 @@ import pytest
 from stepladder.core import files
 from stepladder.core.run import Run
 from stepladder.core.stages import STAGES
-from tests import walk
+from tests import pipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,14 +88,14 @@ def test_the_template_becomes_a_study_and_walks_on_after_a_fault_in_every_stage(
     run = Run(project / "outputs" / "discs" / "quick")
     for stage, (fault, (state, code)) in FAULTS.items():
         process = start(project)
-        walk.wait_for(lambda: process.poll() is not None or in_the_midst(run, stage))  # noqa: B023
+        pipeline.wait_for(lambda: process.poll() is not None or in_the_midst(run, stage))  # noqa: B023
         fault(process)
-        assert process.wait(walk.PATIENCE) == code, (project / "log.txt").read_text()[-3000:]
+        assert process.wait(pipeline.PATIENCE) == code, (project / "log.txt").read_text()[-3000:]
         assert run.status()["state"] == state, run.status()
         assert run.result(stage) is None, f"{stage} was cut and yet left a result"
 
     process = start(project)
-    assert process.wait(2 * walk.PATIENCE) == 0, (project / "log.txt").read_text()[-3000:]
+    assert process.wait(2 * pipeline.PATIENCE) == 0, (project / "log.txt").read_text()[-3000:]
     assert run.status()["state"] == "done"
     metrics = files.read_json(run.folder / "06_evaluation" / "result.json")["metrics"]
     assert metrics["model"]["IoU"] > metrics["all_background"]["IoU"]

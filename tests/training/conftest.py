@@ -15,8 +15,9 @@ from stepladder import studies
 from stepladder.core.config import check, merge
 from stepladder.core.run import Run
 from stepladder.core.stages import before
-from stepladder.core.study import ShardContent, find
-from stepladder.data import shards
+from stepladder.core.study import find
+from stepladder.core.types import ShardContent
+from stepladder.data import loading, shards
 from stepladder.training import worker
 from stepladder.training.loop import Training
 
@@ -70,7 +71,7 @@ def make_run(tmp_path):
 def train_here(run, stop=lambda: False):
     """Train in this process; returns the finished Training."""
     study, params = worker.read_parameters(run)
-    data = worker.datasets(run, study, params)
+    data = loading.datasets(run, study, params)
     job = Training(run, study, params, worker.in_force(run, params), data, stop=stop)
     job.fit()
     return job

@@ -7,7 +7,7 @@ import pytest
 from stepladder.core import files
 from stepladder.machine.signals import Preempted
 from stepladder.training.checkpoint import CheckpointError, load_model
-from stepladder.training.step import ContractError
+from stepladder.training.trainable import ContractError
 from stepladder.training.worker import read_parameters
 from tests.training.conftest import train_here, untimed
 

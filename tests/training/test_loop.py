@@ -93,7 +93,7 @@ def test_stages_follow_each_other_and_freeze_the_rest(make_run):
 
 
 def test_a_judged_stage_ends_with_its_best_weights_and_a_verdict(make_run):
-    values = {"model": {"worsens": True, "judged": True}, "training": {"keep": 99}}
+    values = {"model": {"worsens": True, "keep_if_better": True}, "training": {"keep": 99}}
     run = make_run(values=values)
     job = train_here(run)
     best, end = (torch.load(run.checkpoints / f"step_{s:08d}/state.pt", weights_only=True) for s in (7, 30))
@@ -107,9 +107,9 @@ def test_a_judged_stage_ends_with_its_best_weights_and_a_verdict(make_run):
     assert facts["step"] == 30 and all(torch.equal(loaded.state_dict()[k], v) for k, v in concluded.items())
 
 
-@pytest.mark.parametrize("judged", [False, True])
-def test_two_stages_stopped_and_continued_equal_uninterrupted(make_run, judged):
-    values = {"model": {"stages": ["first", "second"], "judged": judged}, "training": {"steps": 5}}
+@pytest.mark.parametrize("keep_if_better", [False, True])
+def test_two_stages_stopped_and_continued_equal_uninterrupted(make_run, keep_if_better):
+    values = {"model": {"stages": ["first", "second"], "keep_if_better": keep_if_better}, "training": {"steps": 5}}
     whole, parts = make_run("whole", values), make_run("parts", values)
     train_here(whole)
     for count in (5, 2):
@@ -125,7 +125,7 @@ def read_best(run, step):
 
 
 def test_a_refused_stage_stops_with_its_reason(make_run):
-    run = make_run(values={"model": {"admit": False}})
+    run = make_run(values={"model": {"can_start": False}})
     with pytest.raises(TrainingError, match="stage 'all' may not start: the toy was told to refuse"):
         train_here(run)
     assert run.events("gate")[-1]["ok"] is False and steps(run) == []
@@ -169,7 +169,7 @@ def test_the_ladders_choice_is_obeyed_unless_told_otherwise(make_run):
     _, params = read_parameters(run)
     obeyed = in_force(run, params)
     assert (obeyed.workers, obeyed.batch, obeyed.accumulate) == (1, 4, 2)
-    stubborn = params.model_copy(update={"training": params.training.model_copy(update={"obey_ladder": False})})
+    stubborn = params.model_copy(update={"training": params.training.model_copy(update={"use_ladder": False})})
     assert in_force(run, stubborn) == stubborn.training
 
 

@@ -13,7 +13,7 @@ from stepladder.core import files
 from stepladder.core.config import ParameterError, merge
 from stepladder.machine import processes
 from stepladder.machine.signals import Preempted
-from stepladder.training import process as launch
+from stepladder.training import process
 from stepladder.training.worker import read_parameters
 from tests.training.conftest import log_of, train_here, untimed, wait_for_step
 
@@ -21,7 +21,7 @@ SLOW = {"model": {"sleep": 0.03}}
 
 
 def start(run):
-    return launch.start(run, read_parameters(run)[1])
+    return process.start(run, read_parameters(run)[1])
 
 
 def threads_kill(pid, after, condition):
@@ -60,7 +60,7 @@ def test_a_closed_notebook_comes_back_to_its_job(make_run):
     assert second.attached and second.pid == first.pid and second.running()
     first._child = None  # the notebook that started it is gone; nobody can ask for its exit code
     assert second.follow(seen.extend, poll=0.05) == "all 30 steps are done"
-    assert seen == run.metrics() and not launch.start(run, read_parameters(run)[1]).attached
+    assert seen == run.metrics() and not process.start(run, read_parameters(run)[1]).attached
 
 
 @pytest.mark.slow
@@ -74,8 +74,8 @@ def test_a_job_with_another_rate_is_refused_by_name_and_stopped_by_hand(make_run
     with pytest.raises(
         ParameterError, match=r"running with other settings \(training.learning_rate 0.001 -> 0.5\): .*`stepladder stop"
     ):
-        launch.start(run, other)
-    assert first.running() and launch.stop(run) and not launch.stop(run)
+        process.start(run, other)
+    assert first.running() and process.stop(run) and not process.stop(run)
     assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "preempted"
 
 
@@ -108,7 +108,7 @@ def test_a_kernel_told_to_stop_waits_for_the_checkpoint(make_run):
     step = max(m["step"] for m in run.metrics())
     assert (run.checkpoints / f"step_{step:08d}" / "COMMITTED").exists() and step < 30
     with pytest.raises(Preempted, match=f"stopped by a signal at step {step} of 30"):
-        launch.Job(run, job.pid).follow()
+        process.Job(run, job.pid).follow()
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_a_killed_job_is_called_killed(make_run):
     wait_for_step(run, 3, job._child)
     worker = int(subprocess.check_output(["pgrep", "-P", str(job.pid)], text=True).split()[-1])
     os.kill(worker, signal.SIGKILL)
-    with pytest.raises(launch.TrainingFailed, match="was killed"):
+    with pytest.raises(process.TrainingFailed, match="was killed"):
         job.follow(poll=0.05)
     assert job._child.returncode == 137
 
@@ -137,9 +137,9 @@ def test_a_killed_job_is_called_killed(make_run):
 @pytest.mark.slow
 @pytest.mark.drill
 def test_a_failed_job_tells_why(make_run):
-    run = make_run(values={"model": {"admit": False}})
+    run = make_run(values={"model": {"can_start": False}})
     job = start(run)
-    with pytest.raises(launch.TrainingFailed, match="may not start: the toy was told to refuse"):
+    with pytest.raises(process.TrainingFailed, match="may not start: the toy was told to refuse"):
         job.follow(poll=0.05)
     assert job._child.returncode == 1 and "Traceback" in log_of(run)
 
@@ -156,8 +156,8 @@ def test_out_of_memory_is_called_so(make_run):
     child = subprocess.run([sys.executable, "-c", script, str(run.folder)], env=environment, capture_output=True)
     assert child.returncode == 1, child.stderr.decode()
     assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "oom"
-    with pytest.raises(launch.OutOfMemoryError):
-        launch.Job(run, pid=0).follow()
+    with pytest.raises(process.OutOfMemoryError):
+        process.Job(run, pid=0).follow()
 
 
 @pytest.mark.slow
@@ -204,19 +204,19 @@ def test_in_a_persons_jupyterlab_the_job_outlives_the_kernel(make_run, monkeypat
 def test_the_plan_tells_what_is_done_already(make_run):
     run = make_run(values={"model": {"stages": ["first", "second"]}, "training": {"steps": 8, "checkpoint_every": 5}})
     study, params = read_parameters(run)
-    assert launch.plan_table(run, study, params)["done"].tolist() == [0, 0]
+    assert process.plan_table(run, study, params)["done"].tolist() == [0, 0]
     asked = iter(range(100))
     with pytest.raises(Preempted):
         train_here(run, lambda: next(asked) >= 10)
-    table = launch.plan_table(run, study, params)
+    table = process.plan_table(run, study, params)
     assert table["stage"].tolist() == ["first", "second"] and table["trains"].tolist() == ["first", "second"]
     assert table["steps"].tolist() == [8, 8] and table["done"].tolist() == [8, 3]
-    assert table["batch"].tolist() == [4, 4] and launch.planned_steps(study, params) == 16
+    assert table["batch"].tolist() == [4, 4] and process.planned_steps(study, params) == 16
 
 
 def test_new_lines_come_once_whole_and_again_after_a_cut(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    tail = launch.Tail(path)
+    tail = process.Tail(path)
     assert tail.read() == []
     with path.open("a") as file:
         file.write('{"step": 1}\n{"step": 2}\n{"st')

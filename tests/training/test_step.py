@@ -9,28 +9,19 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.core.config import TrainingParams
-from stepladder.core.study import Loss, TrainingStage
-from stepladder.training.optimize import Average, learning_rate_factor
-from stepladder.training.step import (
-    Clock,
-    ContractError,
-    StepModule,
-    make_learner,
-    match_weights,
-    parameter_contract,
-    set_trainable,
-    train_step,
-    update,
-)
+from stepladder.core.schema import TrainingParams
+from stepladder.core.types import Loss, TrainingPhase
+from stepladder.training.optimize import EMA, learning_rate_factor
+from stepladder.training.step import Clock, StepModule, make_train_state, train_step, update
+from stepladder.training.trainable import ContractError, match_weights, parameter_contract, set_trainable
 
-ALL = TrainingStage("all", 10)
+ALL = TrainingPhase("all", 10)
 
 
 class Linear:
     """A study with nothing but a loss."""
 
-    def loss(self, model, batch, stage):
+    def loss(self, model, batch, phase):
         error = model["used"](batch["x"]) - batch["y"]
         return Loss((error**2).mean(), {"absolute": error.abs().mean()})
 
@@ -49,9 +40,9 @@ def step_in(micros, **values):
     """A model after one step over `micros`, and the step's result."""
     training = TrainingParams(batch=sum(len(m) for m in micros), accumulate=len(micros), clip_norm=100.0, **values)
     model = make_model()
-    set_trainable(model, TrainingStage("used", 1, ("used",)))
-    learner = make_learner(StepModule(Linear(), model, ALL), model, training, seed=0)
-    return model, train_step(learner, 0, [batch_of(rows) for rows in micros])
+    set_trainable(model, TrainingPhase("used", 1, ("used",)))
+    train_state = make_train_state(StepModule(Linear(), model, ALL), model, training, seed=0)
+    return model, train_step(train_state, 0, [batch_of(rows) for rows in micros])
 
 
 @pytest.mark.parametrize("micros", [[[0, 1, 2], [3, 4, 5]], [[0, 1, 2, 3], [4, 5]], [[i] for i in range(6)]])
@@ -75,13 +66,13 @@ def test_a_step_follows_the_formula_of_adamw():
 
 def test_clipping_bounds_the_gradient_and_tells_its_norm():
     model = make_model()
-    set_trainable(model, TrainingStage("used", 1, ("used",)))
-    learner = make_learner(StepModule(Linear(), model, ALL), model, TrainingParams(batch=4, clip_norm=1e-3), 0)
+    set_trainable(model, TrainingPhase("used", 1, ("used",)))
+    train_state = make_train_state(StepModule(Linear(), model, ALL), model, TrainingParams(batch=4, clip_norm=1e-3), 0)
     seen = []
-    learner.optimizer.register_step_pre_hook(
-        lambda *_: seen.append(math.sqrt(sum(float((p.grad**2).sum()) for p in learner.trainable)))
+    train_state.optimizer.register_step_pre_hook(
+        lambda *_: seen.append(math.sqrt(sum(float((p.grad**2).sum()) for p in train_state.trainable)))
     )
-    result = train_step(learner, 0, [batch_of(4)])
+    result = train_step(train_state, 0, [batch_of(4)])
     assert float(result.norm) > 1e-3
     assert seen[0] == pytest.approx(1e-3, rel=1e-2)
 
@@ -95,12 +86,12 @@ def test_lower_precision_computes_nearly_the_same_loss(precision):
 
 def test_phases_are_timed():
     model = make_model()
-    set_trainable(model, TrainingStage("used", 1, ("used",)))
-    learner, clock = (
-        make_learner(StepModule(Linear(), model, ALL), model, TrainingParams(batch=4), 0),
+    set_trainable(model, TrainingPhase("used", 1, ("used",)))
+    train_state, clock = (
+        make_train_state(StepModule(Linear(), model, ALL), model, TrainingParams(batch=4), 0),
         Clock(torch.device("cpu")),
     )
-    train_step(learner, 0, [batch_of(4)], clock)
+    train_step(train_state, 0, [batch_of(4)], clock)
     assert list(clock.seconds) == ["load", "host_to_device", "forward", "backward", "optimizer"]
     assert all(seconds > 0 for seconds in clock.seconds.values())
 
@@ -124,29 +115,29 @@ def test_wsd_decays_over_the_last_fifth_only():
 def test_average_follows_its_formula_and_is_lent_to_the_model():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(1.0)
-    average = Average(model, 0.9)
+    ema = EMA(model, 0.9)
     model.weight.data.fill_(2.0)
-    average.update(0)  # keeps (1 + 0) / (10 + 0) of the old value
-    assert average.values["weight"].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
-    with average.applied():
+    ema.update(0)  # keeps (1 + 0) / (10 + 0) of the old value
+    assert ema.values["weight"].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
+    with ema.applied():
         assert model.weight.item() == pytest.approx(1.9)
     assert model.weight.item() == 2.0
 
 
 def test_frozen_modules_stand_still():
     model = nn.ModuleDict({"kept": nn.Sequential(nn.Linear(2, 2), nn.Dropout()), "learns": nn.Linear(2, 2)})
-    set_trainable(model, TrainingStage("s", 1, ("learns",)))
+    set_trainable(model, TrainingPhase("s", 1, ("learns",)))
     assert not model["kept"].training and not model["kept"][1].training and model["learns"].training
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["learns.weight", "learns.bias"]
 
 
 def test_a_mistyped_prefix_is_named():
     with pytest.raises(ContractError, match=r"stage 's' trains 'usd'.*did you mean 'used'"):
-        set_trainable(make_model(), TrainingStage("s", 1, ("usd",)))
+        set_trainable(make_model(), TrainingPhase("s", 1, ("usd",)))
 
 
 def test_the_contract_counts_parameters_by_module():
-    rows = parameter_contract(Linear(), make_model(), TrainingStage("s", 1, ("used",)), batch_of(2))
+    rows = parameter_contract(Linear(), make_model(), TrainingPhase("s", 1, ("used",)), batch_of(2))
     assert rows == [
         {"module": "used", "parameters": 4, "trainable": 4, "gradient": 4},
         {"module": "other", "parameters": 6, "trainable": 0, "gradient": 0},
@@ -176,25 +167,25 @@ def test_the_model_is_told_the_optimizer_step_not_the_micro_batch():
     told = []
 
     class Counting(Linear):
-        def loss(self, model, batch, stage):
+        def loss(self, model, batch, phase):
             told.append(model.optimizer_step)
-            return super().loss(model, batch, stage)
+            return super().loss(model, batch, phase)
 
     model, training = make_model(), TrainingParams(batch=4, accumulate=2)
-    set_trainable(model, TrainingStage("used", 1, ("used",)))
-    learner = make_learner(StepModule(Counting(), model, ALL), model, training, seed=0)
+    set_trainable(model, TrainingPhase("used", 1, ("used",)))
+    train_state = make_train_state(StepModule(Counting(), model, ALL), model, training, seed=0)
     for step in (7, 8):
-        train_step(learner, step, [batch_of(2), batch_of(2)])
+        train_step(train_state, step, [batch_of(2), batch_of(2)])
     assert told == [7, 7, 8, 8]
 
 
 def test_the_average_of_a_later_stage_is_warmed_up_anew():
     """Or it would carry what the stage began with: weights that nobody trained."""
     training = TrainingParams(batch=2, ema=0.999, learning_rate=1e-12)
-    learner = make_learner(nn.Identity(), nn.Linear(1, 1), training, 0)
-    learner.begin, first = 5000, learner.model.weight.detach().clone()
-    learner.model.weight.data.add_(1.0)
-    for parameter in learner.trainable:
+    train_state = make_train_state(nn.Identity(), nn.Linear(1, 1), training, 0)
+    train_state.begin, first = 5000, train_state.model.weight.detach().clone()
+    train_state.model.weight.data.add_(1.0)
+    for parameter in train_state.trainable:
         parameter.grad = torch.zeros_like(parameter)
-    update(learner, 5000)
-    assert learner.average.values["weight"].item() == pytest.approx(first.item() + 0.9)
+    update(train_state, 5000)
+    assert train_state.ema.values["weight"].item() == pytest.approx(first.item() + 0.9)

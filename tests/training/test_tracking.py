@@ -7,7 +7,8 @@ import re
 import pytest
 
 from stepladder.core import files
-from stepladder.core.config import SECRET, Parameters
+from stepladder.core.config import SECRET
+from stepladder.core.schema import Parameters
 from stepladder.training import tracking
 from stepladder.training.tracking import All, Jsonl, numbers, replay, scrub
 

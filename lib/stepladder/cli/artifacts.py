@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from stepladder.core import config as params
+from stepladder.cli.console import console
+from stepladder.core import config, profiles
 from stepladder.core.config import ParameterError
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run, runs
-from stepladder.registry.hydrate import damaged, fetched, hydrate, survey
 from stepladder.registry.index import Manifest, Registry
 from stepladder.registry.mirror import to_wandb
 from stepladder.registry.publish import Published, publish_folder, publish_run
+from stepladder.registry.pull import damaged, fetched, pull, survey
 from stepladder.registry.store import RegistryError, Store
 
 app = typer.Typer(
@@ -83,7 +84,7 @@ def list_(url: Annotated[str, typer.Argument(metavar="URL", help="The store.")])
     rows = _listed(Registry(url))
     for row in rows:
         table.add_row(*row)
-    _console().print(table if rows else f"{url}: no artifacts", soft_wrap=not rows)
+    console.print(table if rows else f"{url}: no artifacts", soft_wrap=not rows)
 
 
 @app.command()
@@ -99,14 +100,13 @@ def fetch(
     ] = False,
 ) -> None:
     """Verify what is there and fetch what is missing; run it again after any failure and it goes on."""
-    console = _console()
     with console.status("looking") as status:
 
         def tell(come: int, total: int, path: str) -> None:
             status.update(f"{come / 1e6:,.0f} of {total / 1e6:,.0f} MB  {path}")
 
         folder = into or outputs_root(project_root())
-        done = hydrate(Registry(url), reference, folder, run=run, replace=replace, on_progress=tell)
+        done = pull(Registry(url), reference, folder, run=run, replace=replace, on_progress=tell)
     counts = {word: list(done.states.values()).count(word) for word in ("there", "fetched", "replaced")}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     console.print(f"{done.manifest.name}@{done.version}: {told}, {done.moved / 1e6:,.1f} MB moved", soft_wrap=True)
@@ -134,8 +134,8 @@ def verify(
         version, manifest = fetched(folder, reference)
         wrong = {path: state for path, state in survey(manifest, folder).items() if state != "there"}
     for path, problem in wrong.items():
-        _console().print(f"{problem}: {path}", soft_wrap=True, markup=False)
-    _console().print(
+        console.print(f"{problem}: {path}", soft_wrap=True, markup=False)
+    console.print(
         f"{manifest.name}@{version}: {len(manifest.files) - len(wrong)} of {len(manifest.files)} files verified"
     )
     raise typer.Exit(1 if wrong else 0)
@@ -151,33 +151,27 @@ def alias(
     registry = Registry(url)
     version, manifest = registry.read(reference)
     registry.point(manifest.name, name, version)
-    _console().print(f"{manifest.name}@{name} is {version}")
-
-
-def _console() -> Any:
-    from stepladder.cli.main import console
-
-    return console
+    console.print(f"{manifest.name}@{name} is {version}")
 
 
 def _find(name: str) -> Run:
     """The run called STUDY/RUN."""
     known = {f"{run.study}/{run.name}": run for run in runs(project_root())}
     if name not in known:
-        raise ParameterError(f"no run {name!r}{params.nearest(name, known)}")
+        raise ParameterError(f"no run {name!r}{config.nearest(name, known)}")
     return known[name]
 
 
 def _say(published: Published) -> None:
     count, size = len(published.manifest.files), published.manifest.bytes / 1e6
-    _console().print(
+    console.print(
         f"{published.name}@{published.version}: {count} files, {size:,.1f} MB, {published.moved / 1e6:,.1f} MB moved",
         soft_wrap=True,
     )
 
 
 def _mirror(published: Published, url: str, folder: Path) -> None:
-    _console().print(f"W&B: {to_wandb(published, Store(url), folder).name}", soft_wrap=True)
+    console.print(f"W&B: {to_wandb(published, Store(url), folder).name}", soft_wrap=True)
 
 
 def _listed(registry: Registry) -> list[list[str]]:
@@ -202,7 +196,7 @@ def _next(manifest: Manifest) -> str:
     """The command that goes on with a fetched run: what differs from the profile here is set."""
     stages = "3-7" if manifest.kind == "shards" else "6-7"
     command = f"stepladder run {manifest.study} --profile {manifest.profile} --run {manifest.run} --stages {stages}"
-    usual = _flat(params.load(project_root(), manifest.study, manifest.profile).model_dump(mode="json"))
+    usual = _flat(profiles.load(project_root(), manifest.study, manifest.profile).model_dump(mode="json"))
     other = {key: value for key, value in _flat(manifest.parameters).items() if usual.get(key) != value}
     return " ".join([command, *(f"--set '{key}={json.dumps(value)}'" for key, value in other.items())])
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from stepladder.core.paths import outputs_root
-from stepladder.core.study import Check
+from stepladder.core.types import Check
 from stepladder.machine import limits
-from stepladder.view import scene as view
+from stepladder.view import render
 
 LEAST_DISK_GB = 2.0
 LEAST_MEMORY_GB = 4.0
@@ -96,7 +96,7 @@ def _writable(root: Path) -> Check:
 
 
 def _graphics() -> Check:
-    if view.renderer() == "vtk":
+    if render.renderer() == "vtk":
         return Check("graphics", True, f"VTK renders off screen ({os.environ['VTK_DEFAULT_OPENGL_WINDOW']})")
     return Check(
         "graphics", True, "VTK cannot render here (no EGL or OSMesa library): matplotlib draws the scenes instead"

@@ -6,17 +6,16 @@ Every command is a thin call into the package; errors a person can mend are one 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from stepladder.cli.artifacts import app as artifacts
+from stepladder.cli.console import COLOURS, Narrator, console
 from stepladder.cli.sweep import sweep
-from stepladder.core import config as params
-from stepladder.core import study
+from stepladder.core import config, study
 from stepladder.core.config import ParameterError
 from stepladder.core.lock import Leased
 from stepladder.core.paths import outputs_root, project_root
@@ -37,9 +36,6 @@ app = typer.Typer(
 )
 app.add_typer(artifacts, name="artifact")
 app.command()(sweep)
-WIDTH = 160  # of tables that go to a file or a pipe, where there is no terminal to fit
-console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-COLOURS = {"done": "green", "running": "blue", "failed": "red", "oom": "red", "missing": "dim"}
 
 
 @app.command()
@@ -62,17 +58,17 @@ def run(
 
     Examples: `stepladder run plateau`, `stepladder run plateau --set training.steps=500`.
     """
-    from stepladder.notebooks import runner as notebook
+    from stepladder.notebooks import runner
     from stepladder.report import pages as report
 
     root = project_root()
-    given = params.merge(*(params.parse_assignment(text) for text in settings or []))
+    given = config.merge(*(config.parse_assignment(text) for text in settings or []))
     study.find(name)  # a misspelt study is refused before its folder is looked for
     opened = Run(outputs_root(root) / name / (run_name or profile), root)
     checked, overrides = opened.resolve(profile, given, forget)
     console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
     with Narrator() as narrator:
-        outcome = notebook.run_road(opened, select(stages), checked, root, force, narrator, overrides=overrides)
+        outcome = runner.run_pipeline(opened, select(stages), checked, root, force, narrator, overrides=overrides)
     if outcome.state != "done":
         console.print(f"[red]{outcome.state}[/]: {outcome.reason}", soft_wrap=True)
     if opened.values():  # else it ended before its first stage began
@@ -102,9 +98,9 @@ def status(
 @app.command()
 def stop(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `stepladder status`.")]) -> None:
     """Ask the training of a run, begun in a notebook on this machine, to save and stop; the next start goes on."""
-    from stepladder.training import process as launch
+    from stepladder.training import process
 
-    running = launch.stop(_found(name))
+    running = process.stop(_found(name))
     console.print(f"{name}: training has saved and stopped" if running else f"{name}: no training is running here")
 
 
@@ -135,7 +131,7 @@ def parameters(
             console.print(f"{known}: {', '.join(profiles)}")
         return
     table = Table("parameter", "type", "default", "meaning")
-    for row in params.table(study.find(name).Params, section):
+    for row in config.table(study.find(name).Params, section):
         table.add_row(row["name"], row["type"], row["default"], row["meaning"])
     console.print(table)
 
@@ -222,7 +218,7 @@ def _found(name: str) -> Run:
     """The run called STUDY/RUN; `ParameterError` with the nearest name."""
     known = {f"{found.study}/{found.name}": found for found in runs(project_root())}
     if name not in known:
-        raise ParameterError(f"no run {name!r}{params.nearest(name, known)}")
+        raise ParameterError(f"no run {name!r}{config.nearest(name, known)}")
     return known[name]
 
 
@@ -236,32 +232,6 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-
-
-class Narrator:
-    """Progress of the road on the terminal: one line per stage, and where it is now on a terminal that can show it."""
-
-    def __init__(self) -> None:
-        self.status = console.status("")
-
-    def __enter__(self) -> "Narrator":
-        self.status.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.status.stop()
-
-    def __call__(self, kind: str, stage: str, **fields: Any) -> None:
-        """One event of the walk, as a line or in the status line."""
-        if kind == "cell_start":
-            self.status.update(f"{stage}  cell {fields['cell']} of {fields['of']}: {fields['title']}")
-        elif kind == "stage_start" and fields.get("reason"):
-            console.print(f"  {stage:18} runs: {escape(fields['reason'])}", soft_wrap=True)
-        elif kind == "stage_skipped":
-            console.print(f"  {stage:18} [dim]skipped: {fields['reason']}[/]")
-        elif kind == "stage_end":
-            colour = COLOURS.get(fields["state"], "yellow")
-            console.print(f"  {stage:18} [{colour}]{fields['state']}[/]  {fields['seconds']:6.1f} s")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stepladder.core import config as params
+from stepladder.core import config, profiles
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
 
@@ -31,8 +31,8 @@ def sweep(
     from stepladder.sweep import sweep as sweeps
 
     root = project_root()
-    given = params.merge({"run": run or profile}, *(params.parse_assignment(text) for text in settings or []))
-    checked = params.load(root, study, profile, given)
+    given = config.merge({"run": run or profile}, *(config.parse_assignment(text) for text in settings or []))
+    checked = profiles.load(root, study, profile, given)
     opened = sweeps.open_sweep(path, Run(outputs_root(root) / study / checked.run), checked)
     for key in space.IDLE:
         if getattr(opened.space.file, key) is not None:

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stepladder.core import closure, files, identity, lock
-from stepladder.core import config as params
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core import closure, config, files, identity, lock, profiles
+from stepladder.core.config import ParameterError
 from stepladder.core.identity import Key
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.provenance import environment, now
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES, before, stage, visible
 from stepladder.machine import processes
 
@@ -102,12 +102,12 @@ class Run:
     def values(self) -> dict[str, Any]:
         """The run's parameters as they are saved; empty where nothing has begun."""
         path = self.folder / "params.yaml"
-        return params.read_yaml(path) if path.exists() else {}
+        return config.read_yaml(path) if path.exists() else {}
 
     def overrides(self, profile: str) -> dict[str, Any]:
         """What was set in this run against `profile`; nothing of another profile's."""
         path = self.folder / "overrides.yaml"
-        return params.read_yaml(path) if path.exists() and self.values().get("profile") == profile else {}
+        return config.read_yaml(path) if path.exists() and self.values().get("profile") == profile else {}
 
     def resolve(
         self, profile: str, given: Mapping[str, Any], forget: bool = False
@@ -118,14 +118,14 @@ class Run:
         """
         name = {"run": self.name}
         earlier = {} if forget else self.overrides(profile)
-        usual = params.load(self.root, self.study, profile, name)
-        checked = params.load(self.root, self.study, profile, params.merge(name, earlier, dict(given)))
-        return checked, params.changes(checked.model_dump(mode="json"), usual.model_dump(mode="json"))
+        usual = profiles.load(self.root, self.study, profile, name)
+        checked = profiles.load(self.root, self.study, profile, config.merge(name, earlier, dict(given)))
+        return checked, config.changes(checked.model_dump(mode="json"), usual.model_dump(mode="json"))
 
     def begin(self, checked: Parameters, overrides: Mapping[str, Any] | None = None) -> None:
         """Save the parameters with which a stage begins. Only for who holds the lock."""
         for name, values in (("overrides", dict(overrides or {})), ("params", checked.model_dump(mode="json"))):
-            path, text = self.folder / f"{name}.yaml", params.dump(values)
+            path, text = self.folder / f"{name}.yaml", config.dump(values)
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 files.write_text(path, text)
 

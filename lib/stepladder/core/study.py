@@ -8,186 +8,40 @@ Decisions:
 - A study subclasses `Study`: what only it can know is required, and refused by name when missing; the rest has a
   default. Pictures come by name with their captions, so that no shared page speaks a study's language.
 - Models are single-device; parallelism, precision and compilation are applied from outside.
-- The types exchanged are small frozen dataclasses, defined here or in the module that owns them.
+- What study and shared part hand to each other is in `types`.
 """
 
 import importlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
 from stepladder import studies
-from stepladder.core.config import ParameterError, Parameters, nearest
+from stepladder.core.config import ParameterError, nearest
+from stepladder.core.schema import Parameters
+from stepladder.core.types import (
+    Asset,
+    Baseline,
+    Batch,
+    Box,
+    Check,
+    Dataset,
+    Loss,
+    Picture,
+    Prediction,
+    Record,
+    Sample,
+    ShardContent,
+    Source,
+    TrainingPhase,
+)
 
-if TYPE_CHECKING:
-    from stepladder.view.scene import Scene
-
-Sample = dict[str, Any]  # name -> numpy array or number; names carry shape suffixes, as in `occ_TXYZ`
-Batch = dict[str, Tensor]  # collated samples: every array with a leading batch axis
-Prediction = dict[str, Tensor]  # what `predict` and a baseline return, and `score` and `scene` read
-Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max in the study's length unit
-
-
-class StudyError(ValueError):
-    """Input a study cannot use, named with the way out."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One place raw files come from: a zip archive (http, https or file URL, or a path) or a folder.
-
-    `members` are glob patterns of wanted paths inside it; `folder` is where they land below the raw folder.
-    A local folder is used where it lies and never copied.
-    """
-
-    url: str
-    folder: str
-    members: tuple[str, ...] = ("*",)
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One unit of conversion: what becomes one shard.
-
-    Attributes:
-        id: unique and stable; the shard is `<id>.h5`.
-        group: the stratum results are split by.
-        files: the raw files it is made of, primary first.
-        neighbours: further raw files that may contribute (adjacent tiles).
-        region: bounding box in the study's length unit, for buffers and maps.
-        kin: equal where assets show the same thing (trajectories from the same first states): such assets are never
-            divided between splits by asset; empty where an asset is like no other.
-        meta: small facts kept in the inventory.
-    """
-
-    id: str
-    group: str
-    files: tuple[Path, ...]
-    neighbours: tuple[Path, ...] = ()
-    region: Box | None = None
-    kin: str = ""
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Issue:
-    """Something skipped or repaired, counted: a row of the conversion report."""
-
-    kind: str
-    count: int = 1
-    example: str = ""
-
-
-@dataclass(frozen=True)
-class ShardContent:
-    """What `convert` returns for one asset.
-
-    Attributes:
-        arrays: name -> array, stored contiguous and uncompressed so that readers map them.
-        compressed: name -> array, stored chunked and compressed; for what is not read at random in training.
-        attributes: provenance and facts (JSON types): units, coordinates, licence, counts.
-        issues: everything skipped or repaired.
-    """
-
-    arrays: Mapping[str, np.ndarray]
-    compressed: Mapping[str, np.ndarray] = field(default_factory=dict)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    issues: Sequence[Issue] = ()
-
-
-@runtime_checkable
-class Dataset(Protocol):
-    """Samples of one split, addressable by index. Must be picklable (loader processes)."""
-
-    groups: np.ndarray  # (N,) group name of every sample
-    units: np.ndarray  # (N,) name of the independent unit (a trajectory, a clip) that intervals resample
-    weights: Mapping[str, float]  # group -> share of draws in training
-
-    def __len__(self) -> int: ...
-
-    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
-        """Sample `index`; augmented with `rng`, plain when it is None."""
-        ...
-
-
-@dataclass(frozen=True)
-class TrainingStage:
-    """One stage of training: which parts learn, for how long.
-
-    Attributes:
-        name: shown in metrics and curves.
-        steps: optimizer steps.
-        trainable: prefixes of parameter names that learn; everything else is frozen.
-        learning_rate: peak rate; None takes the profile's.
-        judged: at its end the model goes back to its best weights by validation, and `Study.conclude` says what
-            becomes of them.
-    """
-
-    name: str
-    steps: int
-    trainable: tuple[str, ...] = ("",)
-    learning_rate: float | None = None
-    judged: bool = False
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A differentiable total and the parts it is made of (detached scalars, for the curves)."""
-
-    total: Tensor
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A gate with a verdict and a reason in words."""
-
-    name: str
-    ok: bool
-    reason: str
-    value: float | str | None = None
-    limit: float | str | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """One sample's contribution to one metric; sums over samples give the metric (see `stepladder.evaluation.metrics`).
-
-    The value of a metric is the mean over its parts of `sum(numerator) / sum(denominator)`; a part whose `support`
-    sums to zero is absent from the data and left out. `item` is the sample's place in the batch.
-    """
-
-    item: int
-    metric: str
-    numerator: float
-    denominator: float
-    part: str = ""
-    support: float = 1.0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing and the sentence that stands below it; pictures of a study go by name, which is their file's.
-
-    Attributes:
-        drawing: flat, or a scene that is rendered and can be turned in its page. Make figures with
-            `matplotlib.figure.Figure`: those of pyplot that stay open are shown once more by JupyterLab.
-        caption: what is seen and what the colours mean.
-    """
-
-    drawing: "Figure | Scene"
-    caption: str
-
-
-Baseline = Callable[[Batch], Prediction]
 P = TypeVar("P", bound=Parameters)
 
 
@@ -241,7 +95,7 @@ class Study(ABC, Generic[P]):
         """A freshly initialised single-device model (torch's global generator is seeded by the caller)."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """Loss of one (micro-)batch, averaged over its samples. Dropout draws from torch's global generator.
 
         In training `model.optimizer_step` is the number of the step under way, whatever the micro-batch or rank.
@@ -258,7 +112,7 @@ class Study(ABC, Generic[P]):
         """The honest baselines, trivial ones first, the strong cheap one last; some fitted to the shards `train`."""
 
     @abstractmethod
-    def perfect(self, batch: Batch, params: P) -> Prediction:
+    def oracle(self, batch: Batch, params: P) -> Prediction:
         """The truth of a batch in the form of a prediction: it must score perfectly."""
 
     @abstractmethod
@@ -298,28 +152,28 @@ class Study(ABC, Generic[P]):
             )
         return [Source(params.data.mirror, self.name)]
 
-    def cases(self, shards: Sequence[Path], params: P, keep_clear: Sequence[Box] = ()) -> Dataset:
+    def evaluation_dataset(self, shards: Sequence[Path], params: P, keep_clear: Sequence[Box] = ()) -> Dataset:
         """What 06_evaluation scores and 07_visualization shows; default: the samples of `dataset` themselves.
 
         A study trained on pieces (patches of a volume, windows of a trajectory) is scored on whole ones.
         """
         return self.dataset(shards, params, keep_clear)
 
-    def stages(self, params: P) -> list[TrainingStage]:
+    def phases(self, params: P) -> list[TrainingPhase]:
         """Stages of training, in order; default: one of `training.steps` steps, in which every parameter learns."""
-        return [TrainingStage("train", params.training.steps)]
+        return [TrainingPhase("train", params.training.steps)]
 
-    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-        """Whether `stage` may start on `model` (say, only on a trained tokenizer); default: it may."""
-        return Check("may start", True, f"stage {stage.name!r} needs nothing trained before")
+    def can_start(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
+        """Whether `phase` may start on `model` (say, only on a trained tokenizer); default: it may."""
+        return Check("may start", True, f"stage {phase.name!r} needs nothing trained before")
 
-    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: P) -> Check:
-        """Whether what a `judged` stage trained is kept, by whole validation cases; asked of no other stage.
+    def accept(self, phase: TrainingPhase, model: nn.Module, cases: Dataset, params: P) -> Check:
+        """Whether what a `keep_if_better` stage trained is kept, by whole validation cases; asked of no other stage.
 
         The model carries the consequence in a buffer: where the verdict is no, its predecessor answers. Default: kept,
         at its best weights by validation.
         """
-        return Check("kept", True, f"stage {stage.name!r} at its best weights by validation")
+        return Check("kept", True, f"stage {phase.name!r} at its best weights by validation")
 
     def analysis(self, model: nn.Module, cases: Dataset, params: P) -> dict[str, pd.DataFrame | Figure]:
         """What else 06_evaluation shows of the test cases, by title, such as an ablation; default: nothing."""

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from stepladder.core.config import ParameterError, Section, check, read_yaml
+from stepladder.core.config import ParameterError, check, read_yaml
 from stepladder.core.paths import project_root
-from stepladder.ladder.records import Precision
+from stepladder.core.schema import Section
+from stepladder.training.setting import Precision
 
 
 class Offer(Section):

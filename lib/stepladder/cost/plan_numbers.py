@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from stepladder.core.config import ParameterError, Section, check, nearest, read_yaml
+from stepladder.core.config import ParameterError, check, nearest, read_yaml
+from stepladder.core.schema import Section
 
 ROUNDING = 0.05  # written numbers are rounded: "about 20 h" for 19.2 h is no contradiction
 Range = tuple[float, float]

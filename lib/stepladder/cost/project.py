@@ -21,14 +21,17 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
-from stepladder.core.study import Batch, Study
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Batch
 from stepladder.cost.offers import Offer, Prices, Span, best_interval, preemption_loss, read_prices
-from stepladder.ladder.records import Climb, FullProbe, Setting, StepProbe
+from stepladder.ladder.records import FullProbe, SearchResult, StepProbe
 from stepladder.machine import limits
 from stepladder.training.process import planned_steps
-from stepladder.training.step import StepModule, set_trainable, size
+from stepladder.training.setting import Setting
+from stepladder.training.step import StepModule, size
+from stepladder.training.trainable import set_trainable
 
 HERE = "this machine"
 BUSY = 0.9  # a step that computes for less than this share of the time waits for data
@@ -71,38 +74,38 @@ class Need:
 def project(
     study: Study,
     params: Parameters,
-    climb: Climb,
+    result: SearchResult,
     batch: Batch,
     run: Run | None = None,
     device: str | None = None,
 ) -> tuple[pd.DataFrame, str]:
     """The cost table of the full run of `params`, and the note that says what it rests on.
 
-    Without a chosen setting there is nothing to project: an empty table, and the climb's reason as its note.
+    Without a chosen setting there is nothing to project: an empty table, and the search's reason as its note.
 
     Args:
         study, params: what is trained, and how.
-        climb: what the ladder measured.
+        result: what the ladder measured.
         batch: a small collated batch, to count operations on.
         run: whose checkpoints, if it has trained before, tell how long saving takes.
         device: name of the device the ladder ran on; by default what torch finds.
     """
-    full = measured(climb)
-    if climb.chosen is None or full is None:
-        return pd.DataFrame(), climb.why
+    full = measured(result)
+    if result.chosen is None or full is None:
+        return pd.DataFrame(), result.why
     prices = read_prices()
     device = device or (torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu")
     first, mean = training_flops(study, params, batch)
-    load, load_words = loading(climb, full)
-    share, share_words = utilisation(prices, climb, full, first, device)
-    held, held_words = device_bytes(climb, full)
+    load, load_words = loading(result, full)
+    share, share_words = utilisation(prices, result, full, first, device)
+    held, held_words = device_bytes(result, full)
     save, save_words = _save_seconds(prices, run)
-    need = Need(training_samples(study, params, climb.chosen), mean, climb.chosen, load, share, held)
+    need = Need(training_samples(study, params, result.chosen), mean, result.chosen, load, share, held)
     frame = pd.DataFrame([_here(need, full, device), *table(prices, need, save, params.ladder.memory_fraction)])
     interval = best_interval(save, 60 * prices.restart_minutes, 3600 * prices.interruption_hours)
     note = (
-        f"Estimate for {need.samples:,} samples, {climb.chosen}. {load_words} {share_words} {mean / 1e9:.3g} GFLOP per "
-        f"sample were counted. {held_words} Prices of {prices.as_of} ({prices.source}). With an interruption every "
+        f"Estimate for {need.samples:,} samples, {result.chosen}. {load_words} {share_words} {mean / 1e9:.3g} GFLOP "
+        f"per sample were counted. {held_words} Prices of {prices.as_of} ({prices.source}). With an interruption every "
         f"{prices.interruption_hours:g} h, {prices.restart_minutes:g} min to restart and {save_words}, a checkpoint "
         f"every {interval / 60:.0f} min loses least."
     )
@@ -146,33 +149,35 @@ def table(prices: Prices, need: Need, save: float, memory_fraction: float = 1.0)
 
 def training_flops(study: Study, params: Parameters, batch: Batch) -> tuple[float, float]:
     """Operations of forward and backward on one sample, counted by torch: of the first stage, and the mean of all."""
-    model, counted, stages = study.model(params), [], study.stages(params)
-    for stage in stages:
-        set_trainable(model, stage)
+    model, counted, stages = study.model(params), [], study.phases(params)
+    for phase in stages:
+        set_trainable(model, phase)
         torch.manual_seed(params.seed)
         # fused attention on a CPU is not counted: ask for the kernel of plain products
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            StepModule(study, model, stage)(batch)[0].backward()
+            StepModule(study, model, phase)(batch)[0].backward()
         counted.append(max(1.0, counter.get_total_flops() / size(batch)))
-    return counted[0], float(np.average(counted, weights=[stage.steps for stage in stages]))
+    return counted[0], float(np.average(counted, weights=[phase.steps for phase in stages]))
 
 
 def training_samples(study: Study, params: Parameters, chosen: Setting) -> int:
     """Samples drawn by all stages of the training run at the chosen setting."""
-    batch = params.training.batch if params.ladder.hold_batch else chosen.batch * chosen.accumulate
+    batch = params.training.batch if params.ladder.keep_global_batch else chosen.batch * chosen.accumulate
     return batch * planned_steps(study, params)
 
 
-def measured(climb: Climb) -> FullProbe | None:
+def measured(result: SearchResult) -> FullProbe | None:
     """The longest full probe of the chosen setting."""
-    rungs = [*climb.rungs, *([climb.soak] if climb.soak else [])]
-    probes = [rung.trial.probe for rung in rungs if rung.setting == climb.chosen and rung.trial.probe]
+    rungs = [*result.rungs, *([result.soak] if result.soak else [])]
+    probes = [
+        candidate.trial.probe for candidate in rungs if candidate.setting == result.chosen and candidate.trial.probe
+    ]
     return max(probes, key=lambda probe: probe.steps, default=None)
 
 
-def loading(climb: Climb, full: FullProbe) -> tuple[Span, str]:
+def loading(result: SearchResult, full: FullProbe) -> tuple[Span, str]:
     """Samples per second of one loader process, and where the number is from."""
-    probe, chosen = climb.loader.probe if climb.loader else None, climb.chosen
+    probe, chosen = result.loader.probe if result.loader else None, result.chosen
     if probe:
         # Best known from the loader alone; else from a rung that loaded in its own process, or one whose step waited.
         seconds = np.array(probe.sample_seconds) + probe.collate_seconds
@@ -189,26 +194,26 @@ def loading(climb: Climb, full: FullProbe) -> tuple[Span, str]:
     return Span(rate, rate, math.inf), f"One loader process delivers {rate:.3g} samples/s or more: no probe says."
 
 
-def utilisation(prices: Prices, climb: Climb, full: FullProbe, flops: float, device: str) -> tuple[Span, str]:
+def utilisation(prices: Prices, result: SearchResult, full: FullProbe, flops: float, device: str) -> tuple[Span, str]:
     """Share of the data-sheet rate that the step reaches: measured on a GPU of the table, else as the table states."""
     offer = prices.match(device)
     if offer is None:
         share = Span(*prices.utilisation)
         return share, f"The step is taken to reach {share.low:.0%} to {share.high:.0%} of data-sheet rates."
-    rate, spread = _step_rate(climb, full)
+    rate, spread = _step_rate(result, full)
     # Reached over data-sheet rate; on another GPU it may differ by `prices.transfer`.
-    share = rate * flops / offer.flops(climb.chosen.precision)
+    share = rate * flops / offer.flops(result.chosen.precision)
     words = f"The step alone makes {rate:.3g} samples/s on {offer.name}, {share:.0%} of its data-sheet rate."
     return Span.around(share, math.hypot(spread, prices.transfer)), words
 
 
-def device_bytes(climb: Climb, full: FullProbe) -> tuple[int | None, str]:
+def device_bytes(result: SearchResult, full: FullProbe) -> tuple[int | None, str]:
     """Device memory of one GPU at the chosen setting, and where the number is from; None where nothing tells."""
-    forecast = max([cell.device_bytes for cell in climb.cells if cell.setting == climb.chosen], default=0)
-    probe = _step_probe(climb)
+    forecast = max([cell.device_bytes for cell in result.cells if cell.setting == result.chosen], default=0)
+    probe = _step_probe(result)
     known = [
         (max(forecast, full.device_bytes), "Memory as the ladder found it on a GPU"),
-        (climb.fake_bytes or 0, "Memory by fake tensors"),
+        (result.fake_bytes or 0, "Memory by fake tensors"),
         (probe.process_bytes if probe else 0, "Memory as the process of the step needs it on the CPU"),
     ]
     for count, words in known:
@@ -247,21 +252,21 @@ def _save_seconds(prices: Prices, run: Run | None) -> tuple[float, str]:
     return prices.save_seconds, f"{prices.save_seconds:g} s to save (assumed)"
 
 
-def _step_probe(climb: Climb) -> StepProbe | None:
+def _step_probe(result: SearchResult) -> StepProbe | None:
     """The step alone at what of the chosen setting matters to it; None where it was not probed there."""
 
     def key(setting: Setting) -> tuple:
         return setting.batch, setting.threads, setting.precision, setting.checkpointing, setting.compile
 
-    return next((t.probe for t in climb.steps if t.probe and key(t.setting) == key(climb.chosen)), None)
+    return next((t.probe for t in result.steps if t.probe and key(t.setting) == key(result.chosen)), None)
 
 
-def _step_rate(climb: Climb, full: FullProbe) -> tuple[float, float]:
+def _step_rate(result: SearchResult, full: FullProbe) -> tuple[float, float]:
     """Samples per second of the step alone, and its relative half-width."""
-    probe = _step_probe(climb)
+    probe = _step_probe(result)
     if probe:
-        return climb.chosen.batch / probe.seconds, probe.half_width / probe.seconds
-    return climb.chosen.batch / full.step_seconds, full.half_width / full.rate
+        return result.chosen.batch / probe.seconds, probe.half_width / probe.seconds
+    return result.chosen.batch / full.step_seconds, full.half_width / full.rate
 
 
 def _spread(name: str, span: Span) -> dict[str, float]:

@@ -21,15 +21,16 @@ from typing import Any
 import pandas as pd
 
 from stepladder.core import closure, files, identity, study
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters
+from stepladder.core.types import Asset, Check, Dataset, StudyError
 from stepladder.data import shards
 
 Progress = Callable[[dict[str, Any]], None]
 RECIPE = ("conversion",)  # the parameters a shard may depend on
 
 
-def convert_all(assets: Sequence[study.Asset], params: Parameters, folder: Path, run: Run) -> pd.DataFrame:
+def convert_all(assets: Sequence[Asset], params: Parameters, folder: Path, run: Run) -> pd.DataFrame:
     """`convert` on `conversion.workers` processes of this machine, each asset told in the run's event log."""
     workers = params.conversion.workers
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else Inline()
@@ -51,7 +52,7 @@ class Inline(Executor):
 
 
 def convert(
-    assets: Sequence[study.Asset],
+    assets: Sequence[Asset],
     params: Parameters,
     folder: Path,
     executor: Executor,
@@ -82,7 +83,7 @@ def convert(
     return pd.DataFrame([rows[asset.id] for asset in assets])
 
 
-def _outcome(task: Future, asset: study.Asset) -> dict[str, Any]:
+def _outcome(task: Future, asset: Asset) -> dict[str, Any]:
     """The row of a finished task; a worker process that was killed is a failed row, not a crash."""
     try:
         return task.result()
@@ -93,7 +94,7 @@ def _outcome(task: Future, asset: study.Asset) -> dict[str, Any]:
         return _row(asset, "failed", reason)
 
 
-def _row(asset: study.Asset, state: str, reason: str = "") -> dict[str, Any]:
+def _row(asset: Asset, state: str, reason: str = "") -> dict[str, Any]:
     return {
         "asset": asset.id,
         "group": asset.group,
@@ -106,7 +107,7 @@ def _row(asset: study.Asset, state: str, reason: str = "") -> dict[str, Any]:
     }
 
 
-def convert_asset(asset: study.Asset, params: Parameters, folder: Path) -> dict[str, Any]:
+def convert_asset(asset: Asset, params: Parameters, folder: Path) -> dict[str, Any]:
     """Convert one asset unless its shard is there already; the row of the report (see `convert`)."""
     start, name = time.perf_counter(), f"{asset.id}.h5"
     row = _row(asset, "kept")
@@ -119,7 +120,7 @@ def convert_asset(asset: study.Asset, params: Parameters, folder: Path) -> dict[
             row["state"] = "converted"
         facts = shards.Shard(path).attributes
         row |= {"bytes": path.stat().st_size, "shard": f"{recipe}/{name}", "issues": list(facts["issues"])}
-    except (study.StudyError, shards.ShardError, FileNotFoundError) as error:
+    except (StudyError, shards.ShardError, FileNotFoundError) as error:
         row |= {"state": "failed", "reason": str(error)}
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
@@ -130,7 +131,7 @@ def convert_asset(asset: study.Asset, params: Parameters, folder: Path) -> dict[
     return {**row, "seconds": time.perf_counter() - start}
 
 
-def recipe_of(asset: study.Asset, params: Parameters, memory: Path | None = None) -> str:
+def recipe_of(asset: Asset, params: Parameters, memory: Path | None = None) -> str:
     """Hash of what decides a shard: code and parameters of the conversion, the asset's facts and its files' bytes.
 
     Args:
@@ -165,7 +166,7 @@ def converted(report: pd.DataFrame, folder: Path) -> Iterator[tuple[str, Path]]:
             yield row.asset, folder / row.shard
 
 
-def asset_table(assets: Sequence[study.Asset]) -> pd.DataFrame:
+def asset_table(assets: Sequence[Asset]) -> pd.DataFrame:
     """One row per asset: id, group, number and megabytes of its own files, number of neighbours' files."""
     rows = []
     for asset in assets:
@@ -188,14 +189,14 @@ def failed(report: pd.DataFrame) -> dict[str, str]:
     return {row.asset: row.reason for row in report.itertuples() if row.state == "failed"}
 
 
-def checks(report: pd.DataFrame, splits: dict[str, Any], train: study.Dataset) -> list[study.Check]:
+def checks(report: pd.DataFrame, splits: dict[str, Any], train: Dataset) -> list[Check]:
     """The gates of the conversion: shards exist, splits share nothing, training has samples."""
     broken = failed(report)
     reason = "all assets have a shard" if not broken else "; ".join(f"{id}: {why}" for id, why in broken.items())
     held = [set(splits[name]) for name in ("train", "validation", "test")]
     apart = not (held[0] & held[1] or held[0] & held[2] or held[1] & held[2])
     return [
-        study.Check("most assets were converted", len(broken) <= len(report) / 2, reason),
-        study.Check("splits share no asset", apart, f"{' + '.join(str(len(part)) for part in held)} assets"),
-        study.Check("training has samples", len(train) > 0, f"{len(train)} samples"),
+        Check("most assets were converted", len(broken) <= len(report) / 2, reason),
+        Check("splits share no asset", apart, f"{' + '.join(str(len(part)) for part in held)} assets"),
+        Check("training has samples", len(train) > 0, f"{len(train)} samples"),
     ]

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatter
 from stepladder.core import files
 from stepladder.core.config import ParameterError, read_yaml
 from stepladder.core.paths import project_root
-from stepladder.core.study import Check
+from stepladder.core.types import Check
 from stepladder.data.fetch import Plan
 
 COLUMNS = ("group", "name", "region", "bytes", "year", "quality")

@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from stepladder.core.study import Dataset, Sample
+from stepladder.core.types import Dataset, Sample
 from stepladder.machine import signals
 
 Draw = tuple[int, int]  # global number of the draw, index of the sample

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from stepladder.core import files
-from stepladder.core.study import ShardContent
+from stepladder.core.types import ShardContent
 
 ALIGNMENT = 4096
 FORMAT = 1  # of what this file, and whatever else the shared part does to a shard, makes of it

@@ -2,7 +2,7 @@
 
 Decisions:
 - The unit is never divided: a whole group (a city), or, inside one group, a whole asset (a tile). Where the unit is the
-  asset, assets of one kin (see `Asset.kin`) stay together.
+  asset, assets of one split group (see `Asset.split_group`) stay together.
 - Named units are taken as named; otherwise the seed draws about a fifth for test and a fifth of the rest for
   validation, at least one each. With fewer than three units a split would have to leak, so it is refused.
 - A buffer keeps training samples away from the regions of held-out assets, because neighbours share what lies on
@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, SplitParams, nearest
-from stepladder.core.study import Asset, Box
+from stepladder.core.config import ParameterError, nearest
+from stepladder.core.schema import SplitParams
+from stepladder.core.types import Asset, Box
 
 NAMES = ("train", "validation", "test")
 
@@ -30,16 +31,18 @@ def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> dict[str, 
         `train`, `validation` and `test` as lists of asset ids; `by`, `buffer` and `units` say how.
 
     Raises:
-        ParameterError: a named unit does not exist or stands in two splits, kin is divided, or there are fewer than
-            three units.
+        ParameterError: a named unit does not exist or stands in two splits, a split group is divided, or there are
+            fewer than three units.
     """
     unit_of = {asset.id: asset.group if params.by == "group" else asset.id for asset in assets}
     units = sorted(set(unit_of.values()))
-    kin_of = {asset.id: asset.kin or asset.id for asset in assets} if params.by == "asset" else {u: u for u in units}
+    split_group_of = (
+        {asset.id: asset.split_group or asset.id for asset in assets} if params.by == "asset" else {u: u for u in units}
+    )
     named = {name: getattr(params, name) for name in NAMES if getattr(params, name) is not None}
-    chosen = named if len(named) == len(NAMES) else {**_draw(units, kin_of, named, seed, params.by), **named}
+    chosen = named if len(named) == len(NAMES) else {**_draw(units, split_group_of, named, seed, params.by), **named}
     _check(chosen, units)
-    _check_kin(chosen, kin_of)
+    _check_split_groups(chosen, split_group_of)
     ids = {name: [asset.id for asset in assets if unit_of[asset.id] in chosen[name]] for name in NAMES}
     return {**ids, "by": params.by, "buffer": params.buffer, "units": {name: sorted(chosen[name]) for name in NAMES}}
 
@@ -57,13 +60,13 @@ def save(path: Path, splits: dict[str, Any]) -> None:
 
 
 def _draw(
-    units: list[str], kin_of: Mapping[str, str], named: dict[str, list[str]], seed: int, by: str
+    units: list[str], split_group_of: Mapping[str, str], named: dict[str, list[str]], seed: int, by: str
 ) -> dict[str, list[str]]:
-    """The units that nobody named, kin together, shuffled by the seed and dealt to the splits that nobody named."""
+    """The units that nobody named, split groups together, shuffled by the seed and dealt to the splits left open."""
     families: dict[str, list[str]] = {}
     for unit in units:
         if not any(unit in given for given in named.values()):
-            families.setdefault(kin_of[unit], []).append(unit)
+            families.setdefault(split_group_of[unit], []).append(unit)
     free = [members[0] for members in families.values()]
     open_splits = [name for name in ("test", "validation", "train") if name not in named]
     if len(free) < len(open_splits):
@@ -79,7 +82,10 @@ def _draw(
         count = (
             len(order) if last else min(max(1, round(0.2 * len(order))), len(order) - (len(open_splits) - 1 - position))
         )
-        dealt[name], order = [member for unit in order[:count] for member in families[kin_of[unit]]], order[count:]
+        dealt[name], order = (
+            [member for unit in order[:count] for member in families[split_group_of[unit]]],
+            order[count:],
+        )
     return dealt
 
 
@@ -96,11 +102,11 @@ def _check(chosen: dict[str, list[str]], units: list[str]) -> None:
             seen[unit] = name
 
 
-def _check_kin(chosen: dict[str, list[str]], kin_of: Mapping[str, str]) -> None:
+def _check_split_groups(chosen: dict[str, list[str]], split_group_of: Mapping[str, str]) -> None:
     first: dict[str, tuple[str, str]] = {}
     for name in NAMES:
         for unit in chosen[name]:
-            other, place = first.setdefault(kin_of[unit], (unit, name))
+            other, place = first.setdefault(split_group_of[unit], (unit, name))
             if place != name:
                 raise ParameterError(
                     f"{other!r} in splits.{place} and {unit!r} in splits.{name} begin alike, so that would leak: name "

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepladder.core.config import SECRET, Parameters
+from stepladder.core.config import SECRET
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES
 
 MOST_LINES = 10

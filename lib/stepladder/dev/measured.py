@@ -77,7 +77,7 @@ def _peer_cost(record: dict[str, Any]) -> str:
     return _by_tool(record, lambda row: f"{row['seconds']:.0f} s / {row['out_of_memory']}")
 
 
-def _patients(record: dict[str, Any]) -> str:
+def _reference_workloads(record: dict[str, Any]) -> str:
     right = sum(all(row["checks"].values()) for row in record.values())
     return f"{right} of {len(record)}; the longest {max(row['seconds'] for row in record.values()):.0f} s"
 
@@ -220,7 +220,7 @@ ROWS: dict[str, tuple[tuple[str, str, str, Say], ...]] = {
         ("real", "real jobs against the grid of the same run", "≥ 95 % for ≤ 30 %", _real),
         ("peers", "samples/s found on A-D: ladder, Lightning, accelerate", "the most", _peers),
         ("peers", "... seconds, and out-of-memory deaths", "the fewest", _peer_cost),
-        ("patients", "six known patients diagnosed", "all, ≤ 3 minutes each", _patients),
+        ("reference_workloads", "six known workloads diagnosed", "all, ≤ 3 minutes each", _reference_workloads),
         ("memory", "memory forecast at 4 x the largest probed batch", "-3 to +10 %", _memory),
         ("survival", "faults x {script, kernel, papermill} told rightly", "all, no orphan", _survival),
     ),

@@ -18,8 +18,9 @@ import torch
 from torch.utils.data import default_collate
 
 from stepladder.core import files
-from stepladder.core.config import EvaluationParams, Parameters
-from stepladder.core.study import Baseline, Batch, Check, Dataset, Prediction, Sample, Study
+from stepladder.core.schema import EvaluationParams, Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Baseline, Batch, Check, Dataset, Prediction, Sample
 
 TABLE = ["method", "group", "metric", "value", "low", "high", "units"]
 
@@ -61,7 +62,7 @@ def evaluate(
         for method, function in methods.items():
             for record in study.score(batch, function(batch), params):
                 index = indices[record.item]
-                where = {"method": method, "group": str(dataset.groups[index]), "unit": str(dataset.units[index])}
+                where = {"method": method, "group": str(dataset.groups[index]), "unit": str(dataset.clusters[index])}
                 rows.append({**where, **vars(record)})
     return pd.DataFrame(rows).drop(columns="item")
 
@@ -76,11 +77,14 @@ def summarize(records: pd.DataFrame, params: EvaluationParams, seed: int) -> pd.
     )
     rows = []
     for group, subset in parts:
-        units = sorted(subset["unit"].unique())
-        draws = _resample(len(units), params.bootstrap, seed)
+        clusters = sorted(subset["unit"].unique())
+        draws = _resample(len(clusters), params.bootstrap, seed)
         for (method, metric), table in subset.groupby(["method", "metric"], sort=False):
-            value, (low, high) = metric_value(table, units), _ends(_values(table, units, draws), len(units), params)
-            rows.append(dict(zip(TABLE, (method, group, metric, value, low, high, len(units)), strict=True)))
+            value, (low, high) = (
+                metric_value(table, clusters),
+                _ends(_values(table, clusters, draws), len(clusters), params),
+            )
+            rows.append(dict(zip(TABLE, (method, group, metric, value, low, high, len(clusters)), strict=True)))
     return pd.DataFrame(rows, columns=TABLE)
 
 
@@ -89,13 +93,13 @@ def compare(
 ) -> dict[str, float]:
     """Difference `method - other` in one metric with its paired bootstrap interval; none (nan) of a single unit."""
     subset = records[records["metric"] == metric]
-    units = sorted(subset["unit"].unique())
+    clusters = sorted(subset["unit"].unique())
     # Row 0 weighs every unit once: the value itself. The same draws for both methods, so their difference is paired.
-    draws = np.vstack([np.ones(len(units)), _resample(len(units), params.bootstrap, seed)])
-    one, two = (_values(subset[subset["method"] == name], units, draws) for name in (method, other))
+    draws = np.vstack([np.ones(len(clusters)), _resample(len(clusters), params.bootstrap, seed)])
+    one, two = (_values(subset[subset["method"] == name], clusters, draws) for name in (method, other))
     difference = one - two
-    low, high = _ends(difference[1:], len(units), params)
-    return {"value": float(difference[0]), "low": low, "high": high, "units": len(units)}
+    low, high = _ends(difference[1:], len(clusters), params)
+    return {"value": float(difference[0]), "low": low, "high": high, "units": len(clusters)}
 
 
 def parts(records: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -107,27 +111,27 @@ def parts(records: pd.DataFrame, metric: str) -> pd.DataFrame:
     return sums[["method", "part", "value", "support"]]
 
 
-def metric_value(table: pd.DataFrame, units: list[str]) -> float:
-    """The value of one metric of one method over `units`; nan where nothing supports it."""
-    return float(_values(table, units, np.ones((1, len(units))))[0])
+def metric_value(table: pd.DataFrame, clusters: list[str]) -> float:
+    """The value of one metric of one method over `clusters`; nan where nothing supports it."""
+    return float(_values(table, clusters, np.ones((1, len(clusters))))[0])
 
 
-def _ends(values_R: np.ndarray, units: int, params: EvaluationParams) -> tuple[float, float]:
+def _ends(values_R: np.ndarray, clusters: int, params: EvaluationParams) -> tuple[float, float]:
     """Ends of the interval of bootstrapped values; nan of a single unit, and where no value is finite."""
-    if units < 2 or not np.isfinite(values_R).any():
+    if clusters < 2 or not np.isfinite(values_R).any():
         return float("nan"), float("nan")
     tail = 50 * (1 - params.confidence)
     low, high = np.nanpercentile(values_R, [tail, 100 - tail])
     return float(low), float(high)
 
 
-def _values(table: pd.DataFrame, units: list[str], draws_RU: np.ndarray) -> np.ndarray:
+def _values(table: pd.DataFrame, clusters: list[str], draws_RU: np.ndarray) -> np.ndarray:
     """The metric under each row of unit weights, shape (replicates,); nan where no part has support."""
 
     def sums(column: str) -> np.ndarray:
         # Units that a method has no record of weigh nothing.
         pivot = table.pivot_table(index="unit", columns="part", values=column, aggfunc="sum", fill_value=0.0)
-        return draws_RU @ pivot.reindex(units, fill_value=0.0).to_numpy()
+        return draws_RU @ pivot.reindex(clusters, fill_value=0.0).to_numpy()
 
     # Sums first, then the ratio: every part is pooled over units, and only parts are averaged.
     numerator_RP, denominator_RP, support_RP = sums("numerator"), sums("denominator"), sums("support")
@@ -137,10 +141,10 @@ def _values(table: pd.DataFrame, units: list[str], draws_RU: np.ndarray) -> np.n
     return np.divide(ratio.sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0)
 
 
-def _resample(units: int, replicates: int, seed: int) -> np.ndarray:
+def _resample(clusters: int, replicates: int, seed: int) -> np.ndarray:
     """How often each unit is drawn in each bootstrap replicate, shape (replicates, units)."""
     rng = np.random.Generator(np.random.Philox(key=seed))
-    return rng.multinomial(units, np.full(units, 1 / units), size=replicates).astype(float)
+    return rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=replicates).astype(float)
 
 
 @torch.inference_mode()
@@ -212,11 +216,11 @@ def sentence(differences: pd.DataFrame, better: str) -> str:
 
 def checks(records: pd.DataFrame, summary: pd.DataFrame) -> list[Check]:
     """The gates of evaluation: the same samples for every method, no metric beyond perfect, the model scored."""
-    units = {method: frozenset(table["unit"]) for method, table in records.groupby("method")}
+    clusters = {method: frozenset(table["unit"]) for method, table in records.groupby("method")}
     values = summary.loc[summary["method"] == "model", "value"].dropna()
-    own, count = len(set(units.values())) == 1, len(units["model"])
+    own, count = len(set(clusters.values())) == 1, len(clusters["model"])
     return [
-        Check("all methods saw the same samples", own, f"{len(units)} methods, {count} units"),
+        Check("all methods saw the same samples", own, f"{len(clusters)} methods, {count} units"),
         Check("the model was scored", len(values) > 0, f"{len(values)} values"),
         Check("values are finite", bool(np.isfinite(values).all()), f"{values.min():.3f} to {values.max():.3f}"),
     ]

@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder import gates
-from stepladder.ladder.forecast.loader_model import Limits
-from stepladder.ladder.records import Bench, Cell, Climb, FullProbe, Rung, Setting, Trial
+from stepladder.ladder.forecast.cells import Limits
+from stepladder.ladder.records import Candidate, Cell, FullProbe, Measurer, SearchResult, Trial
 from stepladder.ladder.space import price
+from stepladder.training.setting import Setting
 
 USABLE_SECONDS = 0.5  # share of the time limit that the passes of a trial may be planned to take
 WRONG = 0.10  # a measurement further off its forecast than this is a surprise
@@ -33,16 +34,16 @@ class Search:
         notes: remarks for the record, beside the reason of every rung.
     """
 
-    bench: Bench
+    measurer: Measurer
     ladder: LadderParams
     training: TrainingParams
     limits: Limits
-    on_rung: Callable[[Rung], None]
-    rungs: list[Rung] = field(default_factory=list)
-    best: Rung | None = None
+    on_candidate: Callable[[Candidate], None]
+    rungs: list[Candidate] = field(default_factory=list)
+    best: Candidate | None = None
     notes: list[str] = field(default_factory=list)
 
-    def attempt(self, setting: Setting, cell: Cell | None = None) -> Rung:
+    def attempt(self, setting: Setting, cell: Cell | None = None) -> Candidate:
         """Try a setting in full, judge it against the best so far, and note both."""
         trial, remark = self._undisturbed(setting, self._passes(setting, self.ladder.steps, cell), cell)
         # Memory that would fill may be a start-up that levels off: more passes tell it from a leak.
@@ -51,68 +52,70 @@ class Search:
             remark += "; memory grew, so it was tried for longer"
         refused = gates.refusal(trial, self.limits, self.training)
         if refused:
-            return self.record(Rung(trial, "refused", refused + remark, cell))
+            return self.record(Candidate(trial, "refused", refused + remark, cell))
         if self.best is None:
             said = f"the first that runs; {gates.busy(trial.probe, self.ladder)}"
-            return self.record(Rung(trial, "better", said + remark, cell))
+            return self.record(Candidate(trial, "better", said + remark, cell))
         cheaper = price(setting, self.training) < price(self.best.setting, self.training)
         verdict, reason = gates.compare(trial.probe, self.best, cheaper, self.ladder)
-        rung = Rung(trial, verdict, reason + remark, cell)
-        return self._settle(rung) if verdict == "tie" else self.record(rung)
+        candidate = Candidate(trial, verdict, reason + remark, cell)
+        return self._settle(candidate) if verdict == "tie" else self.record(candidate)
 
-    def record(self, rung: Rung) -> Rung:
+    def record(self, candidate: Candidate) -> Candidate:
         """Note a rung and tell it; it stands where it is the better one."""
-        self.rungs.append(rung)
-        if rung.verdict == "better":
-            self.best = rung
-        self.on_rung(rung)
-        return rung
+        self.rungs.append(candidate)
+        if candidate.verdict == "better":
+            self.best = candidate
+        self.on_candidate(candidate)
+        return candidate
 
-    def finish(self, **found: object) -> Climb:
+    def finish(self, **found: object) -> SearchResult:
         """Soak the best setting, and make the record of everything; `found` is what a policy adds to it."""
         soak = self._soak() if self.ladder.soak and self.best else None
         if self.best:
-            cell, tried = self.best.forecast, len({rung.setting for rung in self.rungs})
+            cell, tried = self.best.forecast, len({candidate.setting for candidate in self.rungs})
             said = f", forecast {cell.rate:.3g}" if cell else ""
             why = f"{self.best.rate:.3g} samples/s{said}, the best of {tried} tried"
         else:
             last = f": {self.rungs[-1].setting}: {self.rungs[-1].reason}" if self.rungs else ""
             why = f"no setting passed the gates{last}"
         chosen, why = self.best and self.best.setting, "; ".join([why, *self.notes])
-        return Climb(self.ladder.policy, tuple(self.rungs), chosen, why, soak=soak, **found)
+        return SearchResult(self.ladder.policy, tuple(self.rungs), chosen, why, soak=soak, **found)
 
-    def _soak(self) -> Rung | None:
+    def _soak(self) -> Candidate | None:
         """Try the best setting for longer; where that fails, the next best, until one stands or none is left."""
         while self.best:
             setting = self.best.setting
             trial = self._soaked(setting)
             refused = gates.refusal(trial, self.limits, self.training)
             if not refused:
-                return Rung(trial, "better", f"nothing gave way in {trial.probe.steps} passes")
-            self.record(Rung(trial, "refused", f"soak: {refused}"))
+                return Candidate(trial, "better", f"nothing gave way in {trial.probe.steps} passes")
+            self.record(Candidate(trial, "refused", f"soak: {refused}"))
             self.notes.append(f"rolled back from {setting} after the soak ({refused})")
-            fallen = {rung.setting for rung in self.rungs if rung.verdict == "refused"}
-            standing = [rung for rung in self.rungs if rung.setting not in fallen]
-            self.best = max(standing, key=lambda rung: rung.rate, default=None)
+            fallen = {candidate.setting for candidate in self.rungs if candidate.verdict == "refused"}
+            standing = [candidate for candidate in self.rungs if candidate.setting not in fallen]
+            self.best = max(standing, key=lambda candidate: candidate.rate, default=None)
         return None
 
-    def _settle(self, rung: Rung) -> Rung:
+    def _settle(self, candidate: Candidate) -> Candidate:
         """Measure the best again beside a challenger that lies within the noise (A, B, A), and decide."""
         first, ladder = self.best, self.ladder
-        again = self.bench.full(first.setting, self._passes(first.setting, ladder.steps, first.forecast))
+        again = self.measurer.full(first.setting, self._passes(first.setting, ladder.steps, first.forecast))
         if again.probe is None:
-            self.record(Rung(again, "refused", f"measured again: {again.ending}: {again.reason}", first.forecast))
-            return self.record(replace(rung, verdict="better", reason=f"{rung.reason}, but that did not run again"))
+            self.record(Candidate(again, "refused", f"measured again: {again.ending}: {again.reason}", first.forecast))
+            return self.record(
+                replace(candidate, verdict="better", reason=f"{candidate.reason}, but that did not run again")
+            )
         # The challenger is held against the mean of both trials of the best. Their distance is what two trials of one
         # setting differ by, which no interval inside a trial holds: it is noise too.
         rates = first.rate, again.probe.rate
         mean, spread = sum(rates) / 2, abs(rates[0] - rates[1]) / 2
         half_width = again.probe.half_width / 2**0.5  # of the mean of two
-        gain = rung.rate / mean - 1
-        noise = (spread + rung.trial.probe.half_width + half_width) / mean
+        gain = candidate.rate / mean - 1
+        noise = (spread + candidate.trial.probe.half_width + half_width) / mean
         said = f"{gain:+.0%} against both trials of {first.setting}, noise {noise:.0%}"
-        foretold = rung.forecast is not None and rung.forecast.rate / mean - 1 > ladder.gain
-        cheaper = price(rung.setting, self.training) < price(first.setting, self.training)
+        foretold = candidate.forecast is not None and candidate.forecast.rate / mean - 1 > ladder.gain
+        cheaper = price(candidate.setting, self.training) < price(first.setting, self.training)
         if gain > max(ladder.gain, noise):
             verdict, end = "better", "a win"
         elif gain > ladder.gain and foretold:
@@ -123,35 +126,35 @@ class Search:
             verdict, end = "tie", "a tie, and dearer"
         else:
             verdict, end = "not better", "no gain"
-        self.record(Rung(again, "tie", f"measured again beside {rung.setting}", first.forecast))
+        self.record(Candidate(again, "tie", f"measured again beside {candidate.setting}", first.forecast))
         both = replace(again.probe, rate=mean, half_width=half_width + spread)
         self.best = replace(first, trial=replace(again, probe=both))  # from here on, what both trials say
-        return self.record(replace(rung, verdict=verdict, reason=f"{said}: {end}"))
+        return self.record(replace(candidate, verdict=verdict, reason=f"{said}: {end}"))
 
     def _undisturbed(self, setting: Setting, passes: int, cell: Cell | None) -> tuple[Trial[FullProbe], str]:
         """A trial, and a remark where others took the machine: repeated once, unless all went as forecast anyway."""
         expected = cell.rate if cell else None
-        trial = self.bench.full(setting, passes, expected=expected)
-        if trial.probe is None or trial.probe.polluted <= gates.POLLUTED:
+        trial = self.measurer.full(setting, passes, expected=expected)
+        if trial.probe is None or trial.probe.contended <= gates.CONTENDED:
             return trial, ""
-        remark = f"others took the machine ({trial.probe.polluted:.0%} of the time spent in the queue)"
+        remark = f"others took the machine ({trial.probe.contended:.0%} of the time spent in the queue)"
         if cell and abs(trial.probe.rate / cell.rate - 1) <= WRONG:
             return trial, f"; {remark}, but it went as forecast"
-        second = _after(trial, self.bench.full(setting, passes, expected=expected))
-        if second.probe is None or second.probe.polluted < trial.probe.polluted:
+        second = _after(trial, self.measurer.full(setting, passes, expected=expected))
+        if second.probe is None or second.probe.contended < trial.probe.contended:
             return second, f"; repeated, for {remark}"
         return replace(trial, seconds=second.seconds), f"; repeated, for {remark}, and still did"
 
     def _soaked(self, setting: Setting, cell: Cell | None = None) -> Trial[FullProbe]:
         """A trial of as many passes as a soak takes, all of them timed."""
-        return self.bench.full(setting, self._passes(setting, self.ladder.soak, cell), whole=True)
+        return self.measurer.full(setting, self._passes(setting, self.ladder.soak, cell), whole=True)
 
     def _passes(self, setting: Setting, most: int, cell: Cell | None = None) -> int:
         """Timed passes of a trial: as many as wanted, fewer where they would not end before the time limit."""
         # A round holds one batch of every worker and whole optimizer steps; only whole rounds can be timed.
         rounds = math.lcm(max(1, setting.workers), setting.accumulate)
         most = max(most, MOST_ROUNDS * rounds, LEAST_SAMPLES // setting.batch)
-        known = [rung.rate for rung in self.rungs if rung.setting == setting and rung.rate]
+        known = [candidate.rate for candidate in self.rungs if candidate.setting == setting and candidate.rate]
         rate = known[-1] if known else cell.rate if cell else None
         if rate is None:
             return most

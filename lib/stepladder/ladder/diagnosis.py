@@ -6,7 +6,7 @@ Decisions:
   and step are within `BALANCE` of each other, and whose step is busy, is told that it is healthy.
 - The next move names the parameter to turn. It is in the order of what it gains: once at conversion before every time
   in the reader, code before knobs, knobs before machines.
-- Every number of the sentence was measured, and stands in the climb.
+- Every number of the sentence was measured, and stands in the search.
 """
 
 import math
@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stepladder.core.config import LadderParams
+from stepladder.core.schema import LadderParams
 from stepladder.ladder.forecast.loader_model import kind
-from stepladder.ladder.records import Climb, FullProbe, LoaderProbe, Rung, Setting, Trial
+from stepladder.ladder.records import Candidate, FullProbe, LoaderProbe, SearchResult, Trial
+from stepladder.training.setting import Setting
 
 Limit = Literal["data", "compute", "memory", "launch", "leak", "none"]
 
@@ -35,39 +36,39 @@ class Diagnosis:
     move: str
 
 
-def diagnose(climb: Climb, ladder: LadderParams, cores: float) -> Diagnosis:
+def diagnose(result: SearchResult, ladder: LadderParams, cores: float) -> Diagnosis:
     """The diagnosis of a search.
 
     Args:
-        climb: the search.
+        result: the search.
         ladder: what it was allowed to try, and its targets.
         cores: CPUs the job may use.
     """
-    rung = _chosen(climb)
-    if found := _leak(climb, rung) or _memory(climb, rung, ladder):
+    candidate = _chosen(result)
+    if found := _leak(result, candidate) or _memory(result, candidate, ladder):
         return found
-    if rung is None:
+    if candidate is None:
         return _made(
-            "none", "", f"Nothing ran to its end ({climb.why})", "read the log of the first trial in 04_scaling/trials"
+            "none", "", f"Nothing ran to its end ({result.why})", "read the log of the first trial in 04_scaling/trials"
         )
-    probe, loader = rung.trial.probe, climb.loader.probe if climb.loader else None
+    probe, loader = candidate.trial.probe, result.loader.probe if result.loader else None
     if probe.busy < ladder.busy:
-        return _data(rung.setting, probe, loader, ladder, cores)
-    return _launch(climb, rung.setting) or _compute(rung.setting, probe, loader)
+        return _data(candidate.setting, probe, loader, ladder, cores)
+    return _launch(result, candidate.setting) or _compute(candidate.setting, probe, loader)
 
 
-def _chosen(climb: Climb) -> Rung | None:
+def _chosen(result: SearchResult) -> Candidate | None:
     """The rung that measured the chosen setting, the soak before all; without a choice the last that measured any."""
-    measured = [rung for rung in (*climb.rungs, climb.soak) if rung and rung.trial.probe]
-    chosen = [rung for rung in measured if rung.setting == climb.chosen]
+    measured = [candidate for candidate in (*result.rungs, result.soak) if candidate and candidate.trial.probe]
+    chosen = [candidate for candidate in measured if candidate.setting == result.chosen]
     return (chosen or measured or [None])[-1]
 
 
-def _leak(climb: Climb, rung: Rung | None) -> Diagnosis | None:
+def _leak(result: SearchResult, candidate: Candidate | None) -> Diagnosis | None:
     """Memory that grows until it is full."""
-    loader = climb.loader.probe if climb.loader else None
+    loader = result.loader.probe if result.loader else None
     kept = loader.growth_bytes_per_sample if loader else 0.0
-    grown = [r for r in (*climb.rungs, climb.soak) if r and r.verdict == "refused" and r.trial.probe]
+    grown = [r for r in (*result.rungs, result.soak) if r and r.verdict == "refused" and r.trial.probe]
     grown = [r for r in grown if max(r.trial.probe.host_growth, r.trial.probe.device_growth) > 0]
     if not grown:
         return None
@@ -81,13 +82,13 @@ def _leak(climb: Climb, rung: Rung | None) -> Diagnosis | None:
     return _made("leak", "step", text, "keep no tensor with its graph: log `loss.detach()` or `float(loss)`")
 
 
-def _memory(climb: Climb, rung: Rung | None, ladder: LadderParams) -> Diagnosis | None:
+def _memory(result: SearchResult, candidate: Candidate | None, ladder: LadderParams) -> Diagnosis | None:
     """Memory that keeps a faster setting away, or every setting."""
-    trials: list[Trial] = [*climb.steps, *(r.trial for r in climb.rungs)]
+    trials: list[Trial] = [*result.steps, *(r.trial for r in result.rungs)]
     died = [trial for trial in trials if trial.ending == "oom"]
-    chosen = next((cell.rate for cell in climb.cells if rung and cell.setting == rung.setting), 0.0)
-    barred = [c for c in climb.cells if not c.fits and c.rate > chosen * (1 + ladder.gain)]
-    larger = [trial for trial in died if rung is None or trial.setting.batch > rung.setting.batch]
+    chosen = next((cell.rate for cell in result.cells if candidate and cell.setting == candidate.setting), 0.0)
+    barred = [c for c in result.cells if not c.fits and c.rate > chosen * (1 + ladder.gain)]
+    larger = [trial for trial in died if candidate is None or trial.setting.batch > candidate.setting.batch]
     if not barred and not larger:
         return None
     if barred:
@@ -95,14 +96,14 @@ def _memory(climb: Climb, rung: Rung | None, ladder: LadderParams) -> Diagnosis 
         setting, reason = top.setting, f"{top.reason} (forecast {top.rate:.3g} samples/s)"
     else:
         setting, reason = larger[0].setting, larger[0].reason
-    kept = f"; {rung.setting} runs at {rung.rate:.3g} samples/s" if rung and climb.chosen else ""
+    kept = f"; {candidate.setting} runs at {candidate.rate:.3g} samples/s" if candidate and result.chosen else ""
     text = f"Memory-bound: {setting} does not fit: {reason}{kept}"
-    return _made("memory", str(setting), text, _memory_move(setting, rung))
+    return _made("memory", str(setting), text, _memory_move(setting, candidate))
 
 
-def _memory_move(setting: Setting, rung: Rung | None) -> str:
+def _memory_move(setting: Setting, candidate: Candidate | None) -> str:
     """What makes room."""
-    if rung and setting.workers > rung.setting.workers and setting.batch == rung.setting.batch:
+    if candidate and setting.workers > candidate.setting.workers and setting.batch == candidate.setting.batch:
         return "prefetch fewer batches, or make the samples smaller"
     ways = ["recompute activations (ladder.checkpointing: [true])"] if not setting.checkpointing else []
     ways += ["try bfloat16 (ladder.precision)"] if setting.precision == "float32" else []
@@ -139,9 +140,9 @@ def _data(
     return _made("data", stage or "loader", text, move)
 
 
-def _launch(climb: Climb, setting: Setting) -> Diagnosis | None:
+def _launch(result: SearchResult, setting: Setting) -> Diagnosis | None:
     """A step that takes as long with few samples as with many."""
-    alike = [t for t in climb.steps if t.probe and kind(t.setting) == kind(setting)]
+    alike = [t for t in result.steps if t.probe and kind(t.setting) == kind(setting)]
     by_batch = {trial.setting.batch: trial.probe for trial in alike}
     if len(by_batch) < 2:
         return None

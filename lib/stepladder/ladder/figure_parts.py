@@ -1,4 +1,4 @@
-"""What the pictures of a climb share: colours by meaning, short names of settings, the plane of workers and batch."""
+"""What the pictures of a search share: colours by meaning, short names of settings, the plane of workers and batch."""
 
 import textwrap
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from stepladder.ladder.records import Cell, Climb, Rung, Setting
+from stepladder.ladder.records import Candidate, Cell, SearchResult
+from stepladder.training.setting import Setting
 
 WIDTH = 7.2  # inches, of every picture
 CHOSEN, INK, PAPER, MUTED = "#d98e04", "#111827", "#fbfaf7", "#6b7280"
@@ -16,32 +17,32 @@ VERDICT_COLOURS = {"better": "#1f3a5f", "tie": "#5b7fa6", "not better": "#aab2bd
 SHORT = {"workers": "w", "batch": "batch ", "threads": "threads ", "prefetch": "prefetch ", "accumulate": "accumulate "}
 
 
-def tried(climb: Climb) -> list[Rung]:
+def tried(result: SearchResult) -> list[Candidate]:
     """The rungs in the order tried, the soak last unless it is among them."""
-    soak = [climb.soak] if climb.soak and climb.soak not in climb.rungs else []
-    return [*climb.rungs, *soak]
+    soak = [result.soak] if result.soak and result.soak not in result.rungs else []
+    return [*result.rungs, *soak]
 
 
-def role_of(rung: Rung, climb: Climb) -> str:
+def role_of(candidate: Candidate, result: SearchResult) -> str:
     """The role of a rung in words: `chosen`, else its verdict; with `, soak` where it was the soak."""
-    soak = ", soak" if rung is climb.soak else ""
-    return ("chosen" if is_chosen(rung, climb) else rung.verdict) + soak
+    soak = ", soak" if candidate is result.soak else ""
+    return ("chosen" if is_chosen(candidate, result) else candidate.verdict) + soak
 
 
-def is_chosen(rung: Rung, climb: Climb) -> bool:
+def is_chosen(candidate: Candidate, result: SearchResult) -> bool:
     """Whether this trial is of the setting that was chosen."""
-    return rung.setting == climb.chosen and rung.verdict != "refused"
+    return candidate.setting == result.chosen and candidate.verdict != "refused"
 
 
-def colour_of(rung: Rung, climb: Climb) -> str:
+def colour_of(candidate: Candidate, result: SearchResult) -> str:
     """Colour of the trial's role."""
-    return CHOSEN if is_chosen(rung, climb) else VERDICT_COLOURS[rung.verdict]
+    return CHOSEN if is_chosen(candidate, result) else VERDICT_COLOURS[candidate.verdict]
 
 
-def verdict_handles(rungs: Sequence[Rung], climb: Climb) -> list[Patch]:
+def verdict_handles(rungs: Sequence[Candidate], result: SearchResult) -> list[Patch]:
     """Legend entries of the verdicts that occur."""
-    chosen = [Patch(color=CHOSEN, label="chosen")] if any(is_chosen(rung, climb) for rung in rungs) else []
-    seen = {rung.verdict for rung in rungs if not is_chosen(rung, climb)}
+    chosen = [Patch(color=CHOSEN, label="chosen")] if any(is_chosen(candidate, result) for candidate in rungs) else []
+    seen = {candidate.verdict for candidate in rungs if not is_chosen(candidate, result)}
     return [*chosen, *(Patch(color=colour, label=name) for name, colour in VERDICT_COLOURS.items() if name in seen)]
 
 
@@ -60,11 +61,13 @@ def setting_labels(settings: Sequence[Setting], joint: str) -> tuple[str, list[s
     return f" ({', '.join(shared)})" if shared else "", each
 
 
-def rung_labels(rungs: Sequence[Rung], climb: Climb, joint: str) -> tuple[str, list[str]]:
+def candidate_labels(rungs: Sequence[Candidate], result: SearchResult, joint: str) -> tuple[str, list[str]]:
     """`setting_labels` of rungs; the soak says that it is one."""
-    shared, each = setting_labels([rung.setting for rung in rungs], joint)
+    shared, each = setting_labels([candidate.setting for candidate in rungs], joint)
     soak = "soak" + joint.replace(",", ":")
-    return shared, [(soak if rung is climb.soak else "") + label for rung, label in zip(rungs, each, strict=True)]
+    return shared, [
+        (soak if candidate is result.soak else "") + label for candidate, label in zip(rungs, each, strict=True)
+    ]
 
 
 def _said(name: str, setting: Setting) -> str:
@@ -80,12 +83,12 @@ def others_of(setting: Setting) -> tuple:
     return setting.threads, setting.prefetch, setting.precision, setting.checkpointing, setting.compile
 
 
-def plane(climb: Climb) -> list[Cell]:
+def plane(result: SearchResult) -> list[Cell]:
     """The forecast cells that differ from the chosen setting (or the best cell) in workers and batch alone."""
-    if not climb.cells:
+    if not result.cells:
         return []
-    middle = climb.chosen or max(climb.cells, key=lambda cell: (cell.fits, cell.rate)).setting
-    return [cell for cell in climb.cells if others_of(cell.setting) == others_of(middle)]
+    middle = result.chosen or max(result.cells, key=lambda cell: (cell.fits, cell.rate)).setting
+    return [cell for cell in result.cells if others_of(cell.setting) == others_of(middle)]
 
 
 def nothing(title: str, why: str) -> Figure:

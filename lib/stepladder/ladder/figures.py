@@ -1,4 +1,4 @@
-"""Pictures of a climb: the rungs, where the time goes, and every forecast beside what was measured.
+"""Pictures of a search: the rungs, where the time goes, and every forecast beside what was measured.
 
 Decisions:
 - One colour per meaning in all pictures: amber is what was chosen, navy a win, grey no win, red refused or waiting.
@@ -24,17 +24,17 @@ from stepladder.ladder.figure_parts import (
     PAPER,
     VERDICT_COLOURS,
     WIDTH,
+    candidate_labels,
     colour_of,
     nothing,
     others_of,
     plane,
     role_of,
-    rung_labels,
     setting_labels,
     tried,
     verdict_handles,
 )
-from stepladder.ladder.records import Cell, Climb, Rung
+from stepladder.ladder.records import Candidate, Cell, SearchResult
 
 PHASE_COLOURS = {
     "load": "#b5533c",
@@ -51,62 +51,64 @@ LINE = 10  # points from one line of small print to the next
 MAP_CELLS = 8  # columns of a map whose cells still hold words
 
 
-def table(climb: Climb) -> pd.DataFrame:
+def table(result: SearchResult) -> pd.DataFrame:
     """One row per rung in the order tried: setting, rate beside its forecast, waiting, memory, verdict and reason."""
     rows = []
-    for rung in tried(climb):
-        probe, forecast = rung.trial.probe, rung.forecast
-        held = max(rung.trial.peak_bytes, probe.host_bytes if probe else 0)
+    for candidate in tried(result):
+        probe, forecast = candidate.trial.probe, candidate.forecast
+        held = max(candidate.trial.peak_bytes, probe.host_bytes if probe else 0)
         rows.append(
             {
-                "setting": str(rung.setting),
+                "setting": str(candidate.setting),
                 "samples/s": f"{probe.rate:.3g} ± {probe.half_width:.2g}" if probe else None,
                 "forecast": forecast.rate if forecast else None,
                 "off": f"{forecast.rate / probe.rate - 1:+.0%}" if forecast and probe else None,
                 "waiting": f"{1 - probe.busy:.0%}" if probe else None,
                 "memory GB": held / 1e9 or None,
                 "device GB": probe.device_bytes / 1e9 if probe and probe.device_bytes else None,
-                "verdict": role_of(rung, climb),
-                "reason": rung.reason,
+                "verdict": role_of(candidate, result),
+                "reason": candidate.reason,
             }
         )
     return pd.DataFrame(rows)
 
 
-def staircase(climb: Climb) -> Figure:
+def staircase(result: SearchResult) -> Figure:
     """Samples per second of every rung in the order tried, with interval, forecast, and the best so far."""
-    rungs = tried(climb)
+    rungs = tried(result)
     if not rungs:
-        return nothing("The staircase", climb.why)
+        return nothing("The staircase", result.why)
     figure, axis = plt.subplots(figsize=(WIDTH, 4.0))
     places, small = np.arange(len(rungs)), 8 if len(rungs) <= 9 else 6.5
-    rates = [rung.rate or 0 for rung in rungs] + [rung.forecast.rate for rung in rungs if rung.forecast]
+    rates = [candidate.rate or 0 for candidate in rungs] + [
+        candidate.forecast.rate for candidate in rungs if candidate.forecast
+    ]
     top = max(rates) or 1.0
     best, steps = 0.0, []
-    for place, rung in zip(places, rungs, strict=True):
-        probe, colour = rung.trial.probe, colour_of(rung, climb)
+    for place, candidate in zip(places, rungs, strict=True):
+        probe, colour = candidate.trial.probe, colour_of(candidate, result)
         height, half = (probe.rate, probe.half_width) if probe else (0.0, 0.0)
         axis.bar(place, height, 0.62, color=colour, yerr=half or None, capsize=3, ecolor=MUTED)
-        label, tint = (f"{height:.3g}", INK) if probe else (rung.trial.ending, VERDICT_COLOURS["refused"])
-        above = max(height + half, rung.forecast.rate if rung.forecast and probe else 0)
+        label, tint = (f"{height:.3g}", INK) if probe else (candidate.trial.ending, VERDICT_COLOURS["refused"])
+        above = max(height + half, candidate.forecast.rate if candidate.forecast and probe else 0)
         axis.annotate(
             label, (place, above), (0, 5), textcoords="offset points", ha="center", fontsize=small, color=tint
         )
-        if rung.forecast:
-            axis.plot([place - 0.31, place + 0.31], [rung.forecast.rate] * 2, color=INK, linewidth=1.2)
-        best = max(best, height if rung.verdict == "better" else 0.0)
+        if candidate.forecast:
+            axis.plot([place - 0.31, place + 0.31], [candidate.forecast.rate] * 2, color=INK, linewidth=1.2)
+        best = max(best, height if candidate.verdict == "better" else 0.0)
         steps.append(best)
     axis.step(places, steps, where="mid", color=MUTED, linewidth=1, linestyle=":")
-    shared, labels = rung_labels(rungs, climb, "\n")
+    shared, labels = candidate_labels(rungs, result, "\n")
     axis.set_xticks(places, labels, fontsize=small)
     axis.set(ylabel="samples per second", xlabel="rung, in the order tried (w: loader processes)")
     axis.set(title=f"The staircase{shared}", ylim=(0, 1.3 * top), xlim=(-0.7, len(rungs) - 0.3))
     if not any(rates):
         axis.set_yticks([])
         axis.text(
-            0.5, 0.55, "\n".join(textwrap.wrap(climb.why, 90)), transform=axis.transAxes, ha="center", color=MUTED
+            0.5, 0.55, "\n".join(textwrap.wrap(result.why, 90)), transform=axis.transAxes, ha="center", color=MUTED
         )
-    handles = verdict_handles(rungs, climb)
+    handles = verdict_handles(rungs, result)
     handles += [Line2D([], [], color=INK, linewidth=1.2, label="forecast")] if any(r.forecast for r in rungs) else []
     handles += [Line2D([], [], color=MUTED, linewidth=1, linestyle=":", label="best so far")]
     axis.legend(handles=handles, ncols=len(handles), loc="upper center", columnspacing=1.2, handlelength=1.4)
@@ -114,13 +116,13 @@ def staircase(climb: Climb) -> Figure:
     return figure
 
 
-def where_time_goes(climb: Climb) -> Figure:
+def where_time_goes(result: SearchResult) -> Figure:
     """Milliseconds per sample: of every rung that ran, by phase of the step; below, of the loader alone, by stage."""
-    rungs = [rung for rung in tried(climb) if rung.trial.probe and rung.trial.probe.phases]
-    probe = climb.loader.probe if climb.loader else None
+    rungs = [candidate for candidate in tried(result) if candidate.trial.probe and candidate.trial.probe.phases]
+    probe = result.loader.probe if result.loader else None
     stages = _stages(probe.stages) if probe else {}
     if not rungs and not stages:
-        return nothing("Where the time goes", climb.why)
+        return nothing("Where the time goes", result.why)
     heights = [max(3, len(rungs))] * bool(rungs) + [max(1.5, 0.55 * len(stages))] * bool(stages)
     size = (WIDTH, 0.34 * sum(heights) + 1.25 * len(heights))
     figure, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights, squeeze=False)
@@ -128,7 +130,7 @@ def where_time_goes(climb: Climb) -> Figure:
         bars = [{n: 1e3 * s / r.setting.batch for n, s in r.trial.probe.phases.items()} for r in rungs]
         names = [*PHASE_COLOURS, *sorted({name for bar in bars for name in bar} - PHASE_COLOURS.keys())]
         colours = {name: PHASE_COLOURS.get(name, "#5b8c5a") for name in names if any(bar.get(name) for bar in bars)}
-        shared, labels = rung_labels(rungs, climb, ", ")
+        shared, labels = candidate_labels(rungs, result, ", ")
         _stacked(axes[0, 0], bars, colours, labels)
         axes[0, 0].set(title=f"Where the time of a sample goes, by rung{shared}")
     if stages:
@@ -140,14 +142,14 @@ def where_time_goes(climb: Climb) -> Figure:
     return figure
 
 
-def forecast_scatter(climb: Climb) -> Figure:
+def forecast_scatter(result: SearchResult) -> Figure:
     """Every rung that was forecast and ran: measured samples per second against the forecast, with a +-10 % band."""
-    rungs = [rung for rung in tried(climb) if rung.forecast and rung.trial.probe]
+    rungs = [candidate for candidate in tried(result) if candidate.forecast and candidate.trial.probe]
     if not rungs:
         return nothing("Forecast against measurement", "No rung was both forecast and measured.")
     figure, axis = plt.subplots(figsize=(WIDTH, 4.8))
-    forecast = np.array([rung.forecast.rate for rung in rungs])
-    real = np.array([rung.trial.probe.rate for rung in rungs])
+    forecast = np.array([candidate.forecast.rate for candidate in rungs])
+    real = np.array([candidate.trial.probe.rate for candidate in rungs])
     low, high = 0.8 * min(*forecast, *real), 1.2 * max(*forecast, *real)
     if high / low > 20:
         axis.set(xscale="log", yscale="log")
@@ -155,22 +157,24 @@ def forecast_scatter(climb: Climb) -> Figure:
     line = np.array([low, high])
     band = axis.fill_between(line, (1 - NEAR) * line, (1 + NEAR) * line, color="#e5e2da", label=f"within {NEAR:.0%}")
     axis.plot(line, line, color=MUTED, linewidth=1, label="forecast = measured")
-    for rung, x, y in zip(rungs, forecast, real, strict=True):
-        colour = colour_of(rung, climb)
-        axis.errorbar(x, y, rung.trial.probe.half_width, fmt="o", color=colour, ecolor=colour, capsize=3, markersize=6)
-    shared, labels = rung_labels(rungs, climb, ", ")
+    for candidate, x, y in zip(rungs, forecast, real, strict=True):
+        colour = colour_of(candidate, result)
+        axis.errorbar(
+            x, y, candidate.trial.probe.half_width, fmt="o", color=colour, ecolor=colour, capsize=3, markersize=6
+        )
+    shared, labels = candidate_labels(rungs, result, ", ")
     axis.set(xlabel="forecast, samples per second", ylabel="measured, samples per second")
     axis.set(title=f"Forecast against measurement{shared}")
-    handles = [*verdict_handles(rungs, climb), axis.lines[0], band]
+    handles = [*verdict_handles(rungs, result), axis.lines[0], band]
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     figure.draw_without_rendering()  # where points lie in the picture is known only after the layout
     _spread_labels(axis, forecast, real, labels)
     return figure
 
 
-def throughput_map(climb: Climb) -> Figure:
+def throughput_map(result: SearchResult) -> Figure:
     """Forecast samples per second over workers and batch; tried cells are framed, infeasible ones hatched."""
-    cells = plane(climb)
+    cells = plane(result)
     if not cells:
         return nothing("Forecast of every setting", "This policy forecasts nothing.")
     workers = sorted({cell.setting.workers for cell in cells})
@@ -190,7 +194,7 @@ def throughput_map(climb: Climb) -> Figure:
         if np.isfinite(rate):
             ink = PAPER if rate < half else INK
             axis.text(column, row, f"{rate:.3g}", ha="center", va="center", fontsize=8, color=ink)
-    framed = _frames(axis, climb, cells, workers, batches)
+    framed = _frames(axis, result, cells, workers, batches)
     axis.set_xticks(range(len(batches)), batches)
     axis.set_yticks(range(len(workers)), workers)
     shared, _ = setting_labels([cell.setting for cell in cells], "")
@@ -198,25 +202,25 @@ def throughput_map(climb: Climb) -> Figure:
     axis.grid(visible=False)
     figure.colorbar(image, ax=axis, label="samples per second", pad=0.02)
     hatch = [Patch(facecolor="#f1ede4", edgecolor="#c9c2b2", hatch="////", label="does not fit")]
-    handles = [*verdict_handles(framed, climb), *(hatch if any(not cell.fits for cell in cells) else [])]
+    handles = [*verdict_handles(framed, result), *(hatch if any(not cell.fits for cell in cells) else [])]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, title="frame: tried in full", title_fontsize=8)
     return figure
 
 
-def memory_line(climb: Climb, limit: float | None = None) -> Figure:
+def memory_line(result: SearchResult, limit: float | None = None) -> Figure:
     """Memory against the batch, a line per number of workers: forecast, measured, and what may be used.
 
     Args:
-        climb: the climb.
+        result: the search.
         limit: bytes that the process tree may use; drawn where the memory is that of the process tree.
     """
-    cells = plane(climb)
+    cells = plane(result)
     on_device = any(cell.device_bytes for cell in cells)
     rungs = [
-        r for r in tried(climb) if r.trial.probe and (not cells or others_of(r.setting) == others_of(cells[0].setting))
+        r for r in tried(result) if r.trial.probe and (not cells or others_of(r.setting) == others_of(cells[0].setting))
     ]
     if not cells and not rungs:
-        return nothing("Memory", climb.why)
+        return nothing("Memory", result.why)
     figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
     shades = plt.get_cmap("cividis")(np.linspace(0.05, 0.85, max(2, len({c.setting.workers for c in cells}))))
     lines: dict[int, list[Cell]] = {}
@@ -227,19 +231,26 @@ def memory_line(climb: Climb, limit: float | None = None) -> Figure:
         needed = [(cell.device_bytes if on_device else cell.host_bytes) / 1e9 for cell in line]
         label = "forecast" if on_device else f"forecast, {workers} w"
         axis.plot([cell.setting.batch for cell in line], needed, "-", color=shade, marker=".", label=label)
-    for rung in rungs:
-        probe = rung.trial.probe
+    for candidate in rungs:
+        probe = candidate.trial.probe
         held = probe.device_bytes if on_device else probe.host_bytes
-        axis.plot(rung.setting.batch, held / 1e9, "o", markersize=8, color=colour_of(rung, climb), markeredgecolor=INK)
+        axis.plot(
+            candidate.setting.batch,
+            held / 1e9,
+            "o",
+            markersize=8,
+            color=colour_of(candidate, result),
+            markeredgecolor=INK,
+        )
         if not on_device:
-            place = (rung.setting.batch, held / 1e9)
-            axis.annotate(f"{rung.setting.workers} w", place, (8, -3), textcoords="offset points", fontsize=7.5)
-    room = climb.device_limit if on_device else limit
+            place = (candidate.setting.batch, held / 1e9)
+            axis.annotate(f"{candidate.setting.workers} w", place, (8, -3), textcoords="offset points", fontsize=7.5)
+    room = result.device_limit if on_device else limit
     if room:
         axis.axhline(room / 1e9, color=VERDICT_COLOURS["refused"], linestyle="--", label="may be used")
     handles = axis.get_legend_handles_labels()[0] + [
         Line2D([], [], marker="o", linestyle="", color=patch.get_facecolor(), markeredgecolor=INK, label=said)
-        for patch in verdict_handles(rungs, climb)
+        for patch in verdict_handles(rungs, result)
         for said in [f"measured, {patch.get_label()}"]
     ]
     axis.set_xticks(sorted({setting.batch for setting in [*(c.setting for c in cells), *(r.setting for r in rungs)]}))
@@ -306,12 +317,16 @@ def _hatched(axis: Axes, row: int, column: int, reason: str, width: int) -> None
     )
 
 
-def _frames(axis: Axes, climb: Climb, cells: Sequence[Cell], workers: list[int], batches: list[int]) -> list[Rung]:
+def _frames(
+    axis: Axes, result: SearchResult, cells: Sequence[Cell], workers: list[int], batches: list[int]
+) -> list[Candidate]:
     """Frames around the cells that were tried, in the colour of the verdict; the rungs that have one."""
     shown = {cell.setting for cell in cells}
-    rungs = [rung for rung in tried(climb) if rung.setting in shown and rung.trial.ending != "skipped"]
-    for rung in rungs:
-        corner = (batches.index(rung.setting.batch) - 0.46, workers.index(rung.setting.workers) - 0.46)
-        colour = colour_of(rung, climb)
+    rungs = [
+        candidate for candidate in tried(result) if candidate.setting in shown and candidate.trial.ending != "skipped"
+    ]
+    for candidate in rungs:
+        corner = (batches.index(candidate.setting.batch) - 0.46, workers.index(candidate.setting.workers) - 0.46)
+        colour = colour_of(candidate, result)
         axis.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=colour, linewidth=2.5, zorder=4))
     return rungs

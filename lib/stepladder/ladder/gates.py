@@ -12,12 +12,13 @@ Decisions:
 import math
 from collections.abc import Iterable
 
-from stepladder.core.config import LadderParams, TrainingParams
-from stepladder.ladder.forecast.loader_model import Limits
-from stepladder.ladder.records import FullProbe, Rung, Setting, Trial, Verdict
+from stepladder.core.schema import LadderParams, TrainingParams
+from stepladder.ladder.forecast.cells import Limits
+from stepladder.ladder.records import Candidate, FullProbe, Trial, Verdict
+from stepladder.training.setting import Setting
 
 SURE = 0.05  # noise below which a loss of a per cent or two is believed to be no more
-POLLUTED = 0.4  # share of run-queue wait; calm trials had 0 to 0.35, disturbed ones 0.6 to 0.9
+CONTENDED = 0.4  # share of run-queue wait; calm trials had 0 to 0.35, disturbed ones 0.6 to 0.9
 
 
 def refusal(trial: Trial[FullProbe], limits: Limits, training: TrainingParams) -> str:
@@ -45,7 +46,7 @@ def filling(trial: Trial[FullProbe], limits: Limits, training: TrainingParams) -
     return ""
 
 
-def compare(probe: FullProbe, best: Rung, cheaper: bool, ladder: LadderParams) -> tuple[Verdict, str]:
+def compare(probe: FullProbe, best: Candidate, cheaper: bool, ladder: LadderParams) -> tuple[Verdict, str]:
     """Whether a trial beats the best rung so far.
 
     `tie` means a gain within the noise: only further trials can tell. A cheaper setting wins where it loses no more

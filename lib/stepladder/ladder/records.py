@@ -1,64 +1,21 @@
-"""What the ladder's parts say to each other: settings, what a trial measured, how it ended.
+"""What the ladder's parts say to each other: what a trial measured, how it ended.
 
 Decisions:
-- A `Setting` is everything the ladder may change without changing what is learnt: `batch` is the samples of one
-  forward pass, `batch * accumulate` those of one optimizer step, which is held constant unless a person releases it.
 - A `Trial` is one probe of one setting in a process of its own. It always says how it ended; it holds measurements
   only when it ended well.
-- A `Bench` is anything that can run trials: child processes around a real job, or a simulated job in a test. The search
-  sees nothing else, so it is tested without a clock.
+- A `Measurer` is anything that can run trials: child processes around a real job, or a simulated job in a test. The
+  search sees nothing else, so it is tested without a clock.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
-from stepladder.core.config import TrainingParams
+from stepladder.training.setting import Setting
 
-Precision = Literal["float32", "bfloat16", "float16"]
 # ok; out of memory; over the time limit; somebody's signal; a crash (SEGV, BUS, ABRT ...); ended with an error;
 # never tried, because a smaller setting or the forecast already ruled it out
 Ending = Literal["ok", "oom", "timeout", "killed", "crashed", "failed", "skipped"]
-
-
-@dataclass(frozen=True, order=True)
-class Setting:
-    """One candidate: what the machine is asked to do for the same training."""
-
-    workers: int = 0  # loader processes; 0 loads in the training process itself
-    batch: int = 1  # samples of one forward pass
-    threads: int = 1  # intra-op threads of the training process
-    prefetch: int = 2  # batches each loader process prepares ahead
-    accumulate: int = 1  # forward passes per optimizer step
-    precision: Precision = "float32"
-    checkpointing: bool = False  # recompute activations in backward
-    compile: bool = False  # torch.compile
-
-    def __str__(self) -> str:
-        plural = "" if self.workers == 1 else "s"
-        said = [f"{self.workers} worker{plural}", f"batch {self.batch}"]
-        said += [f"{self.threads} threads"] if self.threads != 1 else []
-        said += [f"prefetch {self.prefetch}"] if self.prefetch != 2 and self.workers else []
-        said += [f"accumulate {self.accumulate}"] if self.accumulate != 1 else []
-        said += [self.precision] if self.precision != "float32" else []
-        said += ["checkpointing"] if self.checkpointing else []
-        said += ["compiled"] if self.compile else []
-        return ", ".join(said)
-
-    def applied(self, training: TrainingParams) -> TrainingParams:
-        """The training parameters with this setting in force."""
-        return training.model_copy(
-            update={
-                "batch": self.batch * self.accumulate,
-                "accumulate": self.accumulate,
-                "workers": self.workers,
-                "prefetch": self.prefetch,
-                "threads": self.threads,
-                "precision": self.precision,
-                "activation_checkpointing": self.checkpointing,
-                "compile": self.compile,
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +60,7 @@ class FullProbe:
     host_growth: float = 0.0  # bytes per forward pass by which the tree's resident memory surely grows
     device_bytes: int = 0
     device_growth: float = 0.0
-    polluted: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
+    contended: float = 0.0  # run-queue wait over (CPU + wait) of our processes: others took the machine
 
     @property
     def step_seconds(self) -> float:
@@ -126,7 +83,7 @@ class Trial(Generic[Probe]):
     probe: Probe | None = None  # only where `ending` is ok
 
 
-class Bench(Protocol):
+class Measurer(Protocol):
     """What can be measured of one job. Every call is one trial; none of them may raise for what the job does."""
 
     def loader(self, samples: int) -> Trial[LoaderProbe]:
@@ -175,7 +132,7 @@ Verdict = Literal["better", "not better", "tie", "refused"]
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One setting that was tried in full and judged: measured beside forecast."""
 
     trial: Trial[FullProbe]
@@ -195,24 +152,24 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Climb:
+class SearchResult:
     """Everything one search did, in the order it did it."""
 
     policy: Literal["jump", "rungs"]
-    rungs: tuple[Rung, ...]
+    rungs: tuple[Candidate, ...]
     chosen: Setting | None  # None: nothing ran to its end
     why: str  # why this one, in words: best, cheapest within the tie, rolled back after the soak ...
     loader: Trial[LoaderProbe] | None = None
     steps: tuple[Trial[StepProbe], ...] = ()
     cells: tuple[Cell, ...] = ()
-    soak: Rung | None = None
+    soak: Candidate | None = None
     fake_bytes: int | None = None  # of the chosen setting's step by fake tensors, for accelerators that are not here
     device_limit: float | None = None  # bytes of the accelerator that might be used; None without one
 
     @property
     def seconds(self) -> float:
         """Seconds that all trials of the search took."""
-        trials = [*self.steps, *(rung.trial for rung in self.rungs)]
+        trials = [*self.steps, *(candidate.trial for candidate in self.rungs)]
         trials += [self.loader] if self.loader else []
         trials += [self.soak.trial] if self.soak else []
         return sum(trial.seconds for trial in trials)

@@ -10,18 +10,22 @@ Decisions:
 - Activations are recomputed only where some batch does not fit without: that costs time and gains only memory.
 - Policy `rungs`: climb a person's list in its order, up to the first rung that does not win, then the same soak.
 - How a setting is tried and judged stands in `attempts.py` and `gates.py`.
-- Whatever a job does, the search ends with a `Climb` that says what happened. Only contradictory parameters raise.
+- Whatever a job does, the search ends with a `SearchResult` that says what happened. Only contradictory parameters
+  raise.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from stepladder.core.config import LadderParams, ParameterError, TrainingParams
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder import gates
 from stepladder.ladder.attempts import USABLE_SECONDS, WRONG, Search
-from stepladder.ladder.forecast.loader_model import Kind, Limits, Twin, forecast, kind
-from stepladder.ladder.records import Bench, Cell, Climb, LoaderProbe, Rung, Setting, StepProbe, Trial
+from stepladder.ladder.forecast.cells import Limits, forecast
+from stepladder.ladder.forecast.loader_model import Kind, LoaderModel, kind
+from stepladder.ladder.records import Candidate, Cell, LoaderProbe, Measurer, SearchResult, StepProbe, Trial
 from stepladder.ladder.space import price, space
+from stepladder.training.setting import Setting
 
 LOADER_SAMPLES = (24, 4, 1)  # fewer where a probe of more took too long
 NO_LOADER = LoaderProbe((0.0,), 0.0, 0.0, 0.0, 0, 0, 0.0)
@@ -31,43 +35,45 @@ RESERVE = 1.5  # the setting to try must be among the best even if loading is th
 STARVED = 0.65  # a best setting whose step is busy for less of the time: more loading may yet help
 
 
-def climb(
-    bench: Bench,
+def find_setting(
+    measurer: Measurer,
     ladder: LadderParams,
     training: TrainingParams,
     cores: float,
-    on_rung: Callable[[Rung], None] = lambda rung: None,
-) -> Climb:
-    """Search the settings that `ladder` allows for the job on `bench`.
+    on_candidate: Callable[[Candidate], None] = lambda candidate: None,
+) -> SearchResult:
+    """Search the settings that `ladder` allows for the job on `measurer`.
 
     Args:
-        bench: runs the trials.
+        measurer: runs the trials.
         ladder: what may be tried, the policy and the gates.
         training: the training to come; `batch`, `steps` and whatever `ladder` leaves to it.
         cores: CPUs all processes may use together.
-        on_rung: called with every rung as soon as it is judged.
+        on_candidate: called with every candidate as soon as it is judged.
 
     Raises:
         ParameterError: the parameters allow no setting at all.
     """
-    device = bench.device_limit()
-    limits = Limits(bench.memory_limit(), None if device is None else ladder.memory_fraction * device)
-    search = Search(bench, ladder, training, limits, on_rung)
-    return Jump(search, cores).climb() if ladder.policy == "jump" else climb_rungs(search)
+    device = measurer.device_limit()
+    limits = Limits(measurer.memory_limit(), None if device is None else ladder.memory_fraction * device)
+    search = Search(measurer, ladder, training, limits, on_candidate)
+    return Jump(search, cores).find_setting() if ladder.policy == "jump" else try_in_order(search)
 
 
-def climb_rungs(search: Search) -> Climb:
+def try_in_order(search: Search) -> SearchResult:
     """Climb by the policy `rungs`: a person's list, up to the first rung that does not win."""
     ladder, training = search.ladder, search.training
     if not ladder.rungs:
         raise ParameterError("parameter 'ladder.rungs' is empty: list settings to climb, or set ladder.policy: jump")
     plain = next(iter(space(ladder.model_copy(update={"workers": [0], "batch": [training.batch]}), training)))
-    for rung in ladder.rungs:
-        setting = replace(plain, workers=rung.workers, batch=rung.batch, accumulate=training.batch // rung.batch or 1)
-        setting = setting if ladder.hold_batch else replace(setting, accumulate=1)
-        if ladder.hold_batch and training.batch % rung.batch:
-            said = f"training.batch = {training.batch} is no multiple of it, and ladder.hold_batch asks for one"
-            search.record(Rung(Trial(setting, "skipped", said), "refused", said))
+    for candidate in ladder.rungs:
+        setting = replace(
+            plain, workers=candidate.workers, batch=candidate.batch, accumulate=training.batch // candidate.batch or 1
+        )
+        setting = setting if ladder.keep_global_batch else replace(setting, accumulate=1)
+        if ladder.keep_global_batch and training.batch % candidate.batch:
+            said = f"training.batch = {training.batch} is no multiple of it, and ladder.keep_global_batch asks for one"
+            search.record(Candidate(Trial(setting, "skipped", said), "refused", said))
             break
         if search.attempt(setting).verdict != "better":
             break
@@ -84,34 +90,34 @@ class Jump:
     Attributes:
         loader: the probe of the loader alone; None before it is made.
         steps: probes of the step alone, those that failed too.
-        twin: the forecast as it stands; None where the probes gave none.
-        foreseen, cells: what the twin says of every setting: before the first trial, and now.
+        loader_model: the forecast as it stands; None where the probes gave none.
+        foreseen, cells: what the loader model says of every setting: before the first trial, and now.
     """
 
     def __init__(self, search: Search, cores: float):
-        self.search, self.bench, self.cores = search, search.bench, cores
+        self.search, self.measurer, self.cores = search, search.measurer, cores
         self.settings = space(search.ladder, search.training)
         self.loader: Trial[LoaderProbe] | None = None
         self.steps: list[Trial[StepProbe]] = []
-        self.twin: Twin | None = None
+        self.loader_model: LoaderModel | None = None
         self.foreseen: list[Cell] = []
         self.cells: list[Cell] = []
         self._fakes: dict[Setting, int | None] = {}
 
-    def climb(self) -> Climb:
+    def find_setting(self) -> SearchResult:
         """All three phases; where a probe never ran to its end, the record of that."""
         failed = self.probe()
         if failed:
-            return Climb("jump", (), None, failed, self.loader, tuple(self.steps))
+            return SearchResult("jump", (), None, failed, self.loader, tuple(self.steps))
         self.jump()
         return self.confirm()
 
     # Probe: the loader alone and the step alone ----------------------------------------------------------------------
 
     def probe(self) -> str:
-        """Measure loader and step apart and make their twin; why there is none, else empty."""
+        """Measure loader and step apart and make their loader model; why there is none, else empty."""
         for samples in LOADER_SAMPLES:
-            self.loader = self.bench.loader(samples)
+            self.loader = self.measurer.loader(samples)
             if self.loader.ending != "timeout":
                 break
         if self.loader.probe is None:
@@ -125,7 +131,7 @@ class Jump:
         if not good:
             ends = "; ".join(f"{trial.setting}: {trial.ending}: {trial.reason}" for trial in self.steps)
             return f"the step alone never ran to its end ({ends})"
-        self.twin = Twin(self.loader.probe, good, self.cores, self._fake_bytes)
+        self.loader_model = LoaderModel(self.loader.probe, good, self.cores, self._fake_bytes)
         return ""
 
     def _probe_steps(self, batches: dict[int, Setting]) -> None:
@@ -135,38 +141,38 @@ class Jump:
         """
         passes, ladder = min(STEP_PASSES, self.search.ladder.steps), self.search.ladder
         smallest, *larger = sorted(batches)
-        self.steps.append(self.bench.step(batches[smallest], passes))
+        self.steps.append(self.measurer.step(batches[smallest], passes))
         if self.steps[-1].probe is None:
             return
-        twin = Twin(NO_LOADER, (self.steps[-1],), 1.0, self._fake_bytes)
+        loader_model = LoaderModel(NO_LOADER, (self.steps[-1],), 1.0, self._fake_bytes)
         for batch in reversed(larger):
-            in_time = twin.step_seconds(batches[batch]) * passes < USABLE_SECONDS * ladder.seconds
-            if in_time and not self.search.limits.objection(twin, batches[batch], 0):
-                self.steps.append(self.bench.step(batches[batch], passes))
+            in_time = loader_model.step_seconds(batches[batch]) * passes < USABLE_SECONDS * ladder.seconds
+            if in_time and not self.search.limits.objection(loader_model, batches[batch], 0):
+                self.steps.append(self.measurer.step(batches[batch], passes))
                 if self.steps[-1].ending == "ok":
                     break
 
     def _all_fit(self, key: Kind) -> bool:
         """Whether every setting of this kind fits in memory, from what was probed of it."""
         good = tuple(trial for trial in self.steps if trial.probe and kind(trial.setting) == key)
-        twin = Twin(NO_LOADER, good, 1.0, self._fake_bytes)
-        return bool(good) and all(cell.fits for cell in forecast(twin, self.settings, self.search.limits, 0))
+        loader_model = LoaderModel(NO_LOADER, good, 1.0, self._fake_bytes)
+        return bool(good) and all(cell.fits for cell in forecast(loader_model, self.settings, self.search.limits, 0))
 
     def _fake_bytes(self, setting: Setting) -> int | None:
-        """The bench's forecast by fake tensors, asked for once: it takes seconds, and the loader does not matter."""
+        """The measurer's forecast by fake tensors, asked for once: it takes seconds, and the loader does not matter."""
         bare = replace(setting, workers=0, prefetch=2, threads=1)
         if bare not in self._fakes:
-            self._fakes[bare] = self.bench.fake_bytes(bare)
+            self._fakes[bare] = self.measurer.fake_bytes(bare)
         return self._fakes[bare]
 
     # Jump: try what is forecast best ---------------------------------------------------------------------------------
 
     def jump(self) -> None:
-        """Try the setting that the twin says is best, let the twin learn, and go on until nothing promises more."""
+        """Try the setting that the loader model says is best, let it learn, and go on until nothing promises more."""
         search = self.search
         self.foreseen = self.cells = self._forecast()
         in_vain = False  # the last trial was of a neighbour, and did not win
-        while len({rung.setting for rung in search.rungs}) < MOST_TRIALS:
+        while len({candidate.setting for candidate in search.rungs}) < MOST_TRIALS:
             cell = self._promising()
             # Nothing promises more. But where the forecast of the best was wrong, or the step still starves, that word
             # is worth a doubt: one neighbour of the best is tried, and another as long as that wins.
@@ -174,25 +180,25 @@ class Jump:
             cell = self._neighbour() if nearby else cell
             if cell is None:
                 return
-            rung = search.attempt(cell.setting, cell)
-            in_vain = nearby and rung.verdict != "better"
-            if rung.rate is None:
+            candidate = search.attempt(cell.setting, cell)
+            in_vain = nearby and candidate.verdict != "better"
+            if candidate.rate is None:
                 continue  # it did not run: nothing to learn but that, which `_open` heeds
-            if rung.trial.probe.host_growth and rung.verdict == "refused":
+            if candidate.trial.probe.host_growth and candidate.verdict == "refused":
                 return  # a leak is in the code: no setting heals it
-            self.twin = self.twin.refit(rung.trial)
+            self.loader_model = self.loader_model.refit(candidate.trial)
             self.cells = self._forecast()
 
     def _forecast(self) -> list[Cell]:
         """The forecast at the end of training; where a leak would fill any setting, the forecast of a start."""
         limits, samples = self.search.limits, self.search.training.steps * self.search.training.batch
-        cells = forecast(self.twin, self.settings, limits, samples)
-        return cells if any(cell.fits for cell in cells) else forecast(self.twin, self.settings, limits, 0)
+        cells = forecast(self.loader_model, self.settings, limits, samples)
+        return cells if any(cell.fits for cell in cells) else forecast(self.loader_model, self.settings, limits, 0)
 
     def _open(self) -> list[Cell]:
         """What may still be tried: it fits, was not tried, and nothing that needs less ran out of memory."""
-        tried = {rung.setting for rung in self.search.rungs}
-        trials = [*self.steps, *(rung.trial for rung in self.search.rungs)]
+        tried = {candidate.setting for candidate in self.search.rungs}
+        trials = [*self.steps, *(candidate.trial for candidate in self.search.rungs)]
         return [c for c in self.cells if c.fits and c.setting not in tried and not gates.ruled_out(c.setting, trials)]
 
     def _promising(self) -> Cell | None:
@@ -204,7 +210,7 @@ class Jump:
         enough = best.rate * (1 + ladder.gain) if best else 0.0
         left = [cell for cell in self._open() if cell.rate > enough]
         tied = _top(left, {cell: cell.rate for cell in left}, ladder.tie)
-        sturdy = _top(tied, {cell: self.twin.rate(cell.setting, RESERVE) for cell in tied}, ladder.tie)
+        sturdy = _top(tied, {cell: self.loader_model.rate(cell.setting, RESERVE) for cell in tied}, ladder.tie)
         return min(sturdy, key=lambda cell: price(cell.setting, self.search.training), default=None)
 
     def _doubtful(self) -> bool:
@@ -227,7 +233,7 @@ class Jump:
 
     # Confirm: the chosen setting for longer --------------------------------------------------------------------------
 
-    def confirm(self) -> Climb:
+    def confirm(self) -> SearchResult:
         """Soak what stands, and hand over the record of all three phases."""
         if not self.search.rungs:  # nothing was tried: say why nothing fits
             self.search.notes.append("; ".join(sorted({cell.reason for cell in self.foreseen})[:2]))

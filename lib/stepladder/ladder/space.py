@@ -9,8 +9,9 @@ Decisions:
 
 from itertools import product
 
-from stepladder.core.config import LadderParams, ParameterError, TrainingParams
-from stepladder.ladder.records import Setting
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import LadderParams, TrainingParams
+from stepladder.training.setting import Setting
 
 
 def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:
@@ -20,12 +21,12 @@ def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:
         ParameterError: the optimizer batch is to be held, and no batch to consider divides it.
     """
     batches = sorted(set(ladder.batch))
-    if ladder.hold_batch:
+    if ladder.keep_global_batch:
         batches = [batch for batch in batches if training.batch % batch == 0]
     if not batches:
         raise ParameterError(
             f"parameter 'ladder.batch' = {ladder.batch}: none divides training.batch = {training.batch}; "
-            "add a divisor, or set ladder.hold_batch: false"
+            "add a divisor, or set ladder.keep_global_batch: false"
         )
     found = []
     for workers, batch, threads, prefetch, precision, checkpointing, compiled in product(
@@ -37,7 +38,7 @@ def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:
         sorted(ladder.checkpointing or [training.activation_checkpointing]),
         sorted(ladder.compile or [training.compile]),
     ):
-        accumulate = training.batch // batch if ladder.hold_batch else 1
+        accumulate = training.batch // batch if ladder.keep_global_batch else 1
         ahead = prefetch if workers else min(ladder.prefetch)  # without workers nothing is prepared ahead
         found.append(Setting(workers, batch, threads, ahead, accumulate, precision, checkpointing, compiled))
     return list(dict.fromkeys(found))

@@ -1,53 +1,41 @@
 """What notebook cells call: open a stage, show figures and tables, track progress, explore, check, record.
 
 Decisions:
-- The same cells run in JupyterLab, under our engine, under stock papermill and under nbval. Only in a person's
-  JupyterLab (`interactive()`) are there sliders and moving progress; headless, `explore` draws a contact sheet and
-  `track` writes to the event log, so the executed notebook and the report lose nothing and stay the same every time.
+- The same cells run in JupyterLab, under our engine, under stock papermill and under nbval (see `display`).
 - Figures are saved beside a caption, tables go into the stage's result: report pages are built from those files.
 - `finish` writes the stage's result, last of all.
 """
 
 import ast
-import io
-import os
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-import psutil
 import torch
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from stepladder import __version__
-from stepladder.core import closure, files, study
-from stepladder.core import config as params
+from stepladder.core import closure, config, files, study
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters, ViewParams
 from stepladder.core.stages import before, hidden, readable, visible
 from stepladder.core.stages import stage as find_stage
-from stepladder.core.study import Check
+from stepladder.core.types import Asset, Check, Dataset, Source
 from stepladder.data.fetch import Report
+from stepladder.data.loading import split_shards
 from stepladder.machine import signals
 from stepladder.machine.signals import Preempted
+from stepladder.notebooks.display import cell_text, explore, interactive, png_bytes, table_html, table_text, track
 from stepladder.view.style import STYLE
 
-__all__ = ["Preempted", "Stage", "explore", "interactive", "open", "start", "track"]
-
-PROGRESS_SECONDS = 10.0
-
-
-def interactive() -> bool:
-    """Whether a person's JupyterLab runs this kernel, rather than an engine without anybody watching."""
-    return "JPY_SESSION_NAME" in os.environ and "STEPLADDER_HEADLESS" not in os.environ
+__all__ = ["Preempted", "StageContext", "explore", "interactive", "open", "start", "track"]
 
 
 def start(notebook: str) -> None:
@@ -60,11 +48,11 @@ def start(notebook: str) -> None:
     print(f"Stepladder {__version__} | {find_stage(notebook).name} | torch {torch.__version__} | {device}")
 
 
-def open(notebook: str, namespace: Mapping[str, Any]) -> "Stage":
+def open(notebook: str, namespace: Mapping[str, Any]) -> "StageContext":
     """Check the values of the `parameters` cell and open the stage's place in its run.
 
     What the cell leaves empty takes the value that was set in this run before, else the profile's; what it sets holds
-    for the run from then on. Nothing of an earlier result is touched before `Stage.finish`.
+    for the run from then on. Nothing of an earlier result is touched before `StageContext.finish`.
 
     Args:
         notebook: name of the stage, such as `03_smoke_test`.
@@ -75,7 +63,7 @@ def open(notebook: str, namespace: Mapping[str, Any]) -> "Stage":
             stage, which has to run again first.
     """
     refuse_unknown(namespace)
-    values = {name: namespace.get(name) for name in params.Parameters.model_fields}
+    values = {name: namespace.get(name) for name in Parameters.model_fields}
     given = {name: value for name, value in values.items() if value not in (None, {}, [], "")}
     name, profile = given.pop("study", ""), given.pop("profile", "quick")
     study.find(name)  # a misspelt study is refused before its folder is looked for
@@ -87,7 +75,7 @@ def open(notebook: str, namespace: Mapping[str, Any]) -> "Stage":
     if checked.training.threads:
         torch.set_num_threads(checked.training.threads)
     print(f"run {run.study}/{run.name}, profile {checked.profile}, seed {checked.seed}")
-    opened = Stage(find_stage(notebook).name, run, checked)
+    opened = StageContext(find_stage(notebook).name, run, checked)
     opened.show_parameters(overrides)
     return opened
 
@@ -102,9 +90,9 @@ def refuse_unknown(namespace: Mapping[str, Any]) -> None:
     own = [names for names, injected in cells if "study" in names and not injected]
     injected = [names for names, injected in cells if injected]
     for names in (*own[-1:], *injected[-1:]):
-        for unknown in names - set(params.Parameters.model_fields):
-            known = params.Parameters.model_fields
-            raise params.ParameterError(f"no parameter {unknown!r}{params.nearest(unknown, known)}")
+        for unknown in names - set(Parameters.model_fields):
+            known = Parameters.model_fields
+            raise config.ParameterError(f"no parameter {unknown!r}{config.nearest(unknown, known)}")
 
 
 def _assigned(source: str) -> tuple[set[str], bool]:
@@ -118,7 +106,7 @@ def _assigned(source: str) -> tuple[set[str], bool]:
     return names, bool(names) and source.startswith("# Parameters")
 
 
-def _begin(name: str, run: Run, checked: params.Parameters, overrides: Mapping[str, Any]) -> None:
+def _begin(name: str, run: Run, checked: Parameters, overrides: Mapping[str, Any]) -> None:
     """Save the parameters with which a stage begins, unless they would make a stage before it stale.
 
     Under an engine the runner has saved them and looked at the stages before.
@@ -129,12 +117,12 @@ def _begin(name: str, run: Run, checked: params.Parameters, overrides: Mapping[s
     states = run.states(values)
     for earlier in (states[part.name] for part in before(name)):
         if earlier.state != "done":
-            raise params.ParameterError(f"{name} cannot begin with these parameters: {run.refusal(earlier)}")
+            raise config.ParameterError(f"{name} cannot begin with these parameters: {run.refusal(earlier)}")
     with run.locked():
         run.begin(checked, overrides)
 
 
-class Stage:
+class StageContext:
     """One stage of a run, open in a notebook: its parameters, its folder, and what it leaves behind.
 
     Attributes:
@@ -143,7 +131,7 @@ class Stage:
         kept: folder of what a later start of the stage may use again.
     """
 
-    def __init__(self, name: str, run: Run, checked: params.Parameters):
+    def __init__(self, name: str, run: Run, checked: Parameters):
         self.name, self.run = name, run
         self.params = checked.only(readable(name), hidden(name))
         self.study = study.find(checked.study)
@@ -156,7 +144,7 @@ class Stage:
     def show_parameters(self, changed: Mapping[str, Any]) -> None:
         """List the parameters that this stage reads, those `changed` from the profile marked."""
         values = visible(self.name, self.params.model_dump(mode="json"))
-        marked = [name for name, _ in params.flat(changed) if name in values]
+        marked = [name for name, _ in config.flat(changed) if name in values]
         said = f"{len(values)} parameters, " + (", ".join(f"{n} = {values[n]}" for n in marked) or "all the profile's")
         rows = [(f"<b>{escape(n)}</b>" if n in marked else escape(n), escape(str(v))) for n, v in values.items()]
         body = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
@@ -172,7 +160,7 @@ class Stage:
         """Result of an earlier stage (see `Run.require`)."""
         return self.run.require(name, self.params.model_dump(mode="json"))
 
-    def sources(self) -> list[study.Source]:
+    def sources(self) -> list[Source]:
         """Where this run's raw files come from; made on the spot first where the profile says `synthetic`.
 
         Synthetic files lie under what decides them, so no other run replaces them.
@@ -184,7 +172,7 @@ class Stage:
         recipe = files.fingerprint([data.model_dump(mode="json"), seed, code])
         return self.study.synthesize(self.run.data / "synthetic" / recipe, data.synthetic, seed, self.params)
 
-    def assets(self, reports: Iterable[Report]) -> list[study.Asset]:
+    def assets(self, reports: Iterable[Report]) -> list[Asset]:
         """What there is to convert of the files that were asked for now.
 
         Raw folders may hold more, fetched when the run's parameters asked for more: that stays where it is, unused.
@@ -201,19 +189,15 @@ class Stage:
         names = result["splits"][split] if split else result["shards"]
         return [self.home / result["shards"][name] for name in names if name in result["shards"]]
 
-    def dataset(self, split: str, conversion: dict[str, Any] | None = None) -> study.Dataset:
+    def dataset(self, split: str, conversion: dict[str, Any] | None = None) -> Dataset:
         """Samples of one split, clear of the others; `conversion`: the result of 02_conversion not yet recorded."""
-        from stepladder.training.worker import split_shards
-
         own, regions = split_shards(self.home, conversion or self.require("02_conversion"), split)
         return self.study.dataset(own, self.params, regions)
 
-    def cases(self, split: str) -> study.Dataset:
+    def evaluation_dataset(self, split: str) -> Dataset:
         """What is scored and shown of one split, clear of the others."""
-        from stepladder.training.worker import split_shards
-
         own, regions = split_shards(self.home, self.require("02_conversion"), split)
-        return self.study.cases(own, self.params, regions)
+        return self.study.evaluation_dataset(own, self.params, regions)
 
     def show(self, picture: Any, name: str, caption: str) -> None:
         """Save a matplotlib figure or a `view.Scene` with its caption, and display it.
@@ -223,14 +207,14 @@ class Stage:
         path = self.folder / "figures" / f"{name}.png"
         sidecar: dict[str, Any] = {"caption": caption}
         if isinstance(picture, Figure):
-            png = _png(picture)
+            png = png_bytes(picture)
             files.write_bytes(path, png)
         else:
-            from stepladder.view import scene as view
+            from stepladder.view import render, web
 
-            size = self.params.view.size if "view" in readable(self.name) else params.ViewParams().size
-            sidecar |= {"renderer": view.render(picture, path, tuple(size))}
-            view.save_html(picture, path.with_suffix(".html"))
+            size = self.params.view.size if "view" in readable(self.name) else ViewParams().size
+            sidecar |= {"renderer": render.render(picture, path, tuple(size))}
+            web.save_html(picture, path.with_suffix(".html"))
             sidecar["scene"] = path.with_suffix(".html").name
             png = path.read_bytes()
         files.write_json(path.with_suffix(".json"), sidecar)
@@ -245,11 +229,11 @@ class Stage:
 
         `measured` marks tables of times and rates, which differ from run to run; regression checks skip their body.
         """
-        rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+        rows = [[cell_text(value) for value in row] for row in frame.itertuples(index=False)]
         columns = [str(column) for column in frame.columns]
         self._tables.append({"title": title, "columns": columns, "rows": rows, "note": note, "measured": measured})
-        text = f"{title}: measured, {len(columns)} columns" if measured else _plain(title, columns, rows, note)
-        display({"text/html": _html(title, columns, rows, note, measured), "text/plain": text}, raw=True)
+        text = f"{title}: measured, {len(columns)} columns" if measured else table_text(title, columns, rows, note)
+        display({"text/html": table_html(title, columns, rows, note, measured), "text/plain": text}, raw=True)
 
     def present(self, found: pd.DataFrame | Figure, title: str) -> None:
         """A measured table, or a figure under a name made of its title."""
@@ -295,42 +279,9 @@ class Stage:
         print(f"recorded: {self.name} of {self.run.study}/{self.run.name}")
 
 
-def track(items: Iterable[Any], label: str, total: int | None = None, run: Run | None = None) -> Iterator[Any]:
-    """Iterate over `items` and show how far it is: count, rate, time left, memory.
-
-    In JupyterLab one line is updated in place; headless one event is logged every ten seconds. The last line, printed
-    in both cases, is the same every time.
-    """
-    total = total if total is not None else len(items) if isinstance(items, Sequence) else None
-    begin = said = time.monotonic()
-    line = display(HTML(f"{label} ..."), display_id=True) if interactive() else None
-    count = 0
-    for count, item in enumerate(items, 1):
-        yield item
-        clock = time.monotonic()
-        if clock - said >= (0.2 if line else PROGRESS_SECONDS):
-            said = clock
-            text = progress_line(label, count, total, clock - begin)
-            if line:
-                line.update(HTML(text))
-            elif run is not None:
-                run.event("progress", label=label, done=count, total=total, text=text)
-    if line:
-        line.update(HTML(progress_line(label, count, total, time.monotonic() - begin)))
-    print(f"{label}: {count} done")
-
-
-def progress_line(label: str, done: int, total: int | None, seconds: float) -> str:
-    """`label 12/40, 3.1/s, 9 s left, 512 MB` for one moment of a long job."""
-    rate = done / max(seconds, 1e-9)
-    left = "" if total is None else f", {max(total - done, 0) / max(rate, 1e-9):.0f} s left"
-    memory = psutil.Process().memory_info().rss / 1e6
-    return f"{label} {done}{'' if total is None else f'/{total}'}, {rate:.2g}/s{left}, {memory:.0f} MB"
-
-
-def follow(job: Any, stage: Stage) -> str:
+def follow(job: Any, stage: StageContext) -> str:
     """Wait for a training job and show its curve growing (in JupyterLab); why it ended, in words."""
-    from stepladder.training import curves as charts
+    from stepladder.training import curves
 
     stage._code = dict(job.code)  # what ran decides the result, even where files have changed since
     place = display(HTML("training starts ..."), display_id=True) if interactive() else None
@@ -338,84 +289,6 @@ def follow(job: Any, stage: Stage) -> str:
     def draw(lines: list[dict[str, Any]]) -> None:
         metrics = stage.run.metrics()
         if place and any("loss" in line for line in metrics):
-            place.update({"image/png": _png(charts.training_curve(metrics))}, raw=True)
+            place.update({"image/png": png_bytes(curves.training_curve(metrics))}, raw=True)
 
     return job.follow(draw, poll=2.0 if place else 0.2)
-
-
-def explore(function: Callable[..., Figure], sheet: int = 6, **controls: Sequence[Any]) -> None:
-    """Look at `function(**choice)` over choices: sliders in JupyterLab, a contact sheet headless.
-
-    Args:
-        function: returns a matplotlib figure for one value of every control.
-        sheet: most pictures on the contact sheet.
-        controls: name -> values to choose from. The sheet runs over the first control, the others at their first value.
-    """
-    if interactive():
-        import ipywidgets
-
-        def draw(**choice: Any) -> None:
-            display({"image/png": _png(function(**choice))}, raw=True)
-
-        sliders = {name: ipywidgets.SelectionSlider(options=list(values)) for name, values in controls.items()}
-        ipywidgets.interact(draw, **sliders)
-        return
-    (name, values), *others = controls.items()
-    fixed = {other: options[0] for other, options in others}
-    chosen = [
-        values[i] for i in np.unique(np.linspace(0, len(values) - 1, min(sheet, len(values))).round().astype(int))
-    ]
-    pictures = [plt.imread(io.BytesIO(_png(function(**{name: value}, **fixed)))) for value in chosen]
-    display(
-        {
-            "image/png": _png(_sheet(pictures, [f"{name} = {value}" for value in chosen])),
-            "text/plain": f"explore {name}",
-        },
-        raw=True,
-    )
-
-
-def _sheet(pictures: list[np.ndarray], titles: list[str]) -> Figure:
-    """Pictures in a grid of up to two columns, each under its title."""
-    columns = min(2, len(pictures))
-    rows = -(-len(pictures) // columns)
-    height, width = pictures[0].shape[:2]
-    figure, axes = plt.subplots(rows, columns, figsize=(6 * columns, (6 * height / width + 0.3) * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
-        axis.imshow(picture, interpolation="antialiased")
-        axis.set_title(title)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A table cell as people read numbers: three significant digits, thousands apart, a dash for nothing."""
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
-        return "-"
-    if isinstance(value, float | np.floating):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value)
-
-
-def _plain(title: str, columns: list[str], rows: list[list[str]], note: str) -> str:
-    lines = [title, " | ".join(columns), *(" | ".join(row) for row in rows)]
-    return "\n".join([*lines, note] if note else lines)
-
-
-def _html(title: str, columns: list[str], rows: list[list[str]], note: str, measured: bool) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    kind = ' class="measured"' if measured else ""
-    caption = f"<caption><b>{escape(title)}</b></caption>"
-    foot = f"<p><small>{escape(note)}</small></p>" if note else ""
-    return f"<table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}"

@@ -23,15 +23,16 @@ from typing import Any
 
 import psutil
 
-from stepladder.core.config import ParameterError, Parameters
+from stepladder.core.config import ParameterError
 from stepladder.core.lock import TOKEN, Lock
 from stepladder.core.run import ATTEMPT, EXIT_CODES, Run
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES
 from stepladder.core.stages import stage as find_stage
 from stepladder.machine.oom import Memory
 from stepladder.machine.signals import GRACE_SECONDS, Stop
 from stepladder.notebooks.outcome import Outcome, judge
-from stepladder.report import pages as report
+from stepladder.report import pages
 
 HEARTBEAT_EVERY = 10.0
 Listener = Callable[..., None]  # listener(kind, **fields): stage_start, cell_start, cell_end, stage_end, stage_skipped
@@ -62,7 +63,7 @@ class Engine:
         return language or nb.metadata.get("kernelspec", {}).get("language", "python")
 
 
-def run_road(
+def run_pipeline(
     run: Run,
     stages: Sequence[str],
     params: Parameters,
@@ -94,16 +95,16 @@ def run_road(
     """
     with run.locked() as held:
         outcome = Outcome("failed", EXIT_CODES["failed"], "the runner itself failed")
-        walk = _Walk(run, params, root, force, on_event, cell_timeout, held, overrides)
-        asked = walk.planned(stages)
+        pipeline_run = _PipelineRun(run, params, root, force, on_event, cell_timeout, held, overrides)
+        asked = pipeline_run.planned(stages)
         try:
             with Stop(grace) as stop, _token(held):
-                outcome = walk.go(asked, stop)
+                outcome = pipeline_run.go(asked, stop)
         except BaseException as error:
             outcome = Outcome("failed", EXIT_CODES["failed"], f"{type(error).__name__}: {error}")
             raise
         finally:
-            if walk.tells(outcome):
+            if pipeline_run.tells(outcome):
                 run.set_status(outcome.state, outcome.reason, exit_code=outcome.exit_code)
     return outcome
 
@@ -130,7 +131,7 @@ def run_stage(
 ) -> Outcome:
     """Run one notebook with `params` into `<run>/<stage>/notebook.ipynb` and freeze its page `report.html`.
 
-    Leaves `run.json` alone (see `run_road`).
+    Leaves `run.json` alone (see `run_pipeline`).
 
     Raises:
         ParameterError: the notebook is missing.
@@ -152,16 +153,16 @@ def _run_stage(
     seconds = round(time.monotonic() - began, 3)
     stage.tell("stage_end", state=outcome.state, reason=outcome.reason, seconds=seconds)
     try:
-        report.stage_page(stage.run, stage.name)
-        report.run_page(stage.run)
+        pages.stage_page(stage.run, stage.name)
+        pages.run_page(stage.run)
     except Exception as error:  # a page that cannot be drawn must not undo what was computed; it is said, not hidden
         stage.tell("page_failed", reason=f"{type(error).__name__}: {error}")
     return outcome
 
 
 @dataclass
-class _Walk:
-    """One call of `run_road`; `begun` once a stage has started."""
+class _PipelineRun:
+    """One call of `run_pipeline`; `begun` once a stage has started."""
 
     run: Run
     params: Parameters

@@ -18,7 +18,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from stepladder.core import files
-from stepladder.core.config import Section, nearest
+from stepladder.core.config import nearest
+from stepladder.core.schema import Section
 from stepladder.registry.store import RegistryError, Store
 from stepladder.registry.unpack import ENDINGS, path_flaw, unpacked_path
 

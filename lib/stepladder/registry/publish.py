@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stepladder.core import files, study
-from stepladder.core.config import Parameters, check
+from stepladder.core.config import check
 from stepladder.core.provenance import environment, now
 from stepladder.core.run import CHOICE, Run
+from stepladder.core.schema import Parameters
 from stepladder.data.shards import Shard
 from stepladder.data.splits import NAMES
 from stepladder.registry import leaks, normaliser, secrecy

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from stepladder import __version__
 from stepladder.core import files
 from stepladder.core.provenance import now
-from stepladder.report import freeze
+from stepladder.report import static_notebook
 
 NUMBER = re.compile(r"[-+−±]?[\d.,]+(e[-+]?\d+)?\s?%?|-|")
 
@@ -52,4 +52,4 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _PAGES.filters |= {"duration": duration, "moment": moment, "kinds": kinds}
-_PAGES.globals |= {"version": __version__, "code_colours": freeze.COLOURS}
+_PAGES.globals |= {"version": __version__, "code_colours": static_notebook.COLOURS}

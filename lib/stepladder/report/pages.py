@@ -19,15 +19,15 @@ from typing import Any
 from markupsafe import Markup
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, flat, load
+from stepladder.core.config import ParameterError, flat
 from stepladder.core.paths import outputs_root, project_root
+from stepladder.core.profiles import load
 from stepladder.core.run import Run, runs
 from stepladder.core.stages import stage as find_stage
 from stepladder.core.stages import visible
-from stepladder.report import curve, freeze
-from stepladder.report import html as markup
+from stepladder.report import curve, html, static_notebook
 from stepladder.report.sanitize import picture
-from stepladder.report.summary import Step, Story
+from stepladder.report.summary import RunSummary, Step
 
 QUIET = ("cell_start", "cell_end", "heartbeat", "progress", "check", "stage_start", "stage_end", "stage_skipped")
 LAST_EVENTS = 30
@@ -44,29 +44,29 @@ def stage_page(run: Run, stage: str) -> Path:
     folder = run.folder / found.name
     if not (folder / "notebook.ipynb").exists():
         raise ParameterError(f"no executed notebook of {found.name} in {run.study}/{run.name}: run that stage first")
-    cells = freeze.body(freeze.read(folder / "notebook.ipynb"), folder)
-    story = Story(run)
-    return markup.write(
+    cells = static_notebook.body(static_notebook.read(folder / "notebook.ipynb"), folder)
+    summary = RunSummary(run)
+    return html.write(
         folder / "report.html",
         "stage.html",
-        story=story,
-        step=next(step for step in story.steps if step.name == found.name),
-        read=_made_with(run.result(found.name)) or visible(found.name, story.values),
+        summary=summary,
+        step=next(step for step in summary.steps if step.name == found.name),
+        read=_made_with(run.result(found.name)) or visible(found.name, summary.values),
         notebook=Markup(NOTEBOOK_LINK.sub(r'href="../report.html#\1"', cells)),
     )
 
 
 def run_page(run: Run) -> Path:
     """Write `<run>/report.html`: stages, checks, tables, figures, loss, parameters, events; returns its path."""
-    story = Story(run)
-    values = _values(story)
-    changed, unchanged = _changed(story, values)
+    summary = RunSummary(run)
+    values = _values(summary)
+    changed, unchanged = _changed(summary, values)
     events = run.events()
-    return markup.write(
+    return html.write(
         run.folder / "report.html",
         "run.html",
-        story=story,
-        sections=[_section(run, step) for step in story.steps if step.has_content],
+        summary=summary,
+        sections=[_section(run, step) for step in summary.steps if step.has_content],
         values=values,
         changed=changed,
         unchanged=unchanged,
@@ -78,9 +78,9 @@ def run_page(run: Run) -> Path:
 def index(root: Path) -> Path:
     """Write `index.html` of the outputs folder over all runs, newest first; returns its path."""
     outputs = outputs_root(root)
-    found = [(Story(run), run.folder / "report.html") for run in runs(root)]
-    stories = [(story, page.relative_to(outputs).as_posix() if page.exists() else None) for story, page in found]
-    return markup.write(outputs / "index.html", "index.html", stories=stories, sparkline=curve.sparkline)
+    found = [(RunSummary(run), run.folder / "report.html") for run in runs(root)]
+    summaries = [(summary, page.relative_to(outputs).as_posix() if page.exists() else None) for summary, page in found]
+    return html.write(outputs / "index.html", "index.html", summaries=summaries, sparkline=curve.sparkline)
 
 
 def _section(run: Run, step: Step) -> dict[str, Any]:
@@ -111,24 +111,24 @@ def _made_with(result: dict[str, Any] | None) -> dict[str, Any]:
     return (result or {}).get("key", {}).get("parameters", {})
 
 
-def _values(story: Story) -> dict[str, Any]:
+def _values(summary: RunSummary) -> dict[str, Any]:
     """Parameters as the results were made with them; what was asked for since, and not made yet, stands beside."""
     made: dict[str, Any] = {}
-    for step in story.steps:
+    for step in summary.steps:
         made |= _made_with(step.result)
-    asked = dict(flat(story.values))
+    asked = dict(flat(summary.values))
     return {k: v if made.get(k, v) == v else f"{made[k]} (asked for since: {v})" for k, v in asked.items()}
 
 
-def _changed(story: Story, values: dict[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
+def _changed(summary: RunSummary, values: dict[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
     """Parameters that differ from the profile's as (name, here, there); where there are none, why, in words."""
     try:
-        usual = load(project_root(), story.run.study, values["profile"]).model_dump(mode="json")
+        usual = load(project_root(), summary.run.study, values["profile"]).model_dump(mode="json")
     except ParameterError as error:
         return [], f"The profile cannot be compared: {error}"
     there = dict(flat(usual))
     rows = [(k, v, there.get(k, "")) for k, v in values.items() if k != "run" and v != there.get(k)]
-    return rows, f"All as in the profile {story.run.study}/{values['profile']}."
+    return rows, f"All as in the profile {summary.run.study}/{values['profile']}."
 
 
 def _told(events: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from stepladder.core.config import read_yaml
 from stepladder.core.run import Run, StageState
 from stepladder.core.stages import STAGES
-from stepladder.report import html as markup
+from stepladder.report import html
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Step:
         """State, time and how many checks passed."""
         passed = f"{sum(c['ok'] for c in self.checks)}/{len(self.checks)} checks" if self.checks else ""
         state = "not run" if self.state == "missing" else self.state
-        return " · ".join(part for part in (state, markup.duration(self.seconds), passed) if part)
+        return " · ".join(part for part in (state, html.duration(self.seconds), passed) if part)
 
     @property
     def has_content(self) -> bool:
@@ -44,7 +44,7 @@ class Step:
         return self.has_notebook or bool(self.result)
 
 
-class Story:
+class RunSummary:
     """What a run's files tell."""
 
     def __init__(self, run: Run):

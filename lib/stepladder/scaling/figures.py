@@ -7,7 +7,7 @@ Decisions:
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,10 +17,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from stepladder.scaling import optimum
 from stepladder.scaling.flops import Price
-
-if TYPE_CHECKING:
-    from stepladder.scaling.grid import Plan
-    from stepladder.scaling.outcome import Laws
+from stepladder.scaling.grid import Plan
+from stepladder.scaling.law import Laws
 
 WIDTH = 7.2  # inches, of every picture
 AMBER, INK, MUTED = "#d98e04", "#111827", "#6b7280"
@@ -32,7 +30,7 @@ class Pictures:
     """The pictures of one outcome."""
 
     def __init__(
-        self, plan: "Plan", records: Sequence[dict[str, Any]], laws: Sequence["Laws"], price: Price | None
+        self, plan: Plan, records: Sequence[dict[str, Any]], laws: Sequence[Laws], price: Price | None
     ) -> None:
         self.plan, self.records, self.laws, self.price = plan, records, laws, price
 
@@ -98,7 +96,7 @@ class Pictures:
         figure, axes = plt.subplots(1, len(self.laws), figsize=(WIDTH, height), squeeze=False)
         return figure, axes[0]
 
-    def _outside(self, axis: Axes, laws: "Laws", x: float, across: bool = False) -> None:
+    def _outside(self, axis: Axes, laws: Laws, x: float, across: bool = False) -> None:
         """The run outside the grid at `x`: its band, its measured error, the verdict."""
         low, value, high = laws.forecast.low, laws.forecast.value, laws.forecast.high
         span = [[value - low], [high - value]]

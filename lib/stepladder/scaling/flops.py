@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepladder.core.config import Parameters
-from stepladder.core.study import Batch, Study
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Batch
 from stepladder.cost.project import training_flops
 
 NOT_COUNTED = "FFTs, element-wise operations, normalisation and the optimizer's update are not counted."

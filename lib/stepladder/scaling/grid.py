@@ -23,14 +23,16 @@ import torch
 
 from stepladder import studies
 from stepladder.core import closure, files
-from stepladder.core.config import ParameterError, Parameters, ScalingParams, check, nearest
+from stepladder.core.config import ParameterError, check, nearest
 from stepladder.core.run import Run
-from stepladder.core.study import Dataset, Study, find
+from stepladder.core.schema import Parameters, ScalingParams
+from stepladder.core.study import Study, find
+from stepladder.core.types import Dataset
+from stepladder.data import loading
 from stepladder.machine import limits, signals
 from stepladder.scaling import flops
-from stepladder.scaling.trial import Course, Subset, metric_names, train
-from stepladder.training import course as trajectory
-from stepladder.training import worker
+from stepladder.scaling.trial import Schedule, Subset, metric_names, train
+from stepladder.training import schedule
 from stepladder.training.smoke import batch as plain_batch
 
 BEYOND = "beyond"  # name of the size outside the grid
@@ -102,7 +104,7 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
             raise ParameterError(f"ladder.scaling.metrics: no metric {metric!r}{nearest(metric, known)}")
 
     # Everything that decides the losses of a run: its record is good as long as none of it changes.
-    decides = [params.seed, trajectory.data(run), code(study.name)]
+    decides = [params.seed, schedule.data(run), code(study.name)]
     decides += [wanted.cooldown, wanted.seconds, wanted.samples]
     decides.append(params.evaluation.model_dump(exclude={"samples", "bootstrap", "confidence"}))
     decides += [getattr(params.training, name) for name in SHAPING]
@@ -148,7 +150,7 @@ def resized(study: Study, params: Parameters, model: dict[str, Any], size: str) 
 
 def learning(study: Study, params: Parameters) -> int:
     """Parameters that learn in the first stage of training."""
-    prefixes = tuple(study.stages(params)[0].trainable)
+    prefixes = tuple(study.phases(params)[0].trainable)
     return sum(p.numel() for name, p in study.model(params).named_parameters() if name.startswith(prefixes))
 
 
@@ -159,7 +161,7 @@ def code(study: str) -> str:
 
 def datasets(run: Run, study: Study, params: Parameters) -> tuple[Dataset, Dataset]:
     """Training samples, and the validation cases that runs are scored on."""
-    train_samples, _, cases = worker.datasets(run, study, params)
+    train_samples, _, cases = loading.datasets(run, study, params)
     return train_samples, cases
 
 
@@ -202,7 +204,7 @@ def measure(job: Job) -> None:
     data = Subset(data, job.units, params.seed)
     # Operations of one sample, counted once: a point's compute is its samples times this.
     each = flops.per_sample(study, params, plain_batch(data, 2))
-    cut = Course(job.budgets, wanted.cooldown, wanted.seconds, wanted.samples)
+    cut = Schedule(job.budgets, wanted.cooldown, wanted.seconds, wanted.samples)
     points = [{**point, "flops": point["samples"] * each} for point in train(study, params, data, cases, cut)]
     record = {
         "key": job.key,

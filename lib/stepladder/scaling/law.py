@@ -284,3 +284,29 @@ def _exponent_verdict(exponent: Band, fall: Band, least: float) -> str:
     if exponent.high <= SURE * exponent.low:
         return "yes"
     return f"not told: {exponent.low:.2g} to {exponent.high:.2g}"
+
+
+@dataclass(frozen=True)
+class Laws:
+    """What is known of one metric.
+
+    Attributes:
+        name: of the loss: the metric, or 1 less the metric.
+        data: law of parameters and units, at the longest budget.
+        time: law of parameters and samples drawn, at the most data.
+        forecast: of the run outside the grid.
+        measured: what that run reached; None without one.
+    """
+
+    name: str
+    data: Law
+    time: Law
+    forecast: Band
+    measured: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """`hit` or `miss`, or that there is nothing to judge."""
+        if self.measured is None:
+            return "not measured"
+        return "hit" if self.forecast.low <= self.measured <= self.forecast.high else "miss"

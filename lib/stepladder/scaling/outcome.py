@@ -21,41 +21,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stepladder.core import files
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters
 from stepladder.scaling import figures, flops, grid, law, optimum
 from stepladder.scaling.flops import Price
-from stepladder.scaling.law import Band, Law
+from stepladder.scaling.law import Law, Laws
 
 NOT_ASKED = "not asked for: set ladder.scaling"
 DATA_AXES, TIME_AXES = ("parameters", "units"), ("parameters", "samples")
 Track = Callable[[Iterable[Any], str, int, Run], Iterable[Any]]  # `lab.track`
-
-
-@dataclass(frozen=True)
-class Laws:
-    """What is known of one metric.
-
-    Attributes:
-        name: of the loss: the metric, or 1 less the metric.
-        data: law of parameters and units, at the longest budget.
-        time: law of parameters and samples drawn, at the most data.
-        forecast: of the run outside the grid.
-        measured: what that run reached; None without one.
-    """
-
-    name: str
-    data: Law
-    time: Law
-    forecast: Band
-    measured: float | None = None
-
-    @property
-    def verdict(self) -> str:
-        """`hit` or `miss`, or that there is nothing to judge."""
-        if self.measured is None:
-            return "not measured"
-        return "hit" if self.forecast.low <= self.measured <= self.forecast.high else "miss"
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,21 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.core.config import ParameterError, Parameters
-from stepladder.core.study import Dataset, Sample, Study
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Dataset, Sample
 from stepladder.data.sampling import Drawn, Order, StepBatches
-from stepladder.evaluation import metrics as evaluation
-from stepladder.training.parallel import Ranks
-from stepladder.training.step import Learner, lone_learner, set_modes, to_device, train_step
+from stepladder.evaluation import metrics
+from stepladder.training.parallel import DistributedContext
+from stepladder.training.step import TrainState, lone_train_state, to_device, train_step
+from stepladder.training.trainable import set_modes
 
 LAST = 20  # steps whose mean loss stands for the training loss at the end
 
 
 @dataclass(frozen=True)
-class Course:
+class Schedule:
     """How a training is cut.
 
     Attributes:
@@ -63,15 +66,15 @@ class Subset:
     """
 
     def __init__(self, whole: Dataset, units: int, seed: int):
-        names = np.unique(whole.units)
+        names = np.unique(whole.clusters)
         if units > len(names):
             raise ParameterError(
                 f"ladder.scaling asks for {units} units of training data, the split holds {len(names)}: "
                 "ask for fewer, or convert more data"
             )
         order = np.random.Generator(np.random.Philox(key=seed)).permutation(names)
-        self._whole, self._index = whole, np.flatnonzero(np.isin(whole.units, order[:units]))
-        self.groups, self.units = np.asarray(whole.groups)[self._index], np.asarray(whole.units)[self._index]
+        self._whole, self._index = whole, np.flatnonzero(np.isin(whole.clusters, order[:units]))
+        self.groups, self.clusters = np.asarray(whole.groups)[self._index], np.asarray(whole.clusters)[self._index]
         self.weights = whole.weights
 
     def __len__(self) -> int:
@@ -82,22 +85,24 @@ class Subset:
         return self._whole.sample(int(self._index[index]), rng)
 
 
-def train(study: Study, params: Parameters, data: Dataset, cases: Dataset, course: Course) -> Iterator[dict[str, Any]]:
+def train(
+    study: Study, params: Parameters, data: Dataset, cases: Dataset, schedule: Schedule
+) -> Iterator[dict[str, Any]]:
     """Train on `data` and score on `cases` at every budget, the smallest first.
 
     Yields:
         `steps, samples, loss` (mean training loss of the last steps), `scores` (metric -> value) and `cpu_s` so far.
-        Budgets that `course.seconds` cuts off are missing.
+        Budgets that `schedule.seconds` cuts off are missing.
     """
     begin, cpu = time.monotonic(), time.process_time()
     torch.manual_seed(params.seed)
-    ranks = Ranks(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    model, stage = study.model(params).to(ranks.device), study.stages(params)[0]
+    distributed = DistributedContext(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    model, phase = study.model(params).to(distributed.device), study.phases(params)[0]
     training = params.training.model_copy(update={"accumulate": 1, "ema": 0.0})
-    learner = lone_learner(study, model, stage, training, params.seed, ranks)
-    walk = _Walk(learner, data, stage.learning_rate or training.learning_rate, begin + course.seconds)
-    for budget in sorted(course.budgets):
-        leaves = course.leaves(budget)
+    train_state = lone_train_state(study, model, phase, training, params.seed, distributed)
+    walk = _Walk(train_state, data, phase.learning_rate or training.learning_rate, begin + schedule.seconds)
+    for budget in sorted(schedule.budgets):
+        leaves = schedule.leaves(budget)
         if not walk.to(leaves, lambda step: 1.0):
             return
         trunk = walk.state()
@@ -105,32 +110,32 @@ def train(study: Study, params: Parameters, data: Dataset, cases: Dataset, cours
             return
         samples = budget * training.batch
         told = {"steps": budget, "samples": samples, "loss": walk.loss()}
-        scores = score(study, params, model, cases, course.samples)
+        scores = score(study, params, model, cases, schedule.samples)
         yield {**told, "scores": scores, "cpu_s": time.process_time() - cpu}
         walk.back_to(trunk)
 
 
 class _Walk:
-    """A learner on its way: steps, and back to where it was."""
+    """A training state on its way: steps, and back to where it was."""
 
-    def __init__(self, learner: Learner, data: Dataset, rate: float, deadline: float):
-        self.learner, self.rate, self.deadline, self.step = learner, rate, deadline, 0
+    def __init__(self, train_state: TrainState, data: Dataset, rate: float, deadline: float):
+        self.train_state, self.rate, self.deadline, self.step = train_state, rate, deadline, 0
         self._losses: list[torch.Tensor] = []
-        self._drawn = Drawn(data, learner.seed)
-        order = Order(data.groups, data.weights, learner.seed)
-        self._batches = StepBatches(order, learner.training.batch, 0, 0)
+        self._drawn = Drawn(data, train_state.seed)
+        order = Order(data.groups, data.weights, train_state.seed)
+        self._batches = StepBatches(order, train_state.training.batch, 0, 0)
 
     def to(self, end: int, factor: Callable[[int], float]) -> bool:
         """Steps up to `end` at the peak rate times `factor(step)`; False when time ran out on the way."""
         while self.step < end:
             if time.monotonic() > self.deadline:
                 return False
-            warm = min(1.0, (self.step + 1) / max(1, self.learner.training.warmup))
-            for group in self.learner.optimizer.param_groups:
+            warm = min(1.0, (self.step + 1) / max(1, self.train_state.training.warmup))
+            for group in self.train_state.optimizer.param_groups:
                 group["lr"] = self.rate * warm * factor(self.step)
             (keys,) = self._batches.step(self.step)
             batch = default_collate([self._drawn[key] for key in keys])
-            self._losses.append(train_step(self.learner, self.step, [batch]).loss)
+            self._losses.append(train_step(self.train_state, self.step, [batch]).loss)
             self.step += 1
         return True
 
@@ -140,15 +145,17 @@ class _Walk:
 
     def state(self) -> tuple[int, dict, dict]:
         """Everything a step changes."""
-        return self.step, *(copy.deepcopy(part.state_dict()) for part in (self.learner.model, self.learner.optimizer))
+        return self.step, *(
+            copy.deepcopy(part.state_dict()) for part in (self.train_state.model, self.train_state.optimizer)
+        )
 
     def back_to(self, state: tuple[int, dict, dict]) -> None:
         """Restore a state; the model learns again."""
         self.step, weights, moments = state
         del self._losses[self.step :]
-        self.learner.model.load_state_dict(weights)
-        self.learner.optimizer.load_state_dict(moments)
-        set_modes(self.learner.model)
+        self.train_state.model.load_state_dict(weights)
+        self.train_state.optimizer.load_state_dict(moments)
+        set_modes(self.train_state.model)
 
 
 @torch.inference_mode()
@@ -157,8 +164,8 @@ def score(study: Study, params: Parameters, model: nn.Module, cases: Dataset, co
     model.eval()
     device = next(model.parameters()).device
     rows = []
-    chosen = evaluation.choose(cases, count)
-    for indices, batch in evaluation.batches(cases, chosen, params.evaluation.batch):
+    chosen = metrics.choose(cases, count)
+    for indices, batch in metrics.batches(cases, chosen, params.evaluation.batch):
         prediction = study.predict(model, to_device(batch, device))
         prediction = {name: value.cpu() for name, value in prediction.items()}
         for record in study.score(batch, prediction, params):
@@ -169,10 +176,10 @@ def score(study: Study, params: Parameters, model: nn.Module, cases: Dataset, co
 def values(records: pd.DataFrame) -> dict[str, float]:
     """The value of every metric of records with a `unit`."""
     units, groups = sorted(records["unit"].unique()), records.groupby("metric", sort=False)
-    return {str(metric): evaluation.metric_value(table, units) for metric, table in groups}
+    return {str(metric): metrics.metric_value(table, units) for metric, table in groups}
 
 
 def metric_names(study: Study, params: Parameters, cases: Dataset) -> list[str]:
     """Names of the metrics the study scores a case by."""
     batch = default_collate([cases.sample(0, None)])
-    return list(dict.fromkeys(record.metric for record in study.score(batch, study.perfect(batch, params), params)))
+    return list(dict.fromkeys(record.metric for record in study.score(batch, study.oracle(batch, params), params)))

@@ -21,7 +21,8 @@ import numpy as np
 from pydantic import Field
 from scipy.special import ndtri
 
-from stepladder.core.config import ParameterError, Section, check, nearest, read_yaml
+from stepladder.core.config import ParameterError, check, nearest, read_yaml
+from stepladder.core.schema import Section
 
 IDLE = ("program", "command", "project", "entity")  # of W&B's agents
 REFUSED = {"early_terminate": "trials here are short and run to their end; remove it, or lower training.steps"}

@@ -23,15 +23,17 @@ import numpy as np
 import pandas as pd
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, Parameters, TrainingParams, check, merge, nearest
+from stepladder.core.config import ParameterError, check, merge, nearest
 from stepladder.core.run import Run
-from stepladder.core.study import Dataset, Study, find
+from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.study import Study, find
+from stepladder.core.types import Dataset
 from stepladder.data.sampling import philox
 from stepladder.scaling.grid import SHAPING, code, datasets
-from stepladder.scaling.trial import Course, metric_names, train
+from stepladder.scaling.trial import Schedule, metric_names, train
 from stepladder.sweep import bayes, space
 from stepladder.sweep.space import Space
-from stepladder.training import course as trajectory
+from stepladder.training import schedule
 
 TRIALS = 20  # of random search and Gaussian processes, where the file has no run_cap
 TRAINING = ("steps", *(name for name in SHAPING if name != "precision"))  # of training, that a trial obeys
@@ -110,7 +112,7 @@ class Sweep:
         try:
             params = varied(self.study, self.params, setting)
             samples = params.evaluation.samples
-            cut = Course((params.training.steps,), samples=samples)
+            cut = Schedule((params.training.steps,), samples=samples)
             (point,) = train(self.study, params, *self._data(params), cut)
             value = point["scores"][metric]
             reason = "" if math.isfinite(value) else "diverged"
@@ -141,7 +143,7 @@ def open_sweep(path: Path, run: Run, params: Parameters) -> Sweep:
     if metric not in known:
         raise ParameterError(f"{path.name}: metric.name: no metric {metric!r}{nearest(metric, known)}")
     decides = [found.file.model_dump(), params.model_dump(mode="json")]
-    key = files.fingerprint([decides, trajectory.data(run), code(study.name)])
+    key = files.fingerprint([decides, schedule.data(run), code(study.name)])
     folder = run.folder / "sweeps" / f"{found.file.name or path.stem}-{key[:8]}"
     files.write_text(folder / "sweep.yaml", path.read_text(encoding="utf-8"))
     return Sweep(found, study, params, data, folder)

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stepladder.core.config import Parameters
-from stepladder.core.study import Asset, Dataset, Study
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Asset, Dataset
 from stepladder.data import convert, fetch, splits
 from stepladder.training import smoke
-from stepladder.training.step import parameter_contract
-from stepladder.view import scene as view
+from stepladder.training.trainable import parameter_contract
+from stepladder.view import render, web
 
 QUESTIONS = (
     "card_is_complete",
@@ -93,7 +94,7 @@ class Contract:
 
     def samples_are_as_declared(self) -> None:
         """All samples have the same finite arrays, with as many axes as their names say, and the letters are told."""
-        _demand(smoke.check_shapes(self._crowd, self.study.axes))
+        _demand(smoke.check_shapes(self._samples, self.study.axes))
 
     def augmentation_follows_its_generator(self) -> None:
         """The same generator state gives the same sample."""
@@ -103,8 +104,8 @@ class Contract:
 
     def gradient_reaches_every_parameter(self) -> None:
         """Of every stage of training."""
-        for stage in self.study.stages(self.params):
-            rows = parameter_contract(self.study, self.study.model(self.params), stage, self._batch)
+        for phase in self.study.phases(self.params):
+            rows = parameter_contract(self.study, self.study.model(self.params), phase, self._batch)
             assert rows[-1]["gradient"] == rows[-1]["trainable"] > 0
 
     def learns_ten_samples_by_heart(self) -> None:
@@ -113,12 +114,12 @@ class Contract:
 
     def saves_and_loads_exactly(self) -> None:
         """Saved and loaded, the next step is equal to the last bit."""
-        stage = self.study.stages(self.params)[0]
-        _demand(smoke.check_reload(self.study, self.params, self._learnt.model, self._batch, stage, self.folder))
+        phase = self.study.phases(self.params)[0]
+        _demand(smoke.check_reload(self.study, self.params, self._learnt.model, self._batch, phase, self.folder))
 
     def perfect_prediction_scores_perfect(self) -> None:
         """The truth scores 1 (0 where lower is better) in every metric."""
-        _demand(smoke.check_perfect(self.study, self.params, self._cases))
+        _demand(smoke.check_oracle(self.study, self.params, self._cases))
 
     def untrained_model_beats_no_baseline(self) -> None:
         """In any metric."""
@@ -127,7 +128,7 @@ class Contract:
     def pictures_are_drawn(self) -> None:
         """The overview, and every view of a case without and with a prediction, is not blank and has a caption."""
         case, shards = self._cases[0], [self._shards / f"{asset.id}.h5" for asset in self._assets]
-        prediction = self.study.perfect(torch.utils.data.default_collate([case]), self.params)
+        prediction = self.study.oracle(torch.utils.data.default_collate([case]), self.params)
         found = {
             "overview": self.study.figures(shards, self._splits, self.params),
             "truth": self.study.scenes(case, None, self.params),
@@ -137,8 +138,8 @@ class Contract:
         for place, pictures in found.items():
             for name, picture in pictures.items():
                 assert picture.caption.strip(), f"the picture {name} has no caption"
-                view.render(picture.drawing, self.folder / "figures" / f"{place}_{name}.png", (600, 420))
-        _demand(*view.checks(self.folder / "figures"))
+                render.render(picture.drawing, self.folder / "figures" / f"{place}_{name}.png", (600, 420))
+        _demand(*web.checks(self.folder / "figures"))
 
     @cached_property
     def _assets(self) -> list[Asset]:
@@ -172,20 +173,20 @@ class Contract:
 
     @cached_property
     def _cases(self) -> list:
-        return smoke.samples(self.study.cases(*self._place("validation")), smoke.CASES)
+        return smoke.samples(self.study.evaluation_dataset(*self._place("validation")), smoke.CASES)
 
     @cached_property
-    def _crowd(self) -> list:
+    def _samples(self) -> list:
         return smoke.samples(self._dataset("train"))
 
     @property
     def _batch(self) -> dict:
-        return torch.utils.data.default_collate(self._crowd)
+        return torch.utils.data.default_collate(self._samples)
 
     @cached_property
     def _learnt(self) -> smoke.Learnt:
-        stage = self.study.stages(self.params)[0]
-        return smoke.overfit(self.study, self.params, self._crowd, stage, self.steps)
+        phase = self.study.phases(self.params)[0]
+        return smoke.overfit(self.study, self.params, self._samples, phase, self.steps)
 
 
 def _demand(*checks) -> None:

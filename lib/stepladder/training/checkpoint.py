@@ -21,9 +21,10 @@ from torch.distributed.checkpoint import state_dict as gathered
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from stepladder.core import files
-from stepladder.core.config import Parameters
+from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
-from stepladder.training.step import Learner, match_weights
+from stepladder.training.step import TrainState
+from stepladder.training.trainable import match_weights
 
 WHOLE = gathered.StateDictOptions(full_state_dict=True, cpu_offload=True)
 SPREAD = gathered.StateDictOptions(full_state_dict=True, broadcast_from_rank0=False)
@@ -41,27 +42,27 @@ class Progress:
         step: optimizer steps done, over all stages.
         stage: name of the stage the last of them belonged to.
         best: `step` and `loss` of the best validation of that stage, or None.
-        trajectory: what decides the course of training (see `loop.trajectory`).
+        config_fingerprint: what decides the course of training (see `schedule.config_fingerprint`).
         code: hash of the code that wrote it.
     """
 
     step: int = 0
     stage: str = ""
     best: dict[str, Any] | None = None
-    trajectory: dict[str, Any] = field(default_factory=dict)
+    config_fingerprint: dict[str, Any] = field(default_factory=dict)
     code: str = ""
 
 
 Report = Callable[..., None]  # like `Run.event`
 
 
-def state_of(model: nn.Module, learner: Learner) -> dict[str, Any]:
+def state_of(model: nn.Module, train_state: TrainState) -> dict[str, Any]:
     """All tensors of a training, whole and on the CPU. Every rank must call it."""
     return {
         "model": gathered.get_model_state_dict(model, options=WHOLE),
-        "optimizer": gathered.get_optimizer_state_dict(model, learner.optimizer, options=WHOLE),
-        "average": {n: _whole(v) for n, v in learner.average.values.items()} if learner.average else None,
-        "scaler": learner.scaler.state_dict() if learner.scaler else None,
+        "optimizer": gathered.get_optimizer_state_dict(model, train_state.optimizer, options=WHOLE),
+        "average": {n: _whole(v) for n, v in train_state.ema.values.items()} if train_state.ema else None,
+        "scaler": train_state.scaler.state_dict() if train_state.scaler else None,
     }
 
 
@@ -71,14 +72,14 @@ def restore_model(state: dict[str, Any], model: nn.Module) -> None:
     gathered.set_model_state_dict(model, state["model"], options=SPREAD)
 
 
-def restore_learner(state: dict[str, Any], model: nn.Module, learner: Learner) -> None:
+def restore_train_state(state: dict[str, Any], model: nn.Module, train_state: TrainState) -> None:
     """Load what belongs to a stage under way: optimizer, averaged weights, scaler."""
-    gathered.set_optimizer_state_dict(model, learner.optimizer, state["optimizer"], options=SPREAD)
+    gathered.set_optimizer_state_dict(model, train_state.optimizer, state["optimizer"], options=SPREAD)
     for name, value in (state["average"] or {}).items():
-        own = learner.average.values[name]
+        own = train_state.ema.values[name]
         own.copy_(distribute_tensor(value, own.device_mesh, own.placements) if isinstance(own, DTensor) else value)
-    if learner.scaler and state["scaler"]:
-        learner.scaler.load_state_dict(state["scaler"])
+    if train_state.scaler and state["scaler"]:
+        train_state.scaler.load_state_dict(state["scaler"])
 
 
 def save(folder: Path, state: dict[str, Any], progress: Progress) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.config import TrainingParams
+from stepladder.core.schema import TrainingParams
 
 DECAY_PART = 0.2  # share of a wsd schedule that decays
 
@@ -38,7 +38,7 @@ def learning_rate_factor(schedule: str, step: int, steps: int, warmup: int) -> f
     return 1.0
 
 
-class Average:
+class EMA:
     """Exponential moving average of the parameters (Polyak averaging), warmed up by min(decay, (1 + t) / (10 + t))."""
 
     def __init__(self, model: nn.Module, decay: float):

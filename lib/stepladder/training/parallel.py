@@ -20,13 +20,13 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from stepladder.core.config import TrainingParams
+from stepladder.core.schema import TrainingParams
 
-MEET_SECONDS, ALONE_SECONDS = 1.0, 0.25
+SYNC_SECONDS, ALONE_SECONDS = 1.0, 0.25
 
 
 @dataclass(frozen=True)
-class Ranks:
+class DistributedContext:
     """This process among the training processes."""
 
     rank: int = 0
@@ -34,7 +34,7 @@ class Ranks:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
 
     @classmethod
-    def join(cls) -> "Ranks":
+    def join(cls) -> "DistributedContext":
         """Take the place that torchrun's environment gives; nccl on GPUs, gloo on CPUs."""
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         device = torch.device("cpu")
@@ -75,20 +75,20 @@ class Ranks:
             dist.destroy_process_group()
 
 
-class Agreement:
-    """When the ranks meet, to exchange what they logged and whether one of them was told to stop.
+class StopConsensus:
+    """The sync points of the ranks: what they logged is exchanged there, and whether one of them was told to stop.
 
-    They meet about once a second, at steps that all of them can compute. A process alone meets itself at once when it
-    is told to stop, and otherwise often enough for a live curve.
+    There is one about every second, at a step that all of them can compute. A process alone has one at once when it is
+    told to stop, and otherwise often enough for a live curve.
     """
 
-    def __init__(self, ranks: Ranks, stop: Callable[[], bool]):
-        self._ranks, self._stop, self._told = ranks, stop, False
+    def __init__(self, distributed: DistributedContext, stop: Callable[[], bool]):
+        self._distributed, self._stop, self._told = distributed, stop, False
         self._step, self._next, self._since = 0, 0, time.monotonic()
 
     def due(self, step: int) -> bool:
-        """Whether the ranks meet after `step`; to be asked after every step."""
-        if self._ranks.world > 1:
+        """Whether `step` is followed by a sync point; to be asked after every step."""
+        if self._distributed.world > 1:
             return step >= self._next
         self._told = self._stop()
         return self._told or time.monotonic() - self._since > ALONE_SECONDS
@@ -96,11 +96,11 @@ class Agreement:
     def stops(self, step: int) -> bool:
         """Whether any rank was told to stop; all ranks must ask after the same step."""
         now = time.monotonic()
-        if self._ranks.world > 1:
+        if self._distributed.world > 1:
             # One exchange answers both: was anybody told to stop, and how slow is the slowest. From that every rank
-            # computes the same next meeting.
-            told, seconds = self._ranks.largest(float(self._stop()), now - self._since)
-            pause = int(MEET_SECONDS * max(1, step - self._step) / max(seconds, 1e-3))
+            # computes the same next sync point.
+            told, seconds = self._distributed.largest(float(self._stop()), now - self._since)
+            pause = int(SYNC_SECONDS * max(1, step - self._step) / max(seconds, 1e-3))
             self._told, self._step, self._next = told > 0, step, step + max(1, min(pause, 1000))
         self._since = now
         return self._told
@@ -116,9 +116,9 @@ def prepare(model: nn.Module, training: TrainingParams) -> None:
             block.compile()
 
 
-def shard(module: nn.Module, training: TrainingParams, ranks: Ranks) -> None:
+def shard(module: nn.Module, training: TrainingParams, distributed: DistributedContext) -> None:
     """Divide parameters, gradients and optimizer state over the ranks (FSDP2, in place), block by block."""
-    if training.shard and ranks.world > 1:
+    if training.shard and distributed.world > 1:
         # Block by block, so that only one block's parameters are whole at a time.
         for block in blocks(module):
             if next(block.parameters(), None) is not None:
@@ -126,9 +126,9 @@ def shard(module: nn.Module, training: TrainingParams, ranks: Ranks) -> None:
         fully_shard(module)
 
 
-def replicate(module: nn.Module, ranks: Ranks) -> nn.Module:
-    """`module` as one of `ranks.world` copies (DDP); itself when it is sharded or alone."""
-    if ranks.world == 1 or isinstance(module, FSDPModule):
+def replicate(module: nn.Module, distributed: DistributedContext) -> nn.Module:
+    """`module` as one of `distributed.world` copies (DDP); itself when it is sharded or alone."""
+    if distributed.world == 1 or isinstance(module, FSDPModule):
         return module
     return DistributedDataParallel(module, gradient_as_bucket_view=True)
 

@@ -25,14 +25,15 @@ from typing import Any
 import pandas as pd
 
 from stepladder.core import files, lock
-from stepladder.core.config import ParameterError, Parameters, dump
+from stepladder.core.config import ParameterError, dump
 from stepladder.core.identity import Key
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.machine import processes
 from stepladder.machine.oom import Memory
 from stepladder.machine.signals import Preempted
-from stepladder.training import checkpoint, course, worker
+from stepladder.training import checkpoint, schedule, worker
 
 TAIL = 15  # lines of the log shown with an error
 
@@ -157,7 +158,7 @@ class Tail:
 
 def planned_steps(study: Study, params: Parameters) -> int:
     """Optimizer steps of all stages together."""
-    return course.spans(study, params)[-1].end
+    return schedule.spans(study, params)[-1].end
 
 
 def plan_table(run: Run, study: Study, params: Parameters) -> pd.DataFrame:
@@ -165,12 +166,12 @@ def plan_table(run: Run, study: Study, params: Parameters) -> pd.DataFrame:
     training = worker.in_force(run, params)
     reached = max([step for step, _ in checkpoint.committed(run.checkpoints)], default=0)
     rows = []
-    for span in course.spans(study, params):
-        done = min(max(reached - span.begin, 0), span.stage.steps)
-        trains = ", ".join(prefix or "everything" for prefix in span.stage.trainable)
-        rate = span.stage.learning_rate or training.learning_rate
+    for span in schedule.spans(study, params):
+        done = min(max(reached - span.begin, 0), span.phase.steps)
+        trains = ", ".join(prefix or "everything" for prefix in span.phase.trainable)
+        rate = span.phase.learning_rate or training.learning_rate
         rows.append(
-            {"stage": span.stage.name, "trains": trains, "steps": span.stage.steps, "done": done, "peak rate": rate}
+            {"stage": span.phase.name, "trains": trains, "steps": span.phase.steps, "done": done, "peak rate": rate}
         )
     setting = {name: getattr(training, name) for name in ("batch", "workers", "processes", "precision")}
     return pd.DataFrame(rows).assign(**setting)
@@ -182,7 +183,7 @@ def start(run: Run, params: Parameters) -> Job:
     Raises:
         ParameterError: a job with other parameters or data runs, here or on another machine; or 04_scaling is not done.
     """
-    folder, key = run.stage_folder("05_training"), course.job_key(run, params)
+    folder, key = run.stage_folder("05_training"), schedule.job_key(run, params)
     found = _job_file(run)
     if processes.is_alive(found):
         return Job(run, found["pid"], _same(run, found, key), attached=True)

@@ -16,28 +16,29 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from stepladder.core.config import Parameters
-from stepladder.core.study import Baseline, Batch, Check, Dataset, Sample, Study, TrainingStage
-from stepladder.evaluation import metrics as evaluation
-from stepladder.training.step import lone_learner, train_step
+from stepladder.core.schema import Parameters
+from stepladder.core.study import Study
+from stepladder.core.types import Baseline, Batch, Check, Dataset, Sample, TrainingPhase
+from stepladder.evaluation import metrics
+from stepladder.training.step import lone_train_state, train_step
 
-CROWD = 10  # samples of a smoke test
+SAMPLES = 10  # samples of a smoke test
 STEPS = 300  # most optimizer steps to learn them by heart
 LOOK = 20  # steps between two looks at how far it is
 CASES = 4  # whole cases scored by a smoke test
 ROUNDING = 1e-9  # of sums in another order
 
 
-def samples(dataset: Dataset, count: int = CROWD) -> list[Sample]:
+def samples(dataset: Dataset, count: int = SAMPLES) -> list[Sample]:
     """`count` plain samples spread evenly over a data set."""
-    return [dataset.sample(int(index), None) for index in evaluation.choose(dataset, count)]
+    return [dataset.sample(int(index), None) for index in metrics.choose(dataset, count)]
 
 
-def shapes(crowd: Sequence[Sample]) -> pd.DataFrame:
+def shapes(samples: Sequence[Sample]) -> pd.DataFrame:
     """What a sample is made of: name, type, shape and range of every array over all given samples."""
     rows = []
-    for name in crowd[0]:
-        values = [np.asarray(sample[name]) for sample in crowd]
+    for name in samples[0]:
+        values = [np.asarray(sample[name]) for sample in samples]
         low, high = min(v.min() for v in values), max(v.max() for v in values)
         shape = " x ".join(map(str, values[0].shape)) or "number"
         rows.append({"name": name, "type": str(values[0].dtype), "shape": shape, "lowest": low, "highest": high})
@@ -56,20 +57,20 @@ def contract_table(rows: Sequence[dict]) -> pd.DataFrame:
     return table
 
 
-def suffixes(crowd: Sequence[Sample], axes: Mapping[str, str]) -> str:
+def suffixes(samples: Sequence[Sample], axes: Mapping[str, str]) -> str:
     """What the letters of the samples' shape suffixes count, in the words of `Study.axes`."""
-    letters = _letters(crowd[0])
+    letters = _letters(samples[0])
     said = [f"{letter} {meaning}" for letter, meaning in axes.items() if letter in letters]
     return f"Shape suffixes: {', '.join(said)}." if said else ""
 
 
-def check_shapes(crowd: Sequence[Sample], axes: Mapping[str, str]) -> Check:
+def check_shapes(samples: Sequence[Sample], axes: Mapping[str, str]) -> Check:
     """All samples have equal finite arrays, with as many axes as their names say, every letter told in `axes`."""
-    first = {name: np.shape(value) for name, value in crowd[0].items()}
-    same = all({name: np.shape(value) for name, value in sample.items()} == first for sample in crowd)
-    finite = all(np.isfinite(np.asarray(value, dtype=np.float64)).all() for s in crowd for value in s.values())
+    first = {name: np.shape(value) for name, value in samples[0].items()}
+    same = all({name: np.shape(value) for name, value in sample.items()} == first for sample in samples)
+    finite = all(np.isfinite(np.asarray(value, dtype=np.float64)).all() for s in samples for value in s.values())
     named = [name for name, shape in first.items() if "_" in name and len(name.rsplit("_", 1)[1]) != len(shape)]
-    untold = sorted(letter for letter in _letters(crowd[0]) if letter.isalpha() and letter not in axes)
+    untold = sorted(letter for letter in _letters(samples[0]) if letter.isalpha() and letter not in axes)
     faults = {
         "samples differ in names or shapes": not same,
         "values are not finite": not finite,
@@ -101,24 +102,24 @@ class Learnt:
     enough: float
 
 
-def overfit(study: Study, params: Parameters, crowd: Sequence[Sample], stage: TrainingStage, steps: int) -> Learnt:
-    """Train `stage` on the same few samples until they are learnt (see `check_overfit`), at most `steps` steps.
+def overfit(study: Study, params: Parameters, samples: Sequence[Sample], phase: TrainingPhase, steps: int) -> Learnt:
+    """Train `phase` on the same few samples until they are learnt (see `check_overfit`), at most `steps` steps.
 
     Every step takes the next `training.batch` of them, as many as a step of the real training takes.
     """
     torch.manual_seed(params.seed)
-    model, size = study.model(params), min(params.training.batch, len(crowd))
+    model, size = study.model(params), min(params.training.batch, len(samples))
     training = params.training.model_copy(update={"batch": size, "accumulate": 1, "ema": 0.0})
-    learner = lone_learner(study, model, stage, training, params.seed)
-    everything = default_collate(list(crowd))
-    before = after = _mean_loss(learner.module, everything)
+    train_state = lone_train_state(study, model, phase, training, params.seed)
+    everything = default_collate(list(samples))
+    before = after = _mean_loss(train_state.module, everything)
     losses: list[float] = []
-    enough = params.training.by_heart * before
+    enough = params.training.overfit_threshold * before
     while len(losses) < steps and not after < enough:
         for step in range(len(losses), min(steps, len(losses) + LOOK)):
-            batch = default_collate([crowd[(step * size + place) % len(crowd)] for place in range(size)])
-            losses.append(float(train_step(learner, step, [batch]).loss))
-        after = _mean_loss(learner.module, everything)
+            batch = default_collate([samples[(step * size + place) % len(samples)] for place in range(size)])
+            losses.append(float(train_step(train_state, step, [batch]).loss))
+        after = _mean_loss(train_state.module, everything)
     return Learnt(model, losses, before, after, enough)
 
 
@@ -140,7 +141,7 @@ def _mean_loss(module: nn.Module, batch: Batch, draws: int = 3) -> float:
 
 
 def check_reload(
-    study: Study, params: Parameters, model: nn.Module, batch: Batch, stage: TrainingStage, folder: Path
+    study: Study, params: Parameters, model: nn.Module, batch: Batch, phase: TrainingPhase, folder: Path
 ) -> Check:
     """Save, load into a fresh model, take the next step: the weights are equal to the last bit."""
     path = folder / "smoke_weights.pt"
@@ -148,16 +149,16 @@ def check_reload(
     twin = study.model(params)
     twin.load_state_dict(torch.load(path, weights_only=True))
     path.unlink()
-    after = [_next_step(study, params, copy.deepcopy(m), batch, stage) for m in (model, twin)]
+    after = [_next_step(study, params, copy.deepcopy(m), batch, phase) for m in (model, twin)]
     equal = all(torch.equal(a, b) for a, b in zip(*after, strict=True))
     return Check(
         "saved and loaded, the next step is the same", equal, "bit-equal weights" if equal else "weights differ"
     )
 
 
-def check_perfect(study: Study, params: Parameters, cases: Sequence[Sample]) -> Check:
+def check_oracle(study: Study, params: Parameters, cases: Sequence[Sample]) -> Check:
     """The truth handed in as prediction scores 1 (0 where lower is better) in every metric."""
-    table = _values(study, params, cases, lambda batch: study.perfect(batch, params))
+    table = _values(study, params, cases, lambda batch: study.oracle(batch, params))
     best = 1.0 if study.better == "higher" else 0.0
     wrong = {name: value for name, value in table.items() if value is not None and value != best}
     reason = f"{wrong}, not {best:g} as where {study.better} is better" if wrong else f"{len(table)} metrics"
@@ -189,15 +190,15 @@ def _values(study: Study, params: Parameters, cases: Sequence[Sample], method: B
         rows += [vars(r) | {"unit": str(unit)} for r in study.score(batch, method(batch), params)]
     values = {}
     for metric, table in pd.DataFrame(rows).groupby("metric", sort=False):
-        value = evaluation.metric_value(table, sorted(table["unit"].unique()))
+        value = metrics.metric_value(table, sorted(table["unit"].unique()))
         values[str(metric)] = value if math.isfinite(value) else None
     return values
 
 
 def _next_step(
-    study: Study, params: Parameters, model: nn.Module, batch: Batch, stage: TrainingStage
+    study: Study, params: Parameters, model: nn.Module, batch: Batch, phase: TrainingPhase
 ) -> list[torch.Tensor]:
     training = params.training.model_copy(update={"batch": len(next(iter(batch.values()))), "accumulate": 1})
-    learner = lone_learner(study, model, stage, training, params.seed)
-    train_step(learner, 0, [batch])
+    train_state = lone_train_state(study, model, phase, training, params.seed)
+    train_step(train_state, 0, [batch])
     return list(model.state_dict().values())

@@ -1,4 +1,4 @@
-"""One optimizer step, and the proof that every parameter takes part in it.
+"""One optimizer step.
 
 Decisions:
 - The loss of a step is the mean over its global batch, whatever the number of ranks and micro-batches: each
@@ -6,30 +6,26 @@ Decisions:
 - Random numbers of the step (dropout) come from a seed of (seed, step, rank, micro-batch), so a step does not depend
   on what ran before it.
 - Values stay tensors on the device; whoever logs them decides when to wait for them.
-- Modules without a trainable parameter run in evaluation mode: their dropout and running statistics stand still.
 """
 
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.config import TrainingParams, nearest
-from stepladder.core.study import Batch, Check, Study, TrainingStage
+from stepladder.core.schema import TrainingParams
+from stepladder.core.study import Study
+from stepladder.core.types import Batch, Check, TrainingPhase
 from stepladder.data.sampling import torch_seed
-from stepladder.training.optimize import Average, make_optimizer
-from stepladder.training.parallel import Ranks, synchronize_gradients
+from stepladder.training.optimize import EMA, make_optimizer
+from stepladder.training.parallel import DistributedContext, synchronize_gradients
+from stepladder.training.trainable import set_trainable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class ContractError(ValueError):
-    """A model whose parameters do not all take part as declared, named with the way out."""
 
 
 class StepModule(nn.Module):
@@ -38,15 +34,15 @@ class StepModule(nn.Module):
     The gate goes through the same door: a sharded model is only whole inside a forward pass.
     """
 
-    def __init__(self, study: Study, model: nn.Module, stage: TrainingStage):
+    def __init__(self, study: Study, model: nn.Module, phase: TrainingPhase):
         super().__init__()
-        self.study, self.model, self.stage = study, model, stage
+        self.study, self.model, self.phase = study, model, phase
 
     def forward(self, batch: Batch, gate: bool = False) -> tuple[Tensor, dict[str, Tensor]] | Check:
         """Total loss and its detached parts; the study's verdict on the stage when `gate`."""
         if gate:
-            return self.study.admit(self.stage, self.model, batch)
-        loss = self.study.loss(self.model, batch, self.stage)
+            return self.study.can_start(self.phase, self.model, batch)
+        loss = self.study.loss(self.model, batch, self.phase)
         return loss.total, {name: part.detach() for name, part in loss.parts.items()}
 
 
@@ -75,7 +71,7 @@ class Clock:
 
 
 @dataclass
-class Learner:
+class TrainState:
     """Everything one optimizer step reads and changes."""
 
     module: nn.Module  # a StepModule, perhaps inside DDP
@@ -83,8 +79,8 @@ class Learner:
     optimizer: torch.optim.Optimizer
     training: TrainingParams
     seed: int
-    ranks: Ranks = field(default_factory=Ranks)
-    average: Average | None = None
+    distributed: DistributedContext = field(default_factory=DistributedContext)
+    ema: EMA | None = None
     begin: int = 0  # number of the first step, from which the average is warmed up
     scaler: torch.amp.GradScaler | None = None
     trainable: list[nn.Parameter] = field(init=False)  # what the optimizer changes
@@ -106,11 +102,11 @@ class StepResult:
         return [self.loss, *self.parts.values()]
 
 
-def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Clock | None = None) -> StepResult:
+def train_step(train_state: TrainState, step: int, micros: Iterable[Batch], clock: Clock | None = None) -> StepResult:
     """One optimizer step over this rank's micro-batches.
 
     Args:
-        learner: what is trained.
+        train_state: what is trained.
         step: global number of the step; seeds dropout.
         micros: collated micro-batches, `training.accumulate` of them.
         clock: receives the seconds of the phases load, host_to_device, forward, backward and optimizer.
@@ -120,16 +116,16 @@ def train_step(learner: Learner, step: int, micros: Iterable[Batch], clock: Cloc
     for micro, batch in enumerate(micros):
         lap("load")
         # Each micro-batch counts with its share of the global batch, so the sums are means over the whole of it.
-        share, total, pieces = forward_backward(learner, step, micro, batch, lap)
+        share, total, pieces = forward_backward(train_state, step, micro, batch, lap)
         loss = _plus(loss, _times(total, share))
         parts = {name: _plus(parts.get(name), _times(piece, share)) for name, piece in pieces.items()}
-    norm = update(learner, step)
+    norm = update(train_state, step)
     lap("optimizer")
     return StepResult(loss, parts, norm)
 
 
 def forward_backward(
-    learner: Learner, step: int, micro: int, batch: Batch, lap: Callable[[str], None]
+    train_state: TrainState, step: int, micro: int, batch: Batch, lap: Callable[[str], None]
 ) -> tuple[float, Tensor, dict[str, Tensor]]:
     """Add the gradients of micro-batch `micro` of optimizer step `step`.
 
@@ -138,32 +134,32 @@ def forward_backward(
     Returns:
         Its share of the global batch, its detached mean loss, and the parts of that.
     """
-    training, ranks, last = learner.training, learner.ranks, learner.training.accumulate - 1
-    batch = to_device(batch, ranks.device)
+    training, distributed, last = train_state.training, train_state.distributed, train_state.training.accumulate - 1
+    batch = to_device(batch, distributed.device)
     lap("host_to_device")
     # Dropout of this micro-batch, whatever ran before it.
-    seed_torch(torch_seed(learner.seed, step, ranks.rank, micro), ranks.device)
-    learner.model.optimizer_step = step
+    seed_torch(torch_seed(train_state.seed, step, distributed.rank, micro), distributed.device)
+    train_state.model.optimizer_step = step
     share = size(batch) / training.batch
     # With several micro-batches gradients stay on their rank until the last one's backward.
     if last:
-        synchronize_gradients(learner.module, micro == last)
-    with autocast(training, ranks.device):
-        total, pieces = learner.module(batch)
+        synchronize_gradients(train_state.module, micro == last)
+    with autocast(training, distributed.device):
+        total, pieces = train_state.module(batch)
     lap("forward")
-    scaled = _times(total, share * ranks.world)  # gradients are averaged over ranks
-    (learner.scaler.scale(scaled) if learner.scaler else scaled).backward()
+    scaled = _times(total, share * distributed.world)  # gradients are averaged over ranks
+    (train_state.scaler.scale(scaled) if train_state.scaler else scaled).backward()
     lap("backward")
     return share, total.detach(), pieces
 
 
-def update(learner: Learner, step: int) -> Tensor:
+def update(train_state: TrainState, step: int) -> Tensor:
     """Clip, step, average; returns the norm of the gradient before clipping."""
-    optimizer, scaler = learner.optimizer, learner.scaler
+    optimizer, scaler = train_state.optimizer, train_state.scaler
     # Gradients of float16 were scaled up against underflow; they are clipped at their true size.
     if scaler:
         scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(learner.trainable, learner.training.clip_norm)
+    norm = nn.utils.clip_grad_norm_(train_state.trainable, train_state.training.clip_norm)
     if scaler:
         scaler.step(optimizer)
         scaler.update()
@@ -171,139 +167,53 @@ def update(learner: Learner, step: int) -> Tensor:
         optimizer.step()
     # None and not zero: no memory for gradients between steps, and no kernel to clear them.
     optimizer.zero_grad(set_to_none=True)
-    if learner.average:
-        learner.average.update(step - learner.begin)
+    if train_state.ema:
+        train_state.ema.update(step - train_state.begin)
     # A sharded model's norm is a sharded tensor.
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
-def make_learner(
-    module: nn.Module, model: nn.Module, training: TrainingParams, seed: int, ranks: Ranks | None = None
-) -> Learner:
-    """A learner of what is trainable now (see `set_trainable`).
+def make_train_state(
+    module: nn.Module,
+    model: nn.Module,
+    training: TrainingParams,
+    seed: int,
+    distributed: DistributedContext | None = None,
+) -> TrainState:
+    """A training state of what is trainable now (see `set_trainable`).
 
     Args:
         module: the `StepModule`, perhaps distributed.
-        model: the model inside it, on the device of `ranks`.
+        model: the model inside it, on the device of `distributed`.
         training: training parameters, with the batch and workers in force.
         seed: seed of the run.
-        ranks: this process among the others; alone by default.
+        distributed: this process among the others; alone by default.
     """
-    ranks = ranks or Ranks()
-    scaled = training.precision == "float16" and ranks.device.type == "cuda"
-    return Learner(
+    distributed = distributed or DistributedContext()
+    scaled = training.precision == "float16" and distributed.device.type == "cuda"
+    return TrainState(
         module=module,
         model=model,
         optimizer=make_optimizer(model, training),
         training=training,
         seed=seed,
-        ranks=ranks,
-        average=Average(model, training.ema) if training.ema else None,
+        distributed=distributed,
+        ema=EMA(model, training.ema) if training.ema else None,
         scaler=torch.amp.GradScaler("cuda") if scaled else None,
     )
 
 
-def lone_learner(
+def lone_train_state(
     study: Study,
     model: nn.Module,
-    stage: TrainingStage,
+    phase: TrainingPhase,
     training: TrainingParams,
     seed: int,
-    ranks: Ranks | None = None,
-) -> Learner:
-    """A learner of `stage` in a single process, as smoke tests and the ladder's trials need it."""
-    set_trainable(model, stage)
-    return make_learner(StepModule(study, model, stage), model, training, seed, ranks)
-
-
-def set_trainable(model: nn.Module, stage: TrainingStage) -> None:
-    """Let the parameters with the stage's prefixes learn, freeze the others, and set the modes of the modules.
-
-    Raises:
-        ContractError: a prefix names no parameter.
-    """
-    names = [name for name, _ in model.named_parameters()]
-    for prefix in stage.trainable:
-        if not any(name.startswith(prefix) for name in names):
-            known = {name.split(".")[0] for name in names}
-            raise ContractError(
-                f"stage {stage.name!r} trains {prefix!r}, but no parameter starts so{nearest(prefix, known)}"
-            )
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(tuple(stage.trainable)))
-    set_modes(model)
-
-
-def set_modes(model: nn.Module) -> None:
-    """Training mode, except for modules whose parameters are all frozen."""
-    model.train()
-    for module in model.modules():
-        parameters = list(module.parameters())
-        # Modules without parameters (dropout) keep the mode of training unless the module above them is frozen:
-        # children come after their parents here, and `eval` reaches all below.
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.eval()
-
-
-def parameter_contract(
-    study: Study, model: nn.Module, stage: TrainingStage, batch: Batch, checkpoint: Mapping[str, Tensor] | None = None
-) -> list[dict[str, Any]]:
-    """Run one forward and backward of `stage` and report, by module, who takes part.
-
-    Args:
-        study, model, stage: what would be trained.
-        batch: one collated batch on the model's device.
-        checkpoint: weights that will be loaded, checked against the model first.
-
-    Returns:
-        Rows `module, parameters, trainable, gradient` (numbers of parameters; gradient: those that received one),
-        the last row the total.
-
-    Raises:
-        ContractError: a trainable parameter receives no gradient, or the checkpoint does not fit the model.
-    """
-    if checkpoint is not None:
-        match_weights(model, checkpoint)
-    set_trainable(model, stage)
-    model.zero_grad(set_to_none=True)
-    # One real backward: the only proof that a gradient arrives.
-    StepModule(study, model, stage)(batch)[0].backward()
-    rows: dict[str, dict[str, Any]] = {}
-    # Every parameter is counted under its first two names, and in the total.
-    for name, parameter in model.named_parameters():
-        module = ".".join(name.split(".")[:2][: name.count(".")]) or "(model)"
-        for key in (module, "total"):
-            row = rows.setdefault(key, {"module": key, "parameters": 0, "trainable": 0, "gradient": 0})
-            row["parameters"] += parameter.numel()
-            row["trainable"] += parameter.numel() * parameter.requires_grad
-            row["gradient"] += parameter.numel() * (parameter.grad is not None)
-    unused = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    model.zero_grad(set_to_none=True)
-    if unused:
-        raise ContractError(
-            f"stage {stage.name!r}: no gradient reaches {_some(unused)}: use them in the loss, remove them from the "
-            "model, or leave them out of the stage's `trainable` prefixes"
-        )
-    return [*(row for key, row in rows.items() if key != "total"), rows["total"]]
-
-
-def match_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Check that `weights` are exactly the model's.
-
-    Raises:
-        ContractError: names of surplus, missing and mismatched parameters.
-    """
-    own = model.state_dict()
-    surplus, missing = sorted(weights.keys() - own.keys()), sorted(own.keys() - weights.keys())
-    shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own.keys() & weights.keys()}
-    mismatched = [f"{name} {theirs} != {ours}" for name, (theirs, ours) in sorted(shapes.items()) if theirs != ours]
-    faults = {"surplus": surplus, "missing": missing, "mismatched": mismatched}
-    found = [f"{kind}: {_some(names)}" for kind, names in faults.items() if names]
-    if found:
-        raise ContractError(
-            f"the checkpoint does not fit the model ({'; '.join(found)}): it was made with other `model` parameters or "
-            "code; restore those, or train under another run name"
-        )
+    distributed: DistributedContext | None = None,
+) -> TrainState:
+    """A training state of `phase` in a single process, as smoke tests and the ladder's trials need it."""
+    set_trainable(model, phase)
+    return make_train_state(StepModule(study, model, phase), model, training, seed, distributed)
 
 
 def autocast(training: TrainingParams, device: torch.device) -> contextlib.AbstractContextManager:
@@ -338,11 +248,6 @@ def _times(value: Tensor, factor: float) -> Tensor:
 
 def _plus(total: Tensor | None, value: Tensor) -> Tensor:
     return value if total is None else total + value
-
-
-def _some(names: list[str], shown: int = 5) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
 
 
 _no_lap: Callable[[str], None] = lambda phase: None  # noqa: E731

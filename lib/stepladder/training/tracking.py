@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stepladder.core import files
-from stepladder.core.config import SECRET, Parameters
+from stepladder.core.config import SECRET
+from stepladder.core.schema import Parameters
 
 WALL = ("time", "seconds", "samples_per_s")
 ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

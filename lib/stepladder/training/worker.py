@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepladder.core import files, lock
-from stepladder.core.config import Parameters, TrainingParams, check, read_yaml
+from stepladder.core.config import check, read_yaml
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters, TrainingParams
 from stepladder.core.stages import hidden, readable
+from stepladder.data.loading import datasets
 from stepladder.machine import oom, signals
+from stepladder.training.setting import Setting
 
 if TYPE_CHECKING:  # the agent trains nothing: it starts without the studies and their packages
-    from stepladder.core.study import Box, Dataset, Study
+    from stepladder.core.study import Study
 
 DONE, FAILED, KILLED, PREEMPTED = 0, 1, 137, 143
 SAVE_SECONDS = 600  # torchrun kills workers that take longer over SIGTERM; who started us decides what is too long
@@ -129,19 +132,19 @@ def _train(run: Run, parameters: Path, stop: Any) -> int:
     import torch
 
     from stepladder.training.loop import Training
-    from stepladder.training.parallel import Ranks
+    from stepladder.training.parallel import DistributedContext
 
     study, params = read_parameters(run, parameters)
     training = in_force(run, params)
     if training.threads:
         torch.set_num_threads(training.threads)
-    ranks = Ranks.join()
+    distributed = DistributedContext.join()
     try:
-        print(f"rank {ranks.rank} of {ranks.world} on {ranks.device}", flush=True)
-        return Training(run, study, params, training, datasets(run, study, params), ranks, stop).fit().step
+        print(f"rank {distributed.rank} of {distributed.world} on {distributed.device}", flush=True)
+        return Training(run, study, params, training, datasets(run, study, params), distributed, stop).fit().step
     finally:
         if sys.exc_info()[0] is None:
-            ranks.leave()  # after an error the others may never come
+            distributed.leave()  # after an error the others may never come
 
 
 def read_parameters(run: Run, path: Path | None = None, stage: str = "05_training") -> "tuple[Study, Parameters]":
@@ -155,47 +158,8 @@ def read_parameters(run: Run, path: Path | None = None, stage: str = "05_trainin
 
 def in_force(run: Run, params: Parameters) -> TrainingParams:
     """The training parameters, with the setting of `ladder.json` where there is one and the run obeys it."""
-    from stepladder.ladder.records import Setting
-
-    chosen = run.chosen if params.training.obey_ladder else None
+    chosen = run.chosen if params.training.use_ladder else None
     return Setting(**chosen).applied(params.training) if chosen else params.training
-
-
-def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Dataset, Dataset]":
-    """Training samples, validation samples and whole validation cases, from the result of `02_conversion`.
-
-    It holds `shards` (asset id -> path relative to the study's outputs) and `splits` (name -> asset ids). Samples keep
-    clear of the regions of the other splits' shards (their attribute `region`).
-    """
-    result = run.result("02_conversion") or {}
-    train, validation = (split_shards(run.folder.parent, result, name) for name in ("train", "validation"))
-
-    def samples(place: "tuple[list[Path], list[Box]]") -> "Dataset":
-        own, regions = place
-        return study.dataset(own, params, regions)
-
-    return samples(train), samples(validation), study.cases(validation[0], params, validation[1])
-
-
-def split_shards(home: Path, conversion: dict[str, Any], name: str) -> "tuple[list[Path], list[Box]]":
-    """Shards of one split, and the regions of the others, which its samples keep clear of.
-
-    Assets whose conversion failed have no shard and are left out here.
-
-    Args:
-        home: folder of the study's outputs, which shard paths are relative to.
-        conversion: the result of `02_conversion`.
-        name: train, validation or test.
-    """
-    from stepladder.data.shards import Shard
-    from stepladder.data.splits import NAMES
-
-    paths = {asset: home / path for asset, path in conversion["shards"].items()}
-    splits = conversion["splits"]
-    own = [paths[asset] for asset in splits[name] if asset in paths]
-    others = [paths[asset] for other in NAMES if other != name for asset in splits[other] if asset in paths]
-    regions = [Shard(path).attributes.get("region") for path in others]
-    return own, [tuple(region) for region in regions if region is not None]
 
 
 def outcome_path(run: Run) -> Path:

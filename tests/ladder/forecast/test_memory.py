@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from stepladder.ladder.forecast.memory import Ledger, fake_bytes, forecast
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 
 
 class Chain:

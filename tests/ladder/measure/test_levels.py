@@ -37,7 +37,7 @@ def queue_after(monkeypatch, cpu, wait, seconds, cpus):
     monkeypatch.setattr(limits, "cpu_and_queue", lambda pids: (cpu, wait))
     monkeypatch.setattr(limits, "cpus", lambda: cpus)
     monkeypatch.setattr(levels.time, "monotonic", lambda: seconds)
-    return Queue(os.getpid(), 0.0, 0.0, 0.0).polluted()
+    return Queue(os.getpid(), 0.0, 0.0, 0.0).contended()
 
 
 def test_waiting_for_others_is_pollution(monkeypatch):

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from stepladder.ladder.measure.probes import full_probe, loader_probe, step_probe
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 
 SAMPLE_SECONDS, STEP_SECONDS = 0.02, 0.01
 
@@ -104,7 +104,7 @@ def test_loader_and_step_together(workers, batch, accumulate):
     assert 0 < probe.busy < 1
     assert probe.phases["load"] > 0
     assert probe.host_bytes > 1e7
-    assert 0 <= probe.polluted <= 1
+    assert 0 <= probe.contended <= 1
 
 
 def test_a_leak_keeps_a_trial_running_to_its_last_pass():

@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 
-from stepladder.ladder.measure.bench import ProcessBench
+from stepladder.ladder.measure.measurer import ProcessMeasurer
 from stepladder.ladder.measure.runner import classify
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from tests.ladder import faults
 
 # The shapes of the peers' tables; a killed loader process is one too, where the cgroup's counter has moved (below).
@@ -79,10 +79,10 @@ def trial(warm_runner, tmp_path):
     """`trial(fault)`: a full trial of a faulty job."""
 
     def run(fault, workers=0, memory=3e9, seconds=60.0):
-        bench = ProcessBench(
+        measurer = ProcessMeasurer(
             "tests.ladder.faults:open", {"fault": fault}, tmp_path, seconds, memory, runner=warm_runner
         )
-        return bench.full(Setting(workers=workers), 6)
+        return measurer.full(Setting(workers=workers), 6)
 
     return run
 

@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import default_collate
 
 from stepladder.ladder.measure.study_job import StudyJob
-from stepladder.ladder.records import Setting
 from stepladder.testing.template.study import SIDE, DiscParams, study
-from stepladder.training.step import Clock, lone_learner, train_step
+from stepladder.training.setting import Setting
+from stepladder.training.step import Clock, lone_train_state, train_step
 
 SEED = 3
 PARAMS = DiscParams(study="template", seed=SEED)
@@ -55,10 +55,10 @@ def test_passes_add_up_to_the_steps_of_training(job, accumulate):
     losses = [float(stepper(number, batch, clock)) for number, batch in enumerate(micros)]
     torch.manual_seed(SEED)
     training = setting.applied(PARAMS.training)
-    learner = lone_learner(study, study.model(PARAMS), study.stages(PARAMS)[0], training, SEED)
+    train_state = lone_train_state(study, study.model(PARAMS), study.phases(PARAMS)[0], training, SEED)
     for step in range(4):
         mine = slice(step * accumulate, (step + 1) * accumulate)
-        wanted = float(train_step(learner, step, micros[mine]).loss)
+        wanted = float(train_step(train_state, step, micros[mine]).loss)
         assert np.mean(losses[mine]) == pytest.approx(wanted, rel=1e-6)
     assert set(clock.seconds) == {"host_to_device", "forward", "backward", "optimizer"}
 

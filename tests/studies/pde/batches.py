@@ -2,7 +2,7 @@
 
 import torch
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import BOUNDARIES, COEFFICIENTS, number
 
 

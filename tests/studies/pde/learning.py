@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.models.operator.losses import training_loss
 
 

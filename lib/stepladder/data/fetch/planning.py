@@ -10,7 +10,7 @@ from stepladder.data.fetch.remote import PER_HOST, open_bytes
 from stepladder.data.fetch.remotezip import Member, choose, matcher, read_directory
 
 if TYPE_CHECKING:
-    from stepladder.core.study import Source
+    from stepladder.core.types import Source
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The twin: what loader and step, probed apart, would do together at a setting that was never tried.
+"""The loader model: what loader and step, probed apart, would do together at a setting that was never tried.
 
 Decisions:
 - PyTorch's loader hands batches out in turn and in order, so its timing is a recurrence of a few lines (`step_ends`).
@@ -6,15 +6,15 @@ Decisions:
   slow batch holds up the faster ones behind it. Each time is drawn equally often, so that the mean stays the measured.
 - A step takes a + c x batch, fitted to the step probes of the same kind (threads, precision, checkpointing, compile).
 - CPU time is conserved: no setting is faster than the cores divided by the CPU time of a sample, in loader and step.
-- What the twin cannot know (cores that share caches, a disk that saturates) it learns from what is measured in full:
-  `refit` slows loading down by number of workers and steps by kind and batch, until the twin says what was measured.
+- What the loader model cannot know (cores that share caches, a disk that saturates) it learns from what is measured in
+  full: `refit` slows loading down by number of workers and steps by kind and batch, until it says what was measured.
 - Memory of a step is the forecast by fake tensors plus the largest offset seen between it and a measurement. A line
   through two measurements of host memory was up to 97 % off; it serves only where no fake forecast exists.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -22,7 +22,8 @@ from itertools import pairwise
 import numpy as np
 
 from stepladder.ladder.forecast import memory
-from stepladder.ladder.records import Cell, FullProbe, LoaderProbe, Setting, StepProbe, Trial
+from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 Kind = tuple[int, str, bool, bool]  # threads, precision, checkpointing, compile: what changes the step itself
 
@@ -34,9 +35,6 @@ FORKED_BYTES, LEAST_FORKED_BYTES = 65e6, 20e6  # private pages of an idle loader
 LEAST_STEPS, LEAST_ROUNDS = 64, 16
 SEED = 20
 BUSY = 0.95  # share of time in the step from which on waiting tells nothing of the loader
-# Kept free for what a forecast of memory may be wrong by, a share of what was not yet measured. Forecasts were 0.2 %
-# too low at worst (bench_memory.py); allocators round a few per cent of what lies on an accelerator.
-UNSURE_BYTES = {"host": 0.02, "device": 0.03}
 UNSURE = 0.1  # relative standard error of a forecast
 SLOWEST = 20.0  # slowdowns beyond this are not sought
 
@@ -117,14 +115,14 @@ def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Twin:
+class LoaderModel:
     """The forecast of one job.
 
     Args:
         loader: the loader alone.
         steps: step probes that ended well.
         cores: CPUs all processes may use together.
-        fakes: forecast of a step's memory by fake tensors, None where unknown; see `Bench.fake_bytes`.
+        fakes: forecast of a step's memory by fake tensors, None where unknown; see `Measurer.fake_bytes`.
         loading: workers -> how many times slower than alone each loads; straight lines between, level
             beyond the last: hope that costs a trial, where despair would cost the best setting.
         stepping: kind -> batch -> how many times slower than the line a step is beside the loader; between batches as
@@ -182,15 +180,15 @@ class Twin:
         at = sorted(count for count in known if count)
         return float(np.interp(workers, at, [known[count] for count in at]))
 
-    def refit(self, trial: Trial[FullProbe]) -> "Twin":
-        """The twin that says at a setting what was measured there: times and memory of the loader processes.
+    def refit(self, trial: Trial[FullProbe]) -> "LoaderModel":
+        """The loader model that says at a setting what was measured there: times and memory of the loader processes.
 
-        Times count by their precision: a measurement as unsure as the forecast moves the twin half of the way. The
+        Times count by their precision: a measurement as unsure as the forecast moves it half of the way. The
         share of time not spent waiting gives the step's slowdown; where there was waiting, the loader's slowdown is
         sought by bisection, for the rate falls as it grows.
         """
         setting, probe = trial.setting, trial.probe
-        # The weighted geometric mean of forecast and measurement is what the twin shall say from here on.
+        # The weighted geometric mean of forecast and measurement is what the loader model shall say from here on.
         doubt = probe.half_width / 2 / probe.rate
         weight = UNSURE**2 / (UNSURE**2 + doubt**2)
         rate = self.rate(setting) ** (1 - weight) * probe.rate**weight
@@ -200,16 +198,16 @@ class Twin:
         seconds = probe.busy * setting.batch / rate if waits else self.step_seconds(setting) * self.rate(setting) / rate
         factor = seconds / self._lines[kind(setting)].seconds(setting.batch)
         known = {**self.stepping.get(kind(setting), {}), setting.batch: factor}
-        twin = replace(self._weighed(trial), stepping={**self.stepping, kind(setting): known})
+        loader_model = replace(self._weighed(trial), stepping={**self.stepping, kind(setting): known})
         if not waits:
-            return twin
+            return loader_model
         # Bisection of the loader's slowdown on a logarithmic scale; 20 halvings leave less than a thousandth of a per
         # cent.
         low, high = 1 / SLOWEST, SLOWEST
         for _ in range(20):
             middle = math.sqrt(low * high)
-            low, high = (middle, high) if twin._rate(setting, middle, seconds) > rate else (low, middle)
-        return replace(twin, loading={**self.loading, setting.workers: low})
+            low, high = (middle, high) if loader_model._rate(setting, middle, seconds) > rate else (low, middle)
+        return replace(loader_model, loading={**self.loading, setting.workers: low})
 
     def device_bytes(self, setting: Setting) -> int:
         """Bytes of the accelerator that `setting` takes; 0 without one."""
@@ -230,7 +228,7 @@ class Twin:
         ahead = (setting.workers * setting.prefetch + 1) * setting.batch * self.loader.sample_bytes
         return int(main + processes + ahead + self.loader.growth_bytes_per_sample * samples)
 
-    def _weighed(self, trial: Trial[FullProbe]) -> "Twin":
+    def _weighed(self, trial: Trial[FullProbe]) -> "LoaderModel":
         """With the memory of a full trial: what exceeds the forecast is put down to the loader processes.
 
         They are taken to be smaller than thought only as far as they must be if no batch had been prepared ahead, for
@@ -287,32 +285,3 @@ def straight_up(seen: Sequence[tuple[int, int]], batch: int) -> int:
     last_batch, last_size = seen[-1]
     slopes = [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in pairwise(seen) if x1 > x0] or [last_size / last_batch]
     return int(last_size + max(0.0, max(slopes)) * max(0, batch - last_batch))
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a training may use: bytes of the process tree, bytes of the accelerator (None without one)."""
-
-    host: float
-    device: float | None = None
-
-    def objection(self, twin: Twin, setting: Setting, samples: int) -> str:
-        """Why `setting` does not fit in memory; empty where it does."""
-        host = ("host", twin.host_bytes(setting, samples), twin.measured_bytes, self.host)
-        device = ("device", twin.device_bytes(setting), twin.measured_device_bytes, self.device)
-        for name, needed, measured, limit in (device, host):
-            if limit is not None and needed + UNSURE_BYTES[name] * max(0, needed - measured) > limit:
-                return f"needs {needed / 1e9:.2f} GB of {name} memory, {limit / 1e9:.2f} GB may be used"
-        return ""
-
-
-def forecast(twin: Twin, space: Iterable[Setting], limits: Limits, samples: int) -> list[Cell]:
-    """One cell for each setting of `space` whose kind of step was probed; `samples` are those of the whole training."""
-    cells = []
-    for setting in space:
-        if kind(setting) not in twin.kinds:
-            continue
-        host, device = twin.host_bytes(setting, samples), twin.device_bytes(setting)
-        reason = limits.objection(twin, setting, samples)
-        cells.append(Cell(setting, twin.rate(setting), host, device, not reason, reason))
-    return cells

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.data import default_collate
 
 from stepladder.ladder.measure.job import Job
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 STEPS = 2  # optimizer steps: the second one finds the optimizer's state in memory

@@ -3,7 +3,7 @@
 Decisions:
 - A job is named by `module:function` and the keyword arguments of that function (JSON types), so that a child process,
   which shares nothing with its parent, can open the same one. `study_job` opens the real training of a run; tests name
-  emulated jobs and patients the same way.
+  emulated jobs and reference workloads the same way.
 - A job knows nothing of probes. The probes (`probes.py`) time what it gives them.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 Key = Hashable  # what addresses one sample

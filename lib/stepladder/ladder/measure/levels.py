@@ -4,7 +4,7 @@ Decisions:
 - Growth is the slope of the resident sets, which cost a tenth of a millisecond to read; the level that is reported is
   the proportional set size. Reading takes at most `READING_SHARE` of the time.
 - What grows for ever must still grow in the second half of the readings: a cache that fills and levels off is no leak.
-- A trial is polluted by the share of its time that it spent ready, waiting for a CPU. Where its own processes use
+- A trial is contended by the share of its time that it spent ready, waiting for a CPU. Where its own processes use
   nearly all CPUs they wait for each other, and nobody else is to blame.
 """
 
@@ -102,7 +102,7 @@ class Queue:
         """The reading of this moment."""
         return cls(root, *limits.cpu_and_queue(limits.family(root)), time.monotonic())
 
-    def polluted(self) -> float:
+    def contended(self) -> float:
         """Share of the time since then in which our processes were kept waiting by others."""
         now = Queue.now(self.root)
         cpu, wait = now.cpu - self.cpu, now.wait - self.wait

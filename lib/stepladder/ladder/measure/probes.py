@@ -31,8 +31,9 @@ from stepladder.ladder.measure import profiler
 from stepladder.ladder.measure.estimate import relative_half_width, settled, throughput
 from stepladder.ladder.measure.job import Job, Key
 from stepladder.ladder.measure.levels import Levels, Queue, growth
-from stepladder.ladder.records import FullProbe, LoaderProbe, Setting, StepProbe
+from stepladder.ladder.records import FullProbe, LoaderProbe, StepProbe
 from stepladder.machine import limits
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 LEAST_ROUNDS = 3
@@ -159,7 +160,7 @@ def full_probe(
                 if sure or time.perf_counter() - began > 0.8 * seconds:
                     break
         rate, width = throughput(course.ends, course.began, setting.batch, group)
-        return course.probe(rate, width, queue.polluted())
+        return course.probe(rate, width, queue.contended())
 
 
 # The loader ----------------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ class _Course:
             self.pauses += self.levels.read(len(self.ends))
             self.clock.start()
 
-    def probe(self, rate: float, width: float, polluted: float) -> FullProbe:
+    def probe(self, rate: float, width: float, contended: float) -> FullProbe:
         """The record."""
         passes, total, levels = len(self.ends), sum(self.clock.seconds.values()), self.levels
         return FullProbe(
@@ -294,7 +295,7 @@ class _Course:
             host_growth=growth(levels.at, levels.host),
             device_bytes=torch.cuda.max_memory_allocated() if levels.cuda else 0,
             device_growth=growth(levels.at, levels.device),
-            polluted=polluted,
+            contended=contended,
         )
 
 

@@ -15,24 +15,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepladder.core.config import Parameters, check
+from stepladder.core.config import check
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters
 from stepladder.core.stages import hidden, readable
-from stepladder.core.study import Dataset, Study, find
+from stepladder.core.study import Study, find
+from stepladder.core.types import Dataset
+from stepladder.data import loading
 from stepladder.data.sampling import Drawn, Order, StepBatches
 from stepladder.ladder.forecast import memory
 from stepladder.ladder.measure.job import Job, Key, Stepper
-from stepladder.ladder.records import Setting
-from stepladder.training import parallel, step, worker
-from stepladder.training.parallel import Ranks
-from stepladder.training.step import Clock, Learner
+from stepladder.training import parallel, step
+from stepladder.training.parallel import DistributedContext
+from stepladder.training.setting import Setting
+from stepladder.training.step import Clock, TrainState
 
 
 def open(run: str, values: dict[str, Any]) -> Job:  # the word of `job.open_job`
     """The training of the run folder `run` with the parameters `values`."""
     folder, study = Run(Path(run)), find(values["study"])
     params = check(study.Params, values).only(readable("04_scaling"), hidden("04_scaling"))
-    train, *_ = worker.datasets(folder, study, params)
+    train, *_ = loading.datasets(folder, study, params)
     return StudyJob(study, params, train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -60,9 +63,9 @@ class StudyJob:
         torch.manual_seed(self.params.seed)
         model = self.study.model(self.params).to(self.device)
         parallel.prepare(model, training)
-        stage = self.study.stages(self.params)[0]
-        ranks = Ranks(device=self.device)
-        return _passes(step.lone_learner(self.study, model, stage, training, self.params.seed, ranks))
+        phase = self.study.phases(self.params)[0]
+        distributed = DistributedContext(device=self.device)
+        return _passes(step.lone_train_state(self.study, model, phase, training, self.params.seed, distributed))
 
     def fake_bytes(self, setting: Setting) -> int | None:
         """Bytes a pass takes on the device, counted with fake tensors."""
@@ -70,15 +73,15 @@ class StudyJob:
         return memory.fake_bytes(on_cpu, setting)
 
 
-def _passes(learner: Learner) -> Stepper:
-    """`train_step` of `learner`, one micro-batch a call."""
-    parts = learner.training.accumulate
+def _passes(train_state: TrainState) -> Stepper:
+    """`train_step` of `train_state`, one micro-batch a call."""
+    parts = train_state.training.accumulate
 
     def one(number: int, batch: Any, clock: Clock) -> Tensor:
         optimizer_step, micro = divmod(number, parts)
-        _, total, _ = step.forward_backward(learner, optimizer_step, micro, batch, clock.lap)
+        _, total, _ = step.forward_backward(train_state, optimizer_step, micro, batch, clock.lap)
         if micro == parts - 1:
-            step.update(learner, optimizer_step)
+            step.update(train_state, optimizer_step)
             clock.lap("optimizer")
         return total
 

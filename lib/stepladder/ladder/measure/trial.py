@@ -27,8 +27,8 @@ import torch
 from stepladder.core import files
 from stepladder.ladder.measure import probes
 from stepladder.ladder.measure.job import Job, open_job
-from stepladder.ladder.records import Setting
 from stepladder.machine import signals
+from stepladder.training.setting import Setting
 
 PR_SET_CHILD_SUBREAPER = 36
 FIRST_TO_GO = "900"  # of 1000: what Linux's out-of-memory killer takes before a notebook

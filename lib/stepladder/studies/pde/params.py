@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.core.config import ConversionParams, DataParams, EvaluationParams, Parameters, Section
+from stepladder.core.schema import ConversionParams, DataParams, EvaluationParams, Parameters, Section
 
 
 class Task(Section):

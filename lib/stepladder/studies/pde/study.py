@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.core.study import (
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -26,15 +27,14 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
     StudyError,
-    TrainingStage,
+    TrainingPhase,
 )
 from stepladder.studies.pde.data import catalogue, conversion, synthesis
 from stepladder.studies.pde.data.dataset import Cases, Windows, key
 from stepladder.studies.pde.evaluation import scoring
 from stepladder.studies.pde.models.baselines import classical
-from stepladder.studies.pde.models.stages import forecaster as networks
+from stepladder.studies.pde.models.stages import forecaster
 from stepladder.studies.pde.models.stages import plan as stages
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.pictures import analysis, scenes
@@ -83,25 +83,25 @@ class Pde(Study[PdeParams]):
         """Windows of trajectories."""
         return _fitting(Windows(shards, params))
 
-    def cases(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+    def evaluation_dataset(self, shards: Sequence[Path], params: PdeParams, keep_clear: Sequence[Box] = ()) -> Dataset:
         """Whole trajectories."""
         return _fitting(Cases(shards, params))
 
     def model(self, params: PdeParams) -> nn.Module:
         """The network of `model.name`, with the later stages beside it."""
-        return networks.build(params)
+        return forecaster.build(params)
 
-    def stages(self, params: PdeParams) -> list[TrainingStage]:
+    def phases(self, params: PdeParams) -> list[TrainingPhase]:
         """The operator, and the later stages that have steps."""
-        return stages.stages(params)
+        return stages.phases(params)
 
-    def conclude(self, stage: TrainingStage, model: nn.Module, cases: Dataset, params: PdeParams) -> Check:
+    def accept(self, phase: TrainingPhase, model: nn.Module, cases: Dataset, params: PdeParams) -> Check:
         """The verdict of a stage's gate, on whole trajectories."""
-        return stages.conclude(stage, model, cases, params)
+        return stages.accept(phase, model, cases, params)
 
-    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """The stage's own loss, in field space."""
-        return model.loss(batch, stage.name)
+        return model.loss(batch, phase.name)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         """The rollout from the first state alone."""
@@ -111,7 +111,7 @@ class Pde(Study[PdeParams]):
         """Persistence, mean, fits to the training shards, classical solvers: those that apply."""
         return classical.baselines(train, params.model.stride)
 
-    def perfect(self, batch: Batch, params: PdeParams) -> Prediction:
+    def oracle(self, batch: Batch, params: PdeParams) -> Prediction:
         """The trajectory itself."""
         return {classical.answer_name(batch): batch[key(batch, "target_")]}
 

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.core.study import (
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -27,8 +28,7 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
-    TrainingStage,
+    TrainingPhase,
 )
 from stepladder.studies.plateau.data.catalogue import read as catalogue
 from stepladder.studies.plateau.data.samples.clips import Clips
@@ -103,17 +103,17 @@ class Plateau(Study[PlateauParams]):
         """`warp_fill` or `occworld`."""
         return MODELS[params.model.name].build(params)
 
-    def stages(self, params: PlateauParams) -> list[TrainingStage]:
+    def phases(self, params: PlateauParams) -> list[TrainingPhase]:
         """Those of the network."""
-        return MODELS[params.model.name].stages(params)
+        return MODELS[params.model.name].phases(params)
 
-    def admit(self, stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+    def can_start(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
         """OccWorld's forecaster starts from a tokenizer that reconstructs."""
-        return _module_of(model).admit(stage, model, batch)
+        return _module_of(model).can_start(phase, model, batch)
 
-    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """That of the network's module."""
-        return _module_of(model).loss(model, batch, stage)
+        return _module_of(model).loss(model, batch, phase)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         """Labels of the frames to come."""
@@ -123,7 +123,7 @@ class Plateau(Study[PlateauParams]):
         """Copies of the past, at rest and warped by the ego motion."""
         return scoring.baselines(params)
 
-    def perfect(self, batch: Batch, params: PlateauParams) -> Prediction:
+    def oracle(self, batch: Batch, params: PlateauParams) -> Prediction:
         """The frames themselves."""
         past = params.model.past
         return {"occ_BFXYZ": batch["occ_TXYZ"][:, past : past + params.model.future]}

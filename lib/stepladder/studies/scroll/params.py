@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.core.config import ConversionParams, DataParams, EvaluationParams, Parameters, Section
-from stepladder.studies.scroll.evaluation.postprocess import PostParams
+from stepladder.core.schema import ConversionParams, DataParams, EvaluationParams, Parameters, Section
 
 
 class ScrollData(DataParams):
@@ -63,6 +62,17 @@ class ScrollModel(Section):
         if min(self.patch) < least:
             raise ValueError(f"model.patch = {self.patch}: {self.levels} levels need at least {least} voxels each way")
         return self
+
+
+class PostParams(Section):
+    """Post-processing of the predicted probability; sizes in voxels."""
+
+    threshold: float = Field(0.5, ge=0, le=1, description="probability from which a voxel is sheet")
+    smallest: int = Field(100, ge=0, description="components with fewer voxels are dropped; 0: none")
+    plug: bool = Field(True, description="make every 2 x 2 x 2 neighbourhood 6-connected")
+    patch: bool = Field(True, description="fill the gaps of each sheet's height map")
+    closing: float = Field(0.0, ge=0, description="radius of the ball that closes each sheet; 0: none")
+    fill: int = Field(100, ge=0, description="cavities of up to so many voxels are filled; 0: none")
 
 
 class ScrollEvaluation(EvaluationParams):

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import nn
 
-from stepladder.core.study import (
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -26,16 +27,16 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
-    TrainingStage,
+    TrainingPhase,
 )
 from stepladder.studies.scroll.data import catalogue, conversion, kaggle, sheets
 from stepladder.studies.scroll.data.cases import Volumes
 from stepladder.studies.scroll.data.patches import Patches
 from stepladder.studies.scroll.evaluation import scoring
 from stepladder.studies.scroll.models import inference, losses, unet
+from stepladder.studies.scroll.models.baselines import sheetness
 from stepladder.studies.scroll.params import ScrollParams
-from stepladder.studies.scroll.pictures import scenes
+from stepladder.studies.scroll.pictures import analysis, scenes
 
 
 class Scroll(Study[ScrollParams]):
@@ -72,7 +73,9 @@ class Scroll(Study[ScrollParams]):
         """Patches of the volumes, around surfaces more often than not."""
         return Patches(shards, params)
 
-    def cases(self, shards: Sequence[Path], params: ScrollParams, keep_clear: Sequence[Box] = ()) -> Dataset:
+    def evaluation_dataset(
+        self, shards: Sequence[Path], params: ScrollParams, keep_clear: Sequence[Box] = ()
+    ) -> Dataset:
         """Whole volumes."""
         return Volumes(shards, params)
 
@@ -80,13 +83,13 @@ class Scroll(Study[ScrollParams]):
         """A residual-encoder U-Net."""
         return unet.build(params)
 
-    def stages(self, params: ScrollParams) -> list[TrainingStage]:
+    def phases(self, params: ScrollParams) -> list[TrainingPhase]:
         """One stage."""
-        return unet.stages(params)
+        return unet.phases(params)
 
-    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """Cross entropy, Dice, skeleton recall and boundary loss of what is labelled."""
-        return losses.loss(model, batch, stage)
+        return losses.loss(model, batch, phase)
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         """Sliding windows, then post-processing."""
@@ -94,11 +97,11 @@ class Scroll(Study[ScrollParams]):
 
     def baselines(self, params: ScrollParams, train: Sequence[Path]) -> dict[str, Baseline]:
         """Nothing, a threshold, a ridge filter, and that after post-processing."""
-        return scoring.baselines(params)
+        return sheetness.baselines(params)
 
-    def perfect(self, batch: Batch, params: ScrollParams) -> Prediction:
+    def oracle(self, batch: Batch, params: ScrollParams) -> Prediction:
         """The label's surface."""
-        return scoring.perfect(batch)
+        return scoring.oracle(batch)
 
     def protocol(self, params: ScrollParams) -> dict[str, str]:
         """The challenge's metrics, and how volumes are predicted and averaged."""
@@ -110,7 +113,7 @@ class Scroll(Study[ScrollParams]):
 
     def analysis(self, model: nn.Module, cases: Dataset, params: ScrollParams) -> dict[str, pd.DataFrame | Figure]:
         """Post-processing step by step, and slices of the first test volume."""
-        return scoring.analysis(model, cases, params)
+        return analysis.analysis(model, cases, params)
 
     def preview(self, sample: Sample, params: ScrollParams) -> Figure:
         """Three planes of image, label and distance map."""

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import nn
 
-from stepladder.core.config import DataParams, Parameters, Section
-from stepladder.core.study import (
+from stepladder.core.schema import DataParams, Parameters, Section
+from stepladder.core.study import Study
+from stepladder.core.types import (
     Asset,
     Baseline,
     Batch,
@@ -30,9 +31,8 @@ from stepladder.core.study import (
     Sample,
     ShardContent,
     Source,
-    Study,
     StudyError,
-    TrainingStage,
+    TrainingPhase,
 )
 from stepladder.data.shards import Shard
 
@@ -65,7 +65,7 @@ class Discs:
         self.shards = [Shard(path) for path in shards]
         self.places = [(shard, row) for shard in self.shards for row in range(IMAGES)]
         self.groups = np.array([shard.attributes["group"] for shard, _ in self.places], dtype=object)
-        self.units = np.array([f"{shard.path.stem}:{row}" for shard, row in self.places], dtype=object)
+        self.clusters = np.array([f"{shard.path.stem}:{row}" for shard, row in self.places], dtype=object)
         self.weights = {str(group): 1.0 for group in self.groups}
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ class Template(Study[DiscParams]):
         layers = [nn.Conv2d(1, width, 5, padding=2), nn.GELU(), nn.Dropout(0.1), nn.Conv2d(width, width, 5, padding=2)]
         return nn.Sequential(*layers, nn.GELU(), nn.Conv2d(width, 2, 1))
 
-    def loss(self, model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """Cross-entropy per pixel."""
         return Loss(nn.functional.cross_entropy(model(batch["image_YX"][:, None]), batch["mask_YX"]))
 
@@ -147,7 +147,7 @@ class Template(Study[DiscParams]):
             "threshold": lambda batch: {"mask_BYX": (batch["image_YX"] > 0.75).long()},
         }
 
-    def perfect(self, batch: Batch, params: DiscParams) -> Prediction:
+    def oracle(self, batch: Batch, params: DiscParams) -> Prediction:
         """The masks."""
         return {"mask_BYX": batch["mask_YX"]}
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.io
 import torch
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.pde.data.readers import source
 from tests.studies.pde import layouts
 from tests.studies.pde.layouts import FRAMES, POINTS

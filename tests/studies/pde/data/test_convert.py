@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.data import convert as road
 from stepladder.data import shards
 from stepladder.studies.pde.data import conversion, equations, synthesis
@@ -218,11 +218,11 @@ def test_files_that_begin_alike_are_of_one_kin(tmp_path):
         for number in range(2):
             job = tasks.Job({"beta": beta}, 4, 16, 0, 4 * number)
             tasks.make(tmp_path, "advection", job, number)
-    kin = {asset.id: asset.kin for asset in conversion.assets([tmp_path], params(block=2))}
-    slow = {name: value for name, value in kin.items() if "beta0.1" in name}
+    split_group = {asset.id: asset.split_group for asset in conversion.assets([tmp_path], params(block=2))}
+    slow = {name: value for name, value in split_group.items() if "beta0.1" in name}
     assert len(set(slow.values())) == 4, "two files of two blocks"
     assert {name.replace("beta0.1", "beta0.4"): value for name, value in slow.items()} == {
-        name: value for name, value in kin.items() if "beta0.4" in name
+        name: value for name, value in split_group.items() if "beta0.4" in name
     }
 
 
@@ -281,4 +281,4 @@ def test_a_common_force_makes_no_kin(tmp_path):
     for number in range(2):
         tasks.make(tmp_path, "navier_stokes", tasks.Job({}, 1, 16, 0, number), number)
     one, two = conversion.assets([tmp_path], params())
-    assert one.kin != two.kin
+    assert one.split_group != two.split_group

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import default_collate
 
-from stepladder.core.study import Dataset, StudyError
+from stepladder.core.types import Dataset, StudyError
 from stepladder.data import shards
 from stepladder.studies.pde.data import conversion, equations
 from stepladder.studies.pde.data.dataset import Cases, Windows
@@ -60,7 +60,7 @@ def test_windows_cover_every_start_and_carry_the_physics(burgers):
 
 def test_units_are_trajectories_across_blocks_and_groups_are_coefficients(burgers):
     windows = Windows(burgers, params())
-    assert len(set(windows.units)) == 6, "blocks of one file number their trajectories on"
+    assert len(set(windows.clusters)) == 6, "blocks of one file number their trajectories on"
     assert set(windows.groups) == {"burgers eps=0.01", "burgers eps=0.1"}
     assert windows.weights == {"burgers eps=0.01": 1.0, "burgers eps=0.1": 1.0}
     tempered = Windows(burgers[:3], params({"temperature": 1.0}))
@@ -143,7 +143,7 @@ def test_particles_are_scored_on_stretches_and_know_their_box(tmp_path):
     paths = convert(tmp_path / "raw", tmp_path / "shards", params())
     cases = Cases(paths, params(evaluation={"horizon": 1}))
     assert [place[2:] for place in cases.places] == [(2, 1), (3, 1)] * 2
-    assert len(set(cases.units)) == len(cases) == 4
+    assert len(set(cases.clusters)) == len(cases) == 4
     assert cases.sample(1)["target_TXC"].shape[0] == 1
     assert cases.sample(0)["box_2D"].tolist() == [[0.0, 0.0], [1.0, 1.0]]
     assert len(Cases(paths, params())) == 2, "without a horizon a trajectory is one case"
@@ -197,7 +197,7 @@ def test_particles_take_no_strides(tmp_path):
 def test_shards_that_the_network_was_not_made_for_are_refused(burgers, model, said):
     with pytest.raises(StudyError, match=said):
         study.dataset(burgers, params(model))
-    assert len(study.cases(burgers, params())) == 6
+    assert len(study.evaluation_dataset(burgers, params())) == 6
 
 
 def test_more_supernodes_than_points_are_refused(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.pde.data.readers import particles, points, source
 from stepladder.studies.pde.data.readers.fields import Take
 from tests.studies.pde import layouts

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.pde.data.solvers import advection, burgers, darcy, initial, navier_stokes, tasks
 from stepladder.studies.pde.data.solvers import reaction_diffusion as reaction
 

@@ -8,14 +8,14 @@ import torch
 from torch.utils.data import default_collate
 
 from stepladder.core.config import ParameterError
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.data import shards
 from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data import conversion
 from stepladder.studies.pde.data.dataset import Cases, key
 from stepladder.studies.pde.evaluation import metrics, scoring
 from stepladder.studies.pde.models.baselines import classical
-from stepladder.studies.pde.models.stages import forecaster as networks
+from stepladder.studies.pde.models.stages import forecaster
 from stepladder.studies.pde.params import PdeConversion, PdeModel, PdeParams
 from stepladder.studies.pde.pictures import analysis, scenes
 from stepladder.view import scene as view
@@ -116,17 +116,17 @@ def test_the_protocol_names_what_decides_a_number():
 
 
 def test_a_sample_of_another_shape_is_refused_by_name(paths):
-    model = networks.build(PARAMS)
+    model = forecaster.build(PARAMS)
     with pytest.raises(StudyError, match=r"samples have 2 axes and 4 fields, the network was built for model.axes = 1"):
         model.predict(batch_of(paths["plane"]))
     with pytest.raises(ParameterError, match=r"no network 'fna'; did you mean 'fno'"):
-        networks.build(PARAMS.model_copy(update={"model": PdeModel(name="fna")}))
+        forecaster.build(PARAMS.model_copy(update={"model": PdeModel(name="fna")}))
 
 
-@pytest.mark.parametrize("name", sorted(networks.BUILDERS))
+@pytest.mark.parametrize("name", sorted(forecaster.BUILDERS))
 def test_every_network_forecasts_as_many_frames_as_are_asked(paths, name):
     small = {"width": 16, "channels": 8, "modes": 3, "layers": 1, "patch": 2, "heads": 2, "conditioning": 8}
-    model = networks.build(PARAMS.model_copy(update={"model": PdeModel(name=name, **small)}))
+    model = forecaster.build(PARAMS.model_copy(update={"model": PdeModel(name=name, **small)}))
     batch = batch_of(paths["line"])
     assert model.predict(batch)["u_BTXC"].shape == batch["target_TXC"].shape
     assert torch.isfinite(model.train().loss(batch).total)
@@ -184,7 +184,7 @@ def test_breakeven_compares_with_the_cheapest_solver_that_is_as_accurate():
 
 def test_the_analysis_shows_extremes_and_costs(paths):
     small = PdeModel(name="fno", channels=8, modes=3, layers=1)
-    model = networks.build(PARAMS.model_copy(update={"model": small})).eval()
+    model = forecaster.build(PARAMS.model_copy(update={"model": small})).eval()
     found = analysis.analysis(model, Cases([paths["line"]], PARAMS), PARAMS)
     assert list(found) == ["Best, median and worst trajectory", "What an error costs"]
     assert found["What an error costs"].axes[0].get_xlabel() == "CPU time per trajectory (ms)"

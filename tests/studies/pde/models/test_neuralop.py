@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.models.baselines.fno import FNO
 from stepladder.studies.pde.models.operator import frame
 from stepladder.studies.pde.models.operator.losses import relative_l2

@@ -11,7 +11,7 @@ from stepladder.core import files
 from stepladder.core.config import check, dump
 from stepladder.core.run import Run
 from stepladder.core.study import find
-from stepladder.data import convert, fetch, splits
+from stepladder.data import convert, fetch, loading, splits
 from stepladder.training import worker
 from stepladder.training.loop import Training
 
@@ -23,7 +23,7 @@ VALUES = {
     "conversion": {"every_frame": 50},
     "splits": {"by": "asset"},
     "model": {"width": 8, "channels": 8, "modes": 8, "heads": 2, "flow_steps": 4, "student_steps": 3},
-    "training": {"steps": 6, "batch": 4, "threads": 1, "validate_every": 3, "ema": 0.9, "obey_ladder": False},
+    "training": {"steps": 6, "batch": 4, "threads": 1, "validate_every": 3, "ema": 0.9, "use_ladder": False},
     "evaluation": {"samples": 3, "members": 2},
 }
 SCORE = """
@@ -36,8 +36,8 @@ torch.set_num_threads(1)
 run = Run(Path(sys.argv[1]))
 study, params = worker.read_parameters(run)
 model, _ = checkpoint.load_model(study, params, run.checkpoints)
-train, *_ = worker.split_shards(run.folder.parent, run.require("02_conversion"), "train")
-test, clear = worker.split_shards(run.folder.parent, run.require("02_conversion"), "test")
+train, *_ = loading.split_shards(run.folder.parent, run.require("02_conversion"), "train")
+test, clear = loading.split_shards(run.folder.parent, run.require("02_conversion"), "test")
 records = evaluation.evaluate(study, params, model, study.cases(test, params, clear), train)
 print(records[records["method"] == "model"].to_json(orient="records", double_precision=15))
 print(model.answering, model.kept.item())
@@ -58,7 +58,7 @@ def trained(tmp_path: Path) -> Run:
     divided = splits.split(assets, params.splits, params.seed)
     result = {"shards": {a.id: f"{run.data.name}/{a.id}.h5" for a in assets}, "splits": divided}
     files.write_json(run.stage_folder("02_conversion") / "result.json", result)
-    Training(run, study, params, worker.in_force(run, params), worker.datasets(run, study, params)).fit()
+    Training(run, study, params, worker.in_force(run, params), loading.datasets(run, study, params)).fit()
     return run
 
 

@@ -8,19 +8,20 @@ import torch
 from torch import nn
 
 from stepladder.core.config import ParameterError, check
-from stepladder.core.study import Batch, Loss, find
+from stepladder.core.study import find
+from stepladder.core.types import Batch, Loss
 from stepladder.studies.pde.data.equations import BOUNDARIES, COEFFICIENTS, number
 from stepladder.studies.pde.data.solvers import darcy
 from stepladder.studies.pde.data.solvers.initial import two_valued
 from stepladder.studies.pde.evaluation import metrics
 from stepladder.studies.pde.models.stages import forecaster as networks
-from stepladder.studies.pde.models.stages import plan as stages
+from stepladder.studies.pde.models.stages import plan
 from stepladder.studies.pde.models.stages.colour import Colour
 from stepladder.studies.pde.models.stages.consistency import ConsistencyStudent
 from stepladder.studies.pde.models.stages.flow import ResidualFlow, crps
 from stepladder.studies.pde.models.stages.steady import SteadyPrior, darcy_residual
 from stepladder.studies.pde.params import PdeParams
-from stepladder.training.step import lone_learner, train_step
+from stepladder.training.step import lone_train_state, train_step
 from tests.studies.pde.batches import grid_batch
 
 
@@ -215,25 +216,25 @@ class Shelf:
 
 
 def test_stages_are_what_the_profile_asks_for() -> None:
-    assert [stage.name for stage in stages.stages(small())] == ["operator"]
-    assert [stage.name for stage in stages.stages(small(flow_steps=3, student_steps=2))] == list(networks.STAGES[:3])
+    assert [phase.name for phase in plan.phases(small())] == ["operator"]
+    assert [phase.name for phase in plan.phases(small(flow_steps=3, student_steps=2))] == list(networks.STAGES[:3])
     darcy_like = {"axes": 2, "answers": 1, "periodic": False}
-    assert [stage.name for stage in stages.stages(small(**darcy_like, prior_steps=5))] == ["operator", "steady"]
+    assert [phase.name for phase in plan.phases(small(**darcy_like, prior_steps=5))] == ["operator", "steady"]
     for wrong in ({"prior_steps": 2}, {"flow_steps": 2, **darcy_like}):
         with pytest.raises(ParameterError, match="_steps"):
-            stages.stages(small(**wrong))
+            plan.phases(small(**wrong))
 
 
 def test_every_stage_trains_its_own_part_and_nothing_else() -> None:
     model, params = forecaster()
     batch = grid_batch(points=16)
-    for stage in stages.stages(params):
+    for phase in plan.phases(params):
         before = {name: value.clone() for name, value in model.named_parameters()}
-        learner = lone_learner(find("pde"), model, stage, params.training, 0)
+        learner = lone_train_state(find("pde"), model, phase, params.training, 0)
         for step in range(2):
             train_step(learner, step, [batch])
         changed = {name for name, value in model.named_parameters() if not torch.equal(before[name], value)}
-        outside = {name for name in changed if not name.startswith(stage.trainable)}
+        outside = {name for name in changed if not name.startswith(phase.trainable)}
         assert changed and all(name.startswith("student.slow.") for name in outside)
 
 
@@ -243,7 +244,7 @@ def test_a_stage_that_does_not_win_leaves_its_predecessor() -> None:
     state = batch["input_XC"]
     batch["target_TXC"] = torch.stack([0.5 * state, 0.25 * state], dim=1)
     model, params = forecaster(lambda b: 0.5 * b["input_XC"])
-    verdicts = [stages.conclude(stage, model, Shelf(batch), params) for stage in stages.stages(params)]
+    verdicts = [plan.accept(phase, model, Shelf(batch), params) for phase in plan.phases(params)]
     assert [found.ok for found in verdicts] == [True, False, False]
     assert model.answering == "operator" and "predecessor answers" in verdicts[1].reason
     assert "teacher was not kept" in verdicts[2].reason
@@ -255,20 +256,20 @@ def test_a_stage_that_wins_answers() -> None:
     batch["target_TXC"] = batch["input_XC"][:, None] * 0.5
     model, params = forecaster(lambda b: 0.8 * b["input_XC"])
     model.flow.draw = lambda batch, forecast, noise, evaluations=None: 0.5 * batch["input_XC"]
-    operator, flow_stage, student = stages.stages(params)
-    assert stages.conclude(operator, model, Shelf(batch), params).ok
-    found = stages.conclude(flow_stage, model, Shelf(batch), params)
+    operator, flow_stage, student = plan.phases(params)
+    assert plan.accept(operator, model, Shelf(batch), params).ok
+    found = plan.accept(flow_stage, model, Shelf(batch), params)
     assert found.ok and "CRPS" in found.reason and "spectrum" in found.reason
     assert model.answering == "flow"
     torch.testing.assert_close(model.predict(batch)["u_BTXC"], batch["target_TXC"])
     model.student.draw = lambda batch, forecast, noise, evaluations=None: 0.52 * batch["input_XC"]
-    assert not stages.conclude(student, model, Shelf(batch), params).ok, "further off than a tenth of nothing"
+    assert not plan.accept(student, model, Shelf(batch), params).ok, "further off than a tenth of nothing"
 
 
 def test_an_operator_must_beat_what_costs_nothing() -> None:
     batch = grid_batch(points=16, count=4)
     model, params = forecaster(lambda b: -b["input_XC"])
-    found = stages.conclude(stages.stages(params)[0], model, Shelf(batch), params)
+    found = plan.accept(plan.phases(params)[0], model, Shelf(batch), params)
     assert not found.ok and "persistence" in found.reason and model.answering == "operator"
 
 
@@ -283,7 +284,7 @@ def test_the_same_question_gets_the_same_draw() -> None:
 
 def test_what_the_stages_are_worth_is_a_row_per_sampler() -> None:
     model, params = forecaster()
-    table = stages.worth(model, [grid_batch(points=16)], params)
+    table = plan.worth(model, [grid_batch(points=16)], params)
     assert table["stage"].tolist() == ["operator"] + 4 * ["flow"] + 3 * ["consistency"]
     assert table["answers"].tolist() == [True] + 7 * [False] and (table["CRPS"] > 0).all()
 
@@ -294,10 +295,10 @@ def test_the_steady_prior_is_judged_by_error_and_residual() -> None:
     params = small(axes=2, answers=1, periodic=False, prior_steps=2)
     model = networks.build(params).eval()
     batch = darcy_batch(4, points=16)
-    refused = stages.conclude(stages.stages(params)[1], model, Shelf(batch), params)
+    refused = plan.accept(plan.phases(params)[1], model, Shelf(batch), params)
     assert not refused.ok and "residual" in refused.reason
     model.prior.answers = lambda batch, first: [first, batch["target_TYXC"][:, 0]]
-    kept = stages.conclude(stages.stages(params)[1], model, Shelf(batch), params)
+    kept = plan.accept(plan.phases(params)[1], model, Shelf(batch), params)
     assert kept.ok and model.answering == "steady"
 
 
@@ -316,11 +317,11 @@ def test_a_steady_answer_that_ignores_its_question_is_not_kept() -> None:
     model, batch = networks.build(params).eval(), darcy_batch(6, points=16)
     mean = batch["target_TYXC"][:, 0].mean(0)
     model.network.forward = lambda batch: mean.expand(len(batch["dx"]), -1, -1, -1) * 1.5
-    refused = stages.conclude(stages.stages(params)[0], model, Shelf(batch), params)
+    refused = plan.accept(plan.phases(params)[0], model, Shelf(batch), params)
     assert not refused.ok and "of the mean of the other answers" in refused.reason
     truth = dict(zip(batch["input_YXC"].sum((1, 2, 3)).tolist(), batch["target_TYXC"][:, 0], strict=True))
     model.network.forward = lambda batch: torch.stack([truth[s] for s in batch["input_YXC"].sum((1, 2, 3)).tolist()])
-    assert stages.conclude(stages.stages(params)[0], model, Shelf(batch), params).ok
+    assert plan.accept(plan.phases(params)[0], model, Shelf(batch), params).ok
 
 
 def test_residuals_are_over_the_force() -> None:
@@ -330,7 +331,7 @@ def test_residuals_are_over_the_force() -> None:
     for force in (1.0, 100.0):
         scaled = {**batch, "target_TYXC": batch["target_TYXC"] * force, "coefficient_K": batch["coefficient_K"] * force}
         model.network.forward = lambda batch: 1.1 * batch["target_TYXC"][:, 0]
-        told[force] = stages.residuals(model, [scaled], params, "operator")["residual"]
+        told[force] = plan.residuals(model, [scaled], params, "operator")["residual"]
     assert told[100.0] == pytest.approx(told[1.0], rel=1e-3)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import BOUNDARIES, COEFFICIENTS, number
 from stepladder.studies.pde.data.solvers import advection, darcy
 from stepladder.studies.pde.data.solvers.initial import two_valued

@@ -13,7 +13,7 @@ import pytest
 
 from stepladder.core.config import ParameterError, check
 from stepladder.data.fetch import FetchError, Patience
-from stepladder.studies.plateau.data.catalogue import read as catalogue
+from stepladder.studies.plateau.data.catalogue import read
 from stepladder.studies.plateau.data.catalogue.clients import Ckan, Live
 from stepladder.studies.plateau.params import PlateauParams
 from stepladder.testing.server import FaultyServer, Status
@@ -47,12 +47,12 @@ def summed(rows: pd.DataFrame) -> tuple:
 
 
 def test_the_snapshot_reproduces_the_published_table():
-    facts = catalogue.snapshot()
+    facts = read.snapshot()
     assert {region: summed(rows) for region, rows in facts.groupby("region")} == PUBLISHED
     assert summed(facts) == (306, 38461, 347.4, 54.5, 1462.9)
     assert summed(facts[facts["region"] != "Shizuoka"])[-1] == 186.3
     assert facts["year"].value_counts().to_dict() == {2020: 31, 2021: 1, 2022: 27, 2023: 77, 2024: 58, 2025: 112}
-    assert catalogue.PLANNED["all"] == 60e9
+    assert read.PLANNED["all"] == 60e9
 
 
 def test_the_snapshot_is_what_our_builder_makes_of_the_shared_facts(shared_data):
@@ -65,12 +65,12 @@ def test_the_snapshot_is_what_our_builder_makes_of_the_shared_facts(shared_data)
             "bldg_compressed_bytes": "bldg_bytes",
         }
     )
-    built = catalogue.build_snapshot(facts.drop(columns="name_ja"), earlier=catalogue.snapshot())
-    pd.testing.assert_frame_equal(built[catalogue.FACTS], catalogue.snapshot(), check_dtype=False)
+    built = read.build_snapshot(facts.drop(columns="name_ja"), earlier=read.snapshot())
+    pd.testing.assert_frame_equal(built[read.FACTS], read.snapshot(), check_dtype=False)
 
 
 def test_a_city_lies_in_its_prefecture():
-    table = catalogue.read(params()).set_index("group")
+    table = read.read(params()).set_index("group")
     assert table.loc["27100", ["prefecture", "region"]].tolist() == ["Osaka", "Kansai"]
     assert table.loc["27100", ["lat", "lon"]].tolist() == pytest.approx([34.69, 135.52])
     assert {"name", "region", "bytes", "year", "quality"} <= set(table.columns)
@@ -79,9 +79,9 @@ def test_a_city_lies_in_its_prefecture():
 
 
 def test_an_earlier_snapshot_lends_sizes_only_for_the_same_year():
-    earlier = catalogue.snapshot().set_index("code").loc[["01100", "01205"]].reset_index()
+    earlier = read.snapshot().set_index("code").loc[["01100", "01205"]].reset_index()
     rows = pd.DataFrame({"code": ["01100", "01205"], "name": [None, None], "year": [2020, 2099], "spec": [None, 5.0]})
-    built = catalogue.build_snapshot(rows, earlier=earlier).set_index("code")
+    built = read.build_snapshot(rows, earlier=earlier).set_index("code")
     assert built["name"].tolist() == ["sapporo-shi", "muroran-shi"]
     assert built.loc["01100", "bldg_bytes"] == earlier.loc[0, "bldg_bytes"]
     assert built.loc["01205", ["bldg_bytes", "zip_bytes"]].isna().all()
@@ -89,17 +89,17 @@ def test_an_earlier_snapshot_lends_sizes_only_for_the_same_year():
 
 
 def test_quality_is_the_weighted_mean_of_the_parts_that_are_known():
-    facts = catalogue.snapshot()[:3].assign(
-        max_lod=[3.0, 1.5, float("nan")], themes=[[*catalogue.THEMES], ["bldg", "tran"], None],
+    facts = read.snapshot()[:3].assign(
+        max_lod=[3.0, 1.5, float("nan")], themes=[[*read.THEMES], ["bldg", "tran"], None],
         year=[2025, 2020, 2025], spec=[5.0, 1.0, None], bldg_xml_mb=[30.0, 10.0, 20.0], bldg_tiles=[1, 1, 1],
     )  # fmt: skip
-    ranked = catalogue.rank(facts)
+    ranked = read.rank(facts)
     assert ranked["code"].tolist() == [facts["code"][0], facts["code"][2], facts["code"][1]]
     assert ranked["quality"].tolist() == pytest.approx(
         [1.0, (0.2 * 2 / 3 + 0.1) / 0.3, 0.35 * 0.5 + 0.25 * 0.25 + 0.2 / 3]
     )
     assert ranked["quality_known"].tolist() == pytest.approx([1.0, 0.3, 1.0])
-    assert sum(catalogue.WEIGHTS.values()) == pytest.approx(1)
+    assert sum(read.WEIGHTS.values()) == pytest.approx(1)
 
 
 # Clients -------------------------------------------------------------------------------------------------------------
@@ -154,11 +154,11 @@ def test_a_size_nobody_told_is_asked_of_the_file_server(server, told):
 
 
 def test_the_whole_country_in_the_live_shape_makes_the_same_totals(server):
-    facts = catalogue.snapshot()
+    facts = read.snapshot()
     rows = [citygml(server, r.code, r.year, file_size=int(r.zip_bytes), spec=None) for r in facts.itertuples()]
     rows += [citygml(server, "27999", 2025), citygml(server, "01100", 2019)]
     server.answers["/datacatalog/plateau-datasets"] = datasets(rows)
-    built = catalogue.build_snapshot(Live(server.address, BRISK).rows(), earlier=facts)
+    built = read.build_snapshot(Live(server.address, BRISK).rows(), earlier=facts)
     assert {region: summed(rows) for region, rows in built.groupby("region")} == PUBLISHED
     assert "27999" not in set(built["code"])
 
@@ -195,7 +195,7 @@ def test_tiles_of_a_place_with_their_level_of_detail(server):
         ["51357344", "bldg", 1],
         ["51357343", "tran", 1],
     ]
-    assert catalogue.max_lod(table).to_dict() == {"27100": 1.5}
+    assert read.max_lod(table).to_dict() == {"27100": 1.5}
     assert Live(server.address, BRISK).tiles("99999").empty
 
 
@@ -263,7 +263,7 @@ def test_an_archive_is_measured_by_its_directory(server, tmp_path):
         archive.writestr("27100_x_citygml/udx/bldg/51357343_bldg_6697_appearance/a.jpg", bytes(1000))
         archive.writestr("27100_x_citygml/udx/tran/51357343_tran_6697_op.gml", b"<x/>")
     (tmp_path / "city.zip").write_bytes(buffer.getvalue())
-    found = catalogue.measure(server.url("city.zip"))
+    found = read.measure(server.url("city.zip"))
     packed = zipfile.ZipFile(buffer).infolist()[0].compress_size
     assert found == {"bldg_tiles": 1, "bldg_xml_mb": 2.0, "bldg_bytes": packed}
 
@@ -272,14 +272,14 @@ def test_an_archive_is_measured_by_its_directory(server, tmp_path):
 
 
 def test_remote_sources_are_one_archive_per_city_by_theme():
-    (source,) = catalogue.sources(params(source="remote", cities=["27100"], themes=["bldg", "tran"]))
+    (source,) = read.sources(params(source="remote", cities=["27100"], themes=["bldg", "tran"]))
     assert source.url.endswith("/datacatalog/citygml/27100-latest/citygml.zip")
     assert source.folder == "27100"
     assert source.members == ("*/udx/bldg/*.gml", "*/udx/tran/*.gml")
 
 
 def test_named_tiles_bring_their_neighbours_and_the_second_mesh():
-    patterns = catalogue.members(params(source="remote", cities=["27100"], tiles=["51357343"], themes=["bldg", "dem"]))
+    patterns = read.members(params(source="remote", cities=["27100"], tiles=["51357343"], themes=["bldg", "dem"]))
 
     def wanted(name: str) -> bool:
         return any(fnmatchcase(f"27100_osaka/udx/{name}", pattern) for pattern in patterns)
@@ -295,15 +295,15 @@ def test_named_tiles_bring_their_neighbours_and_the_second_mesh():
 
 def test_all_of_japan_is_refused_with_its_size():
     with pytest.raises(ParameterError, match=r"1,463 GB.*data\.cities"):
-        catalogue.sources(params(source="remote"))
+        read.sources(params(source="remote"))
 
 
 def test_a_mirror_is_a_folder_or_archives_in_one(tmp_path):
-    (source,) = catalogue.sources(params(source="mirror", mirror=str(tmp_path)))
+    (source,) = read.sources(params(source="mirror", mirror=str(tmp_path)))
     assert source.url == str(tmp_path)
     for name in ("27100_osaka.zip", "20202_matsumoto.zip"):
         (tmp_path / name).write_bytes(b"")
-    found = catalogue.sources(params(source="mirror", mirror=str(tmp_path), cities=["27100"]))
+    found = read.sources(params(source="mirror", mirror=str(tmp_path), cities=["27100"]))
     assert [(source.url, source.folder) for source in found] == [(str(tmp_path / "27100_osaka.zip"), "27100")]
     with pytest.raises(ParameterError, match=r"data\.mirror"):
-        catalogue.sources(params(source="mirror"))
+        read.sources(params(source="mirror"))

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stepladder.core.study import StudyError
-from stepladder.studies.plateau.data.citygml import reader as citygml
-from stepladder.studies.plateau.data.citygml import rings
+from stepladder.core.types import StudyError
+from stepladder.studies.plateau.data.citygml import reader, rings
 from stepladder.studies.plateau.data.citygml.classes import FINE
 from stepladder.studies.plateau.data.citygml.raw import RawFileError
 from tests.studies.plateau.city_model import (
@@ -65,7 +64,7 @@ def road(key: str, *children: str, kind: str = "Road") -> str:
 
 
 def test_a_lod1_block_is_labelled_by_its_normals_and_placed_in_metres(tmp_path):
-    read = citygml.read(write(tmp_path, block("a")))
+    read = reader.read(write(tmp_path, block("a")))
     assert labels(read) == {"roof": 2, "building base": 2, "wall": 8}
     assert read.zone == 6674 and issues(read) == {}
     row = read.features.iloc[0]
@@ -80,10 +79,10 @@ def test_a_lod1_block_is_labelled_by_its_normals_and_placed_in_metres(tmp_path):
 
 
 def test_faces_of_a_solid_keep_looking_outward_and_one_inside_out_is_turned(tmp_path):
-    outward = citygml.read(write(tmp_path, block("a")))
+    outward = reader.read(write(tmp_path, block("a")))
     inward = "".join(polygon(face[::-1]) for face in box())
     member = building("a", nest("bldg:lod1Solid", solid(*re.findall("<gml:Polygon>.*?</gml:Polygon>", inward))))
-    turned = citygml.read(write(tmp_path, member))
+    turned = reader.read(write(tmp_path, member))
     assert issues(turned) == {"solid inside out, turned": 1}
     assert labels(turned) == labels(outward)
     for read in (outward, turned):
@@ -93,20 +92,20 @@ def test_faces_of_a_solid_keep_looking_outward_and_one_inside_out_is_turned(tmp_
 
 def test_an_open_solid_is_counted_and_kept(tmp_path):
     faces = map(polygon, box()[1:])
-    read = citygml.read(write(tmp_path, building("a", nest("bldg:lod1Solid", solid(*faces)))))
+    read = reader.read(write(tmp_path, building("a", nest("bldg:lod1Solid", solid(*faces)))))
     assert issues(read) == {"solid not closed, kept": 1}
     assert labels(read) == {"roof": 2, "wall": 8}
 
 
 def test_a_hole_stays_open(tmp_path):
     roof = polygon(square(size=10, up=5), square(2, 2, 4, up=5)[::-1])
-    read = citygml.read(write(tmp_path, building("a", bounded("RoofSurface", roof))))
+    read = reader.read(write(tmp_path, building("a", bounded("RoofSurface", roof))))
     assert area(read.triangles_N33) == pytest.approx(84, rel=0.01)
 
 
 def test_zone_is_the_one_given(tmp_path):
     path = write(tmp_path, block("a"))
-    near, far = citygml.read(path, 6674), citygml.read(path, 6673)
+    near, far = reader.read(path, 6674), reader.read(path, 6673)
     assert (near.zone, far.zone) == (6674, 6673)
     assert far.features.x_min[0] > 0 > near.features.x_min[0]
 
@@ -115,7 +114,7 @@ def test_numbers_survive_line_breaks_tabs_and_comments(tmp_path):
     text = numbers(square(up=3)).split()
     text = "\n\t" + " ".join(text[:6]) + "\r\n   " + "\t".join(text[6:]) + "\n"
     member = road("r", "<!-- a road -->", nest("tran:lod1MultiSurface", surface(polygon(text))))
-    assert area(citygml.read(write(tmp_path, member)).triangles_N33) == pytest.approx(100, rel=0.01)
+    assert area(reader.read(write(tmp_path, member)).triangles_N33) == pytest.approx(100, rel=0.01)
 
 
 @given(arrays(np.float64, st.integers(1, 40), elements=st.floats(allow_nan=False, allow_infinity=False)))
@@ -128,10 +127,10 @@ def test_parsed_numbers_are_the_nearest_doubles(value_N):
 def test_the_size_of_a_block_changes_nothing(tmp_path, monkeypatch):
     roof = nest("bldg:lod1Solid", solid(polygon(square(up=5), square(2, 2, 4, up=5)[::-1]), *map(polygon, box())))
     path = write(tmp_path, block("a"), building("b", roof), block("a"), block("c", east=99))
-    whole = citygml.read(path)
+    whole = reader.read(path)
     for size in (1, 5, 7):
         monkeypatch.setattr(rings, "BLOCK", size)
-        read = citygml.read(path)
+        read = reader.read(path)
         for name in ("triangles_N33", "label_N", "feature_N"):
             np.testing.assert_array_equal(getattr(read, name), getattr(whole, name))
         assert read.features.equals(whole.features) and read.issues == whole.issues
@@ -149,7 +148,7 @@ def test_each_building_is_taken_at_its_best_level(tmp_path):
         building(key, *parts)
         for key, parts in {"a": [lod0], "b": [lod0, lod1], "c": [lod0, lod1, lod2], "d": [lod1, lod2, lod3]}.items()
     )
-    read = citygml.read(write(tmp_path, *members))
+    read = reader.read(write(tmp_path, *members))
     assert read.features.lod.tolist() == [0, 1, 2, 3]
     assert np.bincount(read.feature_N).tolist() == [2, 12, 4, 2]
 
@@ -157,7 +156,7 @@ def test_each_building_is_taken_at_its_best_level(tmp_path):
 def test_lod0_outlines_say_by_name_what_they_are(tmp_path):
     edge = building("a", nest("bldg:lod0RoofEdge", surface(polygon(square(up=8)))))
     foot = building("b", nest("bldg:lod0FootPrint", surface(polygon(square()))))
-    read = citygml.read(write(tmp_path, edge, foot))
+    read = reader.read(write(tmp_path, edge, foot))
     assert labels(read) == {"roof": 2, "building base": 2}
     assert read.features.flat.tolist() == [False, True]
 
@@ -166,19 +165,19 @@ def test_typed_surfaces_go_before_the_solid_that_refers_to_them(tmp_path):
     references = nest("bldg:lod2Solid", solid('<gml:Polygon xlink:href="#p"/>'))
     kinds = ("RoofSurface", "WallSurface", "GroundSurface", "OuterCeilingSurface", "OuterFloorSurface")
     typed = [bounded(kind, polygon(square(up=i))) for i, kind in enumerate(kinds, 1)]
-    read = citygml.read(write(tmp_path, building("a", references, *typed)))
+    read = reader.read(write(tmp_path, building("a", references, *typed)))
     assert labels(read) == {"roof": 4, "wall": 2, "building base": 4}
 
 
 def test_an_untyped_lod2_solid_is_labelled_by_normal(tmp_path):
-    read = citygml.read(write(tmp_path, building("a", nest("bldg:lod2Solid", solid(*map(polygon, box()))))))
+    read = reader.read(write(tmp_path, building("a", nest("bldg:lod2Solid", solid(*map(polygon, box()))))))
     assert labels(read) == {"roof": 2, "building base": 2, "wall": 8} and read.features.lod[0] == 2
 
 
 def test_only_references_fall_back_to_the_next_level(tmp_path):
     broken = '<bldg:lod2Solid><gml:Solid xlink:href="#elsewhere"/></bldg:lod2Solid>'
     lod1 = nest("bldg:lod1Solid", solid(*map(polygon, box())))
-    assert citygml.read(write(tmp_path, building("a", broken, lod1))).features.lod[0] == 1
+    assert reader.read(write(tmp_path, building("a", broken, lod1))).features.lod[0] == 1
 
 
 def test_parts_are_the_building_and_replace_a_coarser_whole(tmp_path):
@@ -188,7 +187,7 @@ def test_parts_are_the_building_and_replace_a_coarser_whole(tmp_path):
     whole = nest("bldg:lod1Solid", solid(*map(polygon, box(size=30))))
     fine = part(0, bounded("RoofSurface", polygon(square(up=9))))
     coarse = part(20, nest("bldg:lod1Solid", solid(*map(polygon, box(east=20)))))
-    read = citygml.read(write(tmp_path, building("a", whole, fine, coarse)))
+    read = reader.read(write(tmp_path, building("a", whole, fine, coarse)))
     assert read.features.id.tolist() == ["a"] and read.features.lod[0] == 2
     assert len(read.triangles_N33) == 2 + 12  # the roof of one part and the block of the other, without the whole
 
@@ -202,7 +201,7 @@ def test_lod3_takes_windows_and_balconies_but_no_rooms(tmp_path):
     )
     room = nest("bldg:interiorRoom/bldg:Room/bldg:lod4Solid", solid(*map(polygon, box())))
     inner = bounded("InteriorWallSurface", polygon(WALL), lod=4) + bounded("ClosureSurface", polygon(WALL), lod=3)
-    read = citygml.read(write(tmp_path, building("a", wall, balcony, room, inner)))
+    read = reader.read(write(tmp_path, building("a", wall, balcony, room, inner)))
     assert read.features.lod[0] == 3 and labels(read) == {"wall": 4, "building": 2}
     assert issues(read) == {"interior geometry skipped": 1, "closure or interior surface skipped": 2}
 
@@ -213,7 +212,7 @@ def test_extensions_of_any_version_do_not_disturb(tmp_path, uro):
     outline = nest("uro:bldgDmAttribute/uro:lod0Geometry", surface(polygon(square(up=99))))
     lod1 = nest("bldg:lod1Solid", solid(*map(polygon, box())))
     path = write(tmp_path, building("a", attribute, outline, lod1), uro=f"https://www.geospatial.jp/iur/uro/{uro}")
-    assert labels(citygml.read(path)) == {"roof": 2, "building base": 2, "wall": 8}
+    assert labels(reader.read(path)) == {"roof": 2, "building base": 2, "wall": 8}
 
 
 def test_citygml_3(tmp_path):
@@ -222,7 +221,7 @@ def test_citygml_3(tmp_path):
     area = nest("core:lod2MultiSurface", surface(polygon(square(up=1)))) + nest("tran:function", "2000")
     area = nest("core:boundary/tran:TrafficArea", area)
     road = nest('tran:Road gml:id="r"/tran:trafficSpace/tran:TrafficSpace', area)
-    read = citygml.read(write(tmp_path, building("a", lod1), building("b", lod1, typed), road, version="3.0"))
+    read = reader.read(write(tmp_path, building("a", lod1), building("b", lod1, typed), road, version="3.0"))
     assert read.features.lod.tolist() == [1, 2, 2]
     assert labels(read) == {"roof": 4, "building base": 2, "wall": 8, "footway": 2}
 
@@ -240,9 +239,7 @@ def lane(function: str, kind: str = "TrafficArea", up: float = 1) -> str:
 
 def test_lod1_roads_are_road_and_flat(tmp_path):
     lod1 = nest("tran:lod1MultiSurface", surface(polygon(square())))
-    read = citygml.read(
-        write(tmp_path, road("r", lod1), road("t", lod1, kind="Track"), road("s", lod1, kind="Railway"))
-    )
+    read = reader.read(write(tmp_path, road("r", lod1), road("t", lod1, kind="Track"), road("s", lod1, kind="Railway")))
     assert labels(read) == {"road": 2, "footway": 2, "railway": 2}
     assert read.features.theme.tolist() == ["tran"] * 3 and read.features.flat.all()
 
@@ -264,13 +261,13 @@ def test_lod1_roads_are_road_and_flat(tmp_path):
 )
 def test_traffic_areas_are_labelled_by_function(tmp_path, kind, function, name):
     lod1 = nest("tran:lod1MultiSurface", surface(polygon(square())))
-    read = citygml.read(write(tmp_path, road("r", lane(function, kind), lod1)))
+    read = reader.read(write(tmp_path, road("r", lane(function, kind), lod1)))
     assert labels(read) == {name: 2} and read.features.lod[0] == 3 and not read.features.flat[0]
     assert issues(read) == {}
 
 
 def test_unknown_functions_take_the_default_and_are_counted(tmp_path):
-    read = citygml.read(write(tmp_path, road("r", lane("8765"), lane("", "AuxiliaryTrafficArea"))))
+    read = reader.read(write(tmp_path, road("r", lane("8765"), lane("", "AuxiliaryTrafficArea"))))
     assert labels(read) == {"road": 2, "median and parking": 2}
     assert issues(read) == {"code missing or not known, default class used": 2}
 
@@ -295,7 +292,7 @@ def test_unknown_functions_take_the_default_and_are_counted(tmp_path):
 def test_other_themes_are_labelled_by_their_codes(tmp_path, prefix, kind, attributes, geometry, name):
     inside = "".join(nest(f"{prefix}:{key}", value) for key, value in attributes.items())
     inside += nest(f"{prefix}:{geometry}", surface(polygon(square(up=1))))
-    read = citygml.read(write(tmp_path, nest(f'{prefix}:{kind} gml:id="x"', inside)))
+    read = reader.read(write(tmp_path, nest(f'{prefix}:{kind} gml:id="x"', inside)))
     assert labels(read) == {name: 2}
     assert read.features.theme[0] == prefix and issues(read) == {}
 
@@ -304,7 +301,7 @@ def test_a_bridge_has_a_deck(tmp_path):
     whole = nest('brid:Bridge gml:id="a"/brid:lod2MultiSurface', surface(*map(polygon, box())))
     deck = nest("brid:boundedBy/brid:OuterFloorSurface/brid:lod2MultiSurface", surface(polygon(square(up=5))))
     side = nest("brid:boundedBy/brid:WallSurface/brid:lod2MultiSurface", surface(polygon(WALL)))
-    read = citygml.read(write(tmp_path, whole, f'<brid:Bridge gml:id="b">{deck}{side}</brid:Bridge>'))
+    read = reader.read(write(tmp_path, whole, f'<brid:Bridge gml:id="b">{deck}{side}</brid:Bridge>'))
     assert labels(read) == {"bridge deck": 4, "bridge": 12}
 
 
@@ -320,7 +317,7 @@ def relief(key: str, *triangles: list) -> str:
 def test_reliefs_are_streamed_triangle_by_triangle(tmp_path, monkeypatch):
     monkeypatch.setattr(rings, "BLOCK", 3)
     triangles = [[(i, 0, 1), (i + 1, 0, 1), (i, 1, 2)] for i in range(10)]
-    read = citygml.read(write(tmp_path, relief("a", *triangles), relief("a", *triangles), relief("b", triangles[0])))
+    read = reader.read(write(tmp_path, relief("a", *triangles), relief("a", *triangles), relief("b", triangles[0])))
     assert labels(read) == {"terrain": 11} and np.bincount(read.feature_N).tolist() == [10, 1]
     assert issues(read) == {"duplicate id, first one kept": 1}
     assert read.features[["id", "theme", "lod"]].values.tolist() == [["a", "dem", 1], ["b", "dem", 1]]
@@ -330,7 +327,7 @@ def test_flood_hazards_are_no_water(tmp_path):
     hazard = "<uro:floodingRiskAttribute><uro:WaterBodyRiverFloodingRiskAttribute/></uro:floodingRiskAttribute>"
     water = nest("wtr:lod1MultiSurface", surface(polygon(square(up=1))))
     body = nest('wtr:WaterBody gml:id="w"', hazard + water)
-    read = citygml.read(write(tmp_path, body))
+    read = reader.read(write(tmp_path, body))
     assert len(read.features) == 0 and issues(read) == {"flood hazard area skipped": 1, "empty tile": 1}
 
 
@@ -355,7 +352,7 @@ def test_flood_hazards_are_no_water(tmp_path):
 def test_a_bad_polygon_is_left_out_and_counted(tmp_path, text, kind):
     good = block("good", east=50)
     bad = building("bad", nest("bldg:lod1Solid", solid(polygon(text), *map(polygon, box()[1:]))))
-    read = citygml.read(write(tmp_path, bad, good))
+    read = reader.read(write(tmp_path, bad, good))
     assert issues(read) == {kind: 1, "solid not closed, kept": 1}
     assert np.bincount(read.feature_N).tolist() == [10, 12]
 
@@ -364,13 +361,13 @@ def test_an_open_ring_is_closed_and_counted(tmp_path):
     faces = box()
     ring = polygon(numbers(faces[0], closed=False))
     member = building("a", nest("bldg:lod1Solid", solid(ring, *map(polygon, faces[1:]))))
-    read = citygml.read(write(tmp_path, member))
+    read = reader.read(write(tmp_path, member))
     assert issues(read) == {"open ring closed": 1} and len(read.triangles_N33) == 12
 
 
 def test_duplicate_and_missing_ids(tmp_path):
     nameless = block("x", north=40).replace(' gml:id="x"', "")
-    read = citygml.read(write(tmp_path, block("a"), block("a", east=20), nameless))
+    read = reader.read(write(tmp_path, block("a"), block("a", east=20), nameless))
     assert issues(read) == {"duplicate id, first one kept": 1, "feature without id, numbered": 1}
     assert read.features.id.tolist() == ["a", "51357354_x_6697_op#1"]
     assert read.features.x_max[0] - read.features.x_min[0] == pytest.approx(10, abs=0.1)
@@ -379,7 +376,7 @@ def test_duplicate_and_missing_ids(tmp_path):
 def test_unknown_feature_types_and_missing_geometry(tmp_path):
     strange = '<gen:GenericCityObject gml:id="g"/>'
     alien = '<q:Thing xmlns:q="urn:q" gml:id="q"/>'
-    read = citygml.read(write(tmp_path, strange, alien, building("empty"), block("a")))
+    read = reader.read(write(tmp_path, strange, alien, building("empty"), block("a")))
     assert read.features.id.tolist() == ["a"]
     assert issues(read) == {"feature type not read": 2, "feature without usable surface": 1}
 
@@ -388,7 +385,7 @@ def test_unknown_feature_types_and_missing_geometry(tmp_path):
 def test_an_unknown_namespace_is_read_by_local_names_and_counted(tmp_path, namespace):
     path = write(tmp_path, block("a"))
     path.write_text(path.read_text().replace("http://www.opengis.net/citygml/building/2.0", namespace))
-    read = citygml.read(path)
+    read = reader.read(path)
     assert labels(read) == {"roof": 2, "building base": 2, "wall": 8}
     assert issues(read) == {"namespace not known, read by local names": 1}
 
@@ -396,15 +393,15 @@ def test_an_unknown_namespace_is_read_by_local_names_and_counted(tmp_path, names
 def test_curves_points_and_copies_are_no_surface(tmp_path):
     curve = nest("frn:lod2Geometry/gml:MultiCurve/gml:curveMember/gml:LineString/gml:posList", numbers(square()))
     copy = "<frn:lod1ImplicitRepresentation><core:ImplicitGeometry/></frn:lod1ImplicitRepresentation>"
-    read = citygml.read(write(tmp_path, f'<frn:CityFurniture gml:id="f">{curve}{copy}</frn:CityFurniture>'))
+    read = reader.read(write(tmp_path, f'<frn:CityFurniture gml:id="f">{curve}{copy}</frn:CityFurniture>'))
     assert issues(read) == {"implicit geometry skipped": 1, "feature without usable surface": 1}
 
 
 def test_an_empty_tile_is_empty_not_an_error(tmp_path):
-    read = citygml.read(write(tmp_path))
+    read = reader.read(write(tmp_path))
     assert len(read.triangles_N33) == len(read.features) == 0
     assert issues(read) == {"empty tile": 1} and read.zone == 0
-    assert citygml.read(write(tmp_path), 6674).zone == 6674
+    assert reader.read(write(tmp_path), 6674).zone == 6674
 
 
 # What is refused
@@ -413,7 +410,7 @@ def test_an_empty_tile_is_empty_not_an_error(tmp_path):
 def refused(path: Path) -> str:
     """The message of the named error that reading `path` raises."""
     with pytest.raises(RawFileError) as caught:
-        citygml.read(path)
+        reader.read(path)
     assert isinstance(caught.value, StudyError) and path.name in str(caught.value)
     return str(caught.value)
 
@@ -509,7 +506,7 @@ def test_every_real_file_reads(shared_data):
     paths = real(shared_data)
     assert len(paths) >= 45
     for path in paths:
-        read = citygml.read(path)
+        read = reader.read(path)
         assert len(read.triangles_N33) > 0, path.name
         assert set(read.features.theme) == {path.parent.name}
         assert np.isfinite(read.triangles_N33).all() and (np.diff(read.feature_N) >= 0).all()
@@ -534,7 +531,7 @@ def test_a_real_lod2_tile_against_counts_of_its_text(shared_data):
     polygons += sum(len(POLYGON.findall(part)) for b in fine for part in lod2.findall(b))
     assert (len(buildings), polygons) == (3058, 35_087)  # as the research counted them
 
-    read = citygml.read(path)
+    read = reader.read(path)
     assert read.features.lod.value_counts().to_dict() == {1: len(coarse), 2: len(fine)}
     assert read.zone == 6676
     # A polygon of n corners becomes n - 2 triangles; slivers below a square millimetre are left out (0.2 %).
@@ -546,7 +543,7 @@ def test_a_real_lod2_tile_against_counts_of_its_text(shared_data):
 
 @pytest.mark.slow
 def test_real_lanes_have_their_classes(shared_data):
-    read = citygml.read(shared_data / "plateau/27100_osaka/udx/tran/52350301_tran_6697_op.gml.gz")
+    read = reader.read(shared_data / "plateau/27100_osaka/udx/tran/52350301_tran_6697_op.gml.gz")
     assert set(labels(read)) == {"road", "footway", "median and parking", "planting"}
     assert read.features.lod.tolist().count(3) == 2 and read.features.flat.sum() == 1
 
@@ -557,13 +554,13 @@ def test_real_roads_and_land_use_are_flat(shared_data):
         "27100_osaka/udx/tran/51357354_tran_6697_op.gml.gz",
         "43206_tamana/udx/luse/493033_luse_6697_op.gml.gz",
     ):
-        assert citygml.read(shared_data / "plateau" / name).features.flat.all()
+        assert reader.read(shared_data / "plateau" / name).features.flat.all()
 
 
 @pytest.mark.slow
 def test_citygml_2_and_3_of_the_same_building_agree(shared_data):
-    two = citygml.read(shared_data / "plateau/13104_shinjuku-v5-uro-3-2/udx/bldg/53394517_bldg_6697_op.gml.gz")
-    three = citygml.read(shared_data / "plateau/13104_shinjuku-citygml-3-0/udx/bldg/CG3_53394517_bldg_6697_op.gml.gz")
+    two = reader.read(shared_data / "plateau/13104_shinjuku-v5-uro-3-2/udx/bldg/53394517_bldg_6697_op.gml.gz")
+    three = reader.read(shared_data / "plateau/13104_shinjuku-citygml-3-0/udx/bldg/CG3_53394517_bldg_6697_op.gml.gz")
     same = three.features.id == two.features.id[0]
     assert same.sum() == 1
     three = three.select(same.to_numpy())

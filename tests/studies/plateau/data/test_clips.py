@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter
 
-from stepladder.core.config import SplitParams
-from stepladder.core.study import Dataset
+from stepladder.core.schema import SplitParams
+from stepladder.core.types import Dataset
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.data.samples.clips import SHIFT_M, Clips, mirrored, shifted
 from stepladder.studies.plateau.models import motion
@@ -60,7 +60,7 @@ def agreement(sample, voxel_m, first=0, second=1):
 
 def test_clips_are_a_dataset_of_both_municipalities(clips):
     assert isinstance(clips, Dataset)
-    assert len(clips) == len(clips.groups) == len(clips.units) > 100
+    assert len(clips) == len(clips.groups) == len(clips.clusters) > 100
     assert set(clips.weights) == set(clips.groups) and sum(clips.weights.values()) == pytest.approx(1)
     kilometres = {}
     for shard in clips.shards:
@@ -145,8 +145,8 @@ def pose_distances(clips, index, region):
 
 def test_clips_of_one_stretch_share_a_unit_and_units_never_span_paths(clips):
     path_of = [shard.array("path_P") for shard in clips.shards]
-    for unit in np.unique(clips.units):
-        rows = clips.rows[clips.units == unit]
+    for unit in np.unique(clips.clusters):
+        rows = clips.rows[clips.clusters == unit]
         assert len(rows) <= 2, "starts are half a clip apart"
         assert len({(number, path_of[number][row]) for number, row in rows.tolist()}) == 1
         assert np.ptp(rows[:, 1]) < 16

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.studies.plateau.data.citygml import reader
 from stepladder.studies.plateau.data.citygml.classes import BY_NAME
 from stepladder.studies.plateau.data.citygml.raw import Tally
 from stepladder.studies.plateau.data.citygml.surfaces import Surfaces, concatenate
@@ -131,7 +131,7 @@ def test_cover_is_what_one_sees_from_above():
 
 def test_real_relief(shared_data):
     """A real (small) relief: the ground keeps its heights at its own corners, up to the bend between two nodes."""
-    relief = citygml.read(shared_data / "plateau/14201_yokosuka/udx/dem/523965_dem_6697_05_op.gml.gz")
+    relief = reader.read(shared_data / "plateau/14201_yokosuka/udx/dem/523965_dem_6697_05_op.gml.gz")
     corners = relief.triangles_N33.reshape(-1, 3)
     low, high = corners.min(0), corners.max(0)
     ground = Ground.of(relief, (low[0], low[1], high[0], high[1]), 0.4)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.plateau.data.citygml.classes import BY_NAME, EMPTY
 from stepladder.studies.plateau.data.tiles.ground import Ground
 from stepladder.studies.plateau.data.tiles.relief import Relief, build, layers

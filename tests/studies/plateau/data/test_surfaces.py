@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.core.study import Issue
+from stepladder.core.types import Issue
 from stepladder.studies.plateau.data.citygml.raw import RawFileError, Tally
 from stepladder.studies.plateau.data.citygml.surfaces import COLUMNS, Surfaces, concatenate
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepladder.core.study import Asset, ShardContent, StudyError
-from stepladder.studies.plateau.data.citygml import geo
-from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.core.types import Asset, ShardContent, StudyError
+from stepladder.studies.plateau.data.citygml import geo, reader
 from stepladder.studies.plateau.data.citygml.classes import BY_NAME, EMPTY, TO_OCC3D
 from stepladder.studies.plateau.data.samples import windows
 from stepladder.studies.plateau.data.tiles import assets, cache, tile
@@ -118,7 +117,7 @@ def test_a_file_is_parsed_once_and_comes_out_of_the_cache_the_same(raw, tmp_path
     path, zone = asset.files[0], asset.meta["zone"]
     fresh = cache.surfaces_of(path, zone, asset.region, None)
     stored = cache.surfaces_of(path, zone, asset.region, tmp_path)
-    monkeypatch.setattr(citygml, "read", None)
+    monkeypatch.setattr(reader, "read", None)
     kept = cache.surfaces_of(path, zone, asset.region, tmp_path)
     for other in (stored, kept):
         assert np.array_equal(fresh.triangles_N33, other.triangles_N33)
@@ -129,7 +128,7 @@ def test_a_file_is_parsed_once_and_comes_out_of_the_cache_the_same(raw, tmp_path
 def test_a_wide_file_is_kept_in_pieces_that_hold_every_triangle_once(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "PIECE_M", 200.0)
     path = next(path for path in assets.assets([raw], params())[0].files if "_dem_" in path.name)
-    whole = citygml.read(path, 6677)
+    whole = reader.read(path, 6677)
     everywhere = (-1e9, -1e9, 1e9, 1e9)
     pieces = cache.surfaces_of(path, 6677, everywhere, tmp_path)
     assert len(list(tmp_path.rglob("*.npz"))) > 1

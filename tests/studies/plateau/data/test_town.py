@@ -16,9 +16,8 @@ from lxml import etree
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from stepladder.core.study import Source, StudyError
-from stepladder.studies.plateau.data.citygml import geo, gml, solids
-from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.core.types import Source, StudyError
+from stepladder.studies.plateau.data.citygml import geo, gml, reader, solids
 from stepladder.studies.plateau.data.citygml.gml import Feature
 from stepladder.studies.plateau.data.town import town
 
@@ -207,7 +206,7 @@ def test_the_reader_finds_what_was_written(raw):
         folder = raw / f"{code}_{name}_city_2024_citygml_1_op" / "udx"
         assert {str(path.relative_to(folder)) for path in folder.rglob("*.gml")} == set(delivered)
         for path, features in delivered.items():
-            read = citygml.read(folder / path)
+            read = reader.read(folder / path)
             assert read.issues == ()
             assert read.zone == gml.ZONE
             assert len(read.features) == len(features)
@@ -215,13 +214,13 @@ def test_the_reader_finds_what_was_written(raw):
 
 
 def test_the_reader_sees_the_levels_of_detail(raw):
-    best = citygml.read(next(raw.glob("*/udx/tran/54391601*"))).features
+    best = reader.read(next(raw.glob("*/udx/tran/54391601*"))).features
     assert set(best.lod) == {1, 3}
     assert (best.flat == (best.lod == 1)).all()
-    plain = citygml.read(next(raw.glob("*/udx/tran/54391602*"))).features
+    plain = reader.read(next(raw.glob("*/udx/tran/54391602*"))).features
     assert set(plain.lod) == {1} and plain.flat.all()
     for mesh in ("54391601", "54391602"):
-        assert set(citygml.read(next(raw.glob(f"*/udx/bldg/{mesh}*"))).features.lod) == {1, 2}
+        assert set(reader.read(next(raw.glob(f"*/udx/bldg/{mesh}*"))).features.lod) == {1, 2}
 
 
 # Solids

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.studies.plateau.data.citygml import reader
 from stepladder.studies.plateau.data.citygml.classes import BY_NAME
 from stepladder.studies.plateau.data.tiles.voxelize import columns, voxelize
 
@@ -152,7 +152,7 @@ def test_nothing_gives_nothing():
 def test_same_voxels_as_open3d_on_a_real_tile(shared_data):
     """open3d's boxes are closed; on real coordinates, none of which lies on the lattice, that makes no difference."""
     o3d = pytest.importorskip("open3d")
-    tile = citygml.read(shared_data / "plateau/20202_matsumoto/udx/bldg/54372798_bldg_6697_op.gml.gz")
+    tile = reader.read(shared_data / "plateau/20202_matsumoto/udx/bldg/54372798_bldg_6697_op.gml.gz")
     middle = np.median(tile.triangles_N33.reshape(-1, 3), axis=0)
     near = np.abs(tile.triangles_N33.mean(axis=1) - middle)[:, :2].max(axis=1) < 100
     triangles = tile.triangles_N33[near]

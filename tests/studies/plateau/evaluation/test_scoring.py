@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stepladder.core.study import Record
+from stepladder.core.types import Record
 from stepladder.studies.plateau.data.citygml.classes import EMPTY, OCC3D
 from stepladder.studies.plateau.evaluation import scoring
 from tests.studies.plateau import block_town

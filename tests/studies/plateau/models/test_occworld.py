@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.evaluation import scoring
 from stepladder.studies.plateau.models import occworld
@@ -43,7 +43,7 @@ def test_the_published_configuration_has_exactly_the_published_parameters():
 
 
 def test_stages_cover_every_parameter_once_and_the_second_freezes_the_tokenizer(params):
-    tokenizer, world = occworld.stages(params)
+    tokenizer, world = occworld.phases(params)
     for name, _ in untrained(params).named_parameters():
         assert name.startswith(tokenizer.trainable) != name.startswith(world.trainable)
     assert world.trainable == ("world",) and tokenizer.steps == params.model.tokenizer_steps
@@ -95,15 +95,15 @@ def test_quantising_picks_the_nearest_code_and_passes_gradients_straight_through
     assert tokenizer.codebook.weight.grad[index_NHW.unique()].abs().sum(1).gt(0).all()
 
 
-@pytest.mark.parametrize("stage", [0, 1])
-def test_gradient_reaches_every_trainable_parameter_and_no_other(batch, params, stage):
-    model, stage = untrained(params).train(), occworld.stages(params)[stage]
+@pytest.mark.parametrize("phase", [0, 1])
+def test_gradient_reaches_every_trainable_parameter_and_no_other(batch, params, phase):
+    model, phase = untrained(params).train(), occworld.phases(params)[phase]
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(stage.trainable))
-    occworld.loss(model, batch, stage).total.backward()
+        parameter.requires_grad_(name.startswith(phase.trainable))
+    occworld.loss(model, batch, phase).total.backward()
     for name, parameter in model.named_parameters():
         reached = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
-        assert reached == name.startswith(stage.trainable), name
+        assert reached == name.startswith(phase.trainable), name
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -156,10 +156,10 @@ def test_lovasz_is_zero_for_a_perfect_answer_and_one_for_a_certain_wrong_one():
 
 
 def test_the_world_stage_refuses_an_untrained_tokenizer_in_words(batch, params):
-    tokenizer, world = occworld.stages(params)
+    tokenizer, world = occworld.phases(params)
     model = untrained(params)
-    assert occworld.admit(tokenizer, model, batch).ok
-    check = occworld.admit(world, model, batch)
+    assert occworld.can_start(tokenizer, model, batch).ok
+    check = occworld.can_start(world, model, batch)
     assert not check.ok and check.value == 0 < check.limit
     assert "not trained" in check.reason and "model.tokenizer_steps" in check.reason
 
@@ -168,14 +168,14 @@ def test_the_world_stage_refuses_an_untrained_tokenizer_in_words(batch, params):
 def test_a_trained_tokenizer_is_admitted_the_world_learns_and_a_collapsed_codebook_is_refused():
     params = block_town.params(past=2, future=2, window=(16, 16, 4), width=4, codes=32)
     batch, model = block_town.batch(params, 2, bend=0.05), untrained(params).train()
-    for stage, steps in zip(occworld.stages(params), (80, 40), strict=True):
-        check = occworld.admit(stage, model, batch)
+    for phase, steps in zip(occworld.phases(params), (80, 40), strict=True):
+        check = occworld.can_start(phase, model, batch)
         assert check.ok, check.reason
-        learning = [p for name, p in model.named_parameters() if name.startswith(stage.trainable)]
+        learning = [p for name, p in model.named_parameters() if name.startswith(phase.trainable)]
         optimizer, totals = torch.optim.AdamW(learning, 5e-3), []
         for _ in range(steps):
             optimizer.zero_grad()
-            value = occworld.loss(model, batch, stage)
+            value = occworld.loss(model, batch, phase)
             value.total.backward()
             optimizer.step()
             totals.append(value.total.item())
@@ -184,7 +184,7 @@ def test_a_trained_tokenizer_is_admitted_the_world_learns_and_a_collapsed_codebo
     assert values["IoU"] > 0.8
     with torch.no_grad():
         model.tokenizer.codebook.weight[:] = model.tokenizer.codebook.weight[0]
-    check = occworld.admit(stage, model, batch)
+    check = occworld.can_start(phase, model, batch)
     assert not check.ok and "1 codes" in check.reason
 
 

@@ -62,7 +62,7 @@ def test_it_never_reads_future_labels(batch, params):
 
 def test_gradient_reaches_every_parameter_in_the_first_step(batch, params):
     model = untrained(params).train()
-    warp_fill.loss(model, batch, warp_fill.stages(params)[0]).total.backward()
+    warp_fill.loss(model, batch, warp_fill.phases(params)[0]).total.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
@@ -70,10 +70,10 @@ def test_gradient_reaches_every_parameter_in_the_first_step(batch, params):
 def test_loss_is_a_mean_over_samples(params):
     """So it does not depend on how a batch is divided among processes or micro-batches."""
     params = block_town.params(past=2, future=2)  # both future frames are looked at in every step
-    batch, model, stage = block_town.batch(params, 4), untrained(params), warp_fill.stages(params)[0]
-    whole = warp_fill.loss(model, batch, stage).total
+    batch, model, phase = block_town.batch(params, 4), untrained(params), warp_fill.phases(params)[0]
+    whole = warp_fill.loss(model, batch, phase).total
     halves = [
-        warp_fill.loss(model, {k: v[part] for k, v in batch.items()}, stage).total
+        warp_fill.loss(model, {k: v[part] for k, v in batch.items()}, phase).total
         for part in (slice(0, 2), slice(2, 4))
     ]
     assert torch.allclose(whole, torch.stack(halves).mean(), rtol=1e-5)
@@ -93,11 +93,11 @@ def test_soft_iou_of_a_certain_answer_is_the_iou():
 
 
 def test_random_frames_follow_the_global_generator(batch, params):
-    model, stage = untrained(params), warp_fill.stages(params)[0]
+    model, phase = untrained(params), warp_fill.phases(params)[0]
     totals = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
-        totals.append(warp_fill.loss(model, batch, stage).total.item())
+        totals.append(warp_fill.loss(model, batch, phase).total.item())
     assert totals[0] == totals[1] != totals[2]
 
 
@@ -117,7 +117,7 @@ def test_it_overfits_ten_samples():
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=150)
     for _ in range(150):
         optimizer.zero_grad()
-        warp_fill.loss(model, batch, warp_fill.stages(params)[0]).total.backward()
+        warp_fill.loss(model, batch, warp_fill.phases(params)[0]).total.backward()
         optimizer.step()
         schedule.step()
     after = scores(batch, warp_fill.predict(model.eval(), batch), params)

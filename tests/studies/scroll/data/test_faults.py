@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.data import convert
 from stepladder.data.shards import Shard
 from stepladder.studies.scroll.data import conversion, faults, kaggle, labels
@@ -105,8 +105,8 @@ def test_a_volume_smaller_than_the_patch_is_refused_by_the_data_set(sets, tmp_pa
 def test_one_broken_volume_harms_no_other(sets, tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    tenant = SimpleNamespace(conversion_code=(), convert=lambda asset, params, cache: conversion.convert(asset, params))
-    monkeypatch.setattr(convert.study, "find", lambda name: tenant)
+    study = SimpleNamespace(conversion_code=(), convert=lambda asset, params, cache: conversion.convert(asset, params))
+    monkeypatch.setattr(convert.study, "find", lambda name: study)
     assets = kaggle.assets([sets["no_row"]], PARAMS)
     report = convert.convert(assets, PARAMS, tmp_path, convert.Inline()).set_index("asset")
     assert report.loc["000", "state"] == "converted" and report.loc["001", "state"] == "failed"

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from stepladder.core.config import ParameterError, SplitParams
-from stepladder.core.study import StudyError
+from stepladder.core.config import ParameterError
+from stepladder.core.schema import SplitParams
+from stepladder.core.types import StudyError
 from stepladder.data import splits
 from stepladder.studies.scroll.data import kaggle
 from stepladder.studies.scroll.data.faults import write_zarr

@@ -43,8 +43,8 @@ def generator(seed: int) -> np.random.Generator:
 
 def test_plain_samples_are_the_cells_of_the_volume(paths):
     data = Patches(paths, params())
-    assert len(data) == len(data.groups) == len(data.units) > 6
-    assert set(data.groups) == {"scroll_A", "scroll_B"} and set(data.units) == {"1", "2", "3"}
+    assert len(data) == len(data.groups) == len(data.clusters) > 6
+    assert set(data.groups) == {"scroll_A", "scroll_B"} and set(data.clusters) == {"1", "2", "3"}
     assert sum(data.weights.values()) == pytest.approx(1)
     for index in range(len(data)):
         sample, (volume, z, y, x) = data.sample(index), data.cell_C4[index]
@@ -154,7 +154,7 @@ def test_a_volume_without_surface_gives_one_cell(paths, tmp_path):
 
 def test_whole_volumes_are_the_cases(paths):
     cases = Volumes(paths, params())
-    assert len(cases) == 3 and cases.units.tolist() == ["1", "2", "3"]
+    assert len(cases) == 3 and cases.clusters.tolist() == ["1", "2", "3"]
     assert cases.groups.tolist() == ["scroll_A", "scroll_A", "scroll_B"]
     sample = cases.sample(1)
     assert set(sample) == {"image_ZYX", "label_ZYX", "index"} and sample["image_ZYX"].shape == SHAPE

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from skimage.measure import euler_number
 from skimage.metrics import variation_of_information
 
-from stepladder.studies.scroll.evaluation import metrics, postprocess, topology
+from stepladder.studies.scroll.evaluation import metrics, topology
+from stepladder.studies.scroll.models import postprocess
 
 MASKS = arrays(bool, (6, 5, 7), elements=st.booleans())
 EMPTY = np.zeros((12, 10, 10), dtype=bool)

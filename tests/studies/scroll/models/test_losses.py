@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.core.study import TrainingStage
+from stepladder.core.types import TrainingPhase
 from stepladder.studies.scroll.models import losses, unet
-from stepladder.training.step import lone_learner, train_step
+from stepladder.training.step import lone_train_state, train_step
 from tests.studies.scroll import small_sheets
 
-STAGE = TrainingStage("sheets", 10)
+STAGE = TrainingPhase("sheets", 10)
 
 
 def parts(logit, batch):
@@ -124,9 +124,9 @@ def test_training_tells_the_step_under_accumulation_and_after_a_resume(accumulat
     params, batch = small_sheets.params(boundary_every=3), small_sheets.batch(count=4)
     training = params.training.model_copy(update={"batch": 4, "accumulate": accumulate})
     micros = [{name: value[part::accumulate] for name, value in batch.items()} for part in range(accumulate)]
-    learner = lone_learner(Study(), unet.build(params), STAGE, training, seed=0)
+    train_state = lone_train_state(Study(), unet.build(params), STAGE, training, seed=0)
     steps = (0, 1, 2, 3, 7, 9)  # resumed at 7: nothing is counted, so nothing can be lost
-    computed = ["boundary" in train_step(learner, step, micros).parts for step in steps]
+    computed = ["boundary" in train_step(train_state, step, micros).parts for step in steps]
     assert computed == [True, False, False, True, False, True]
 
 

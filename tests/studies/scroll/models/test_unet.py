@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from stepladder.core.study import TrainingStage
+from stepladder.core.types import TrainingPhase
 from stepladder.studies.scroll.models import losses, unet
 from stepladder.studies.scroll.params import ScrollParams
 from tests.studies.scroll import small_sheets
@@ -48,7 +48,7 @@ def test_the_default_size_suits_a_cpu():
 
 def test_every_parameter_gets_a_gradient():
     model = network(levels=3, dropout=0.1).train()
-    losses.loss(model, small_sheets.batch(), TrainingStage("sheets", 1)).total.backward()
+    losses.loss(model, small_sheets.batch(), TrainingPhase("sheets", 1)).total.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
@@ -57,7 +57,7 @@ def test_it_learns_a_batch_by_heart():
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     values = []
     for _ in range(30):
-        total = losses.loss(model, batch, TrainingStage("sheets", 30)).total
+        total = losses.loss(model, batch, TrainingPhase("sheets", 30)).total
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
@@ -74,5 +74,5 @@ def test_a_copy_is_whole():
 
 def test_there_is_one_stage():
     params = small_sheets.params()
-    (stage,) = unet.stages(params)
-    assert stage.steps == params.training.steps
+    (phase,) = unet.phases(params)
+    assert phase.steps == params.training.steps

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from stepladder.core.study import ShardContent
+from stepladder.core.types import ShardContent
 from stepladder.data import shards
 from stepladder.studies.scroll.data.distance import squared_distance
 from stepladder.studies.scroll.pictures import scenes
-from stepladder.view import scene as view
+from stepladder.view import render, web
 from tests.studies.scroll import small_sheets
 
 
@@ -84,9 +84,9 @@ def test_scenes_render_to_pictures_and_pages(tmp_path):
     image, label = small_sheets.volume()
     prediction = {"mask_BZYX": torch.from_numpy(image > 0.5)[None]}
     for name, picture in scenes.scenes({"image_ZYX": image, "label_ZYX": label}, prediction).items():
-        view.render(picture.drawing, tmp_path / f"{name}.png", (300, 200))
-        view.save_html(picture.drawing, tmp_path / f"{name}.html")
-    assert all(check.ok for check in view.checks(tmp_path))
+        render.render(picture.drawing, tmp_path / f"{name}.png", (300, 200))
+        web.save_html(picture.drawing, tmp_path / f"{name}.html")
+    assert all(check.ok for check in web.checks(tmp_path))
 
 
 def test_the_overview_frames_every_volume_in_the_colour_of_its_split(tmp_path):

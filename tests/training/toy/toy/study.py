@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from stepladder.core.config import Parameters, Section
-from stepladder.core.study import Check, Loss, TrainingStage
+from stepladder.core.schema import Parameters, Section
+from stepladder.core.types import Check, Loss, TrainingPhase
 
 
 class ToyModel(Section):
@@ -21,11 +21,11 @@ class ToyModel(Section):
     noise: float = Field(0.1, description="augmentation")
     samples: int = Field(20, description="training samples")
     stages: list[str] = Field(["all"], description="names of the stages; each trains its part")
-    admit: bool = Field(True, description="verdict of the gate")
+    can_start: bool = Field(True, description="verdict of the gate")
     nan_at: int = Field(-1, description="index of a training sample whose target is nan")
     worsens: bool = Field(False, description="every validation is worse than the one before")
     sleep: float = Field(0.0, description="seconds a step takes at least")
-    judged: bool = Field(False, description="every stage is judged at its end")
+    keep_if_better: bool = Field(False, description="every stage is judged at its end")
     eat: int = Field(0, description="megabytes each step takes and never gives back")
 
 
@@ -41,7 +41,7 @@ class ToyData:
     def __init__(self, count: int, params: ToyParams, offset: int):
         self.params, self.offset = params, offset
         self.groups = np.array(["a", "b"])[np.arange(count) % 2]
-        self.units = np.arange(count).astype(str)
+        self.clusters = np.arange(count).astype(str)
         self.weights = {}
 
     def __len__(self) -> int:
@@ -79,26 +79,29 @@ class Toy:
         training = shards[0].stem == "train"
         return ToyData(params.model.samples, params, 0) if training else ToyData(6, params, 1000)
 
-    def cases(self, shards, params, keep_clear=()):
+    def evaluation_dataset(self, shards, params, keep_clear=()):
         return self.dataset(shards, params, keep_clear)
 
     def model(self, params):
         return Net(params.model.width, params.model.dropout)
 
-    def stages(self, params):
+    def phases(self, params):
         parts = {"all": ("",), "first": ("first",), "second": ("second",)}
-        judged = params.model.judged
-        return [TrainingStage(name, params.training.steps, parts[name], None, judged) for name in params.model.stages]
+        keep_if_better = params.model.keep_if_better
+        return [
+            TrainingPhase(name, params.training.steps, parts[name], None, keep_if_better)
+            for name in params.model.stages
+        ]
 
-    def admit(self, stage, model, batch):
+    def can_start(self, phase, model, batch):
         finite = bool(torch.isfinite(model(batch["x_C"])).all())
-        return Check("ready", finite and self.params.model.admit, "the toy was told to refuse")
+        return Check("ready", finite and self.params.model.can_start, "the toy was told to refuse")
 
-    def conclude(self, stage, model, cases, params):
+    def accept(self, phase, model, cases, params):
         self.concluded = {name: value.clone() for name, value in model.state_dict().items()}
-        return Check("kept", len(cases) == 6 and not model.training, f"{stage.name} is kept")
+        return Check("kept", len(cases) == 6 and not model.training, f"{phase.name} is kept")
 
-    def loss(self, model, batch, stage):
+    def loss(self, model, batch, phase):
         if model.training:
             self._consume(batch)
         elif self.params.model.worsens:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from stepladder.core.config import ParameterError, nearest, read_yaml
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.data import fetch
 from stepladder.studies.pde.data.readers import source
 from stepladder.studies.pde.params import PdeParams

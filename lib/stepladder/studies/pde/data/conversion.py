@@ -30,7 +30,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from stepladder.core import files
-from stepladder.core.study import Asset, Issue, ShardContent, StudyError
+from stepladder.core.types import Asset, Issue, ShardContent, StudyError
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.readers import particles, source
 from stepladder.studies.pde.data.readers.fields import Fields, Take
@@ -91,12 +91,12 @@ def _blocks(path: Path, params: PdeParams) -> list[Asset]:
     scalars = {key: float(value) for key, value in first.coefficients.items() if np.ndim(value) == 0}
     group = equations.group(first.equation, scalars)
     return [
-        Asset(name + part, group, (path,), neighbours, kin=_kin(first, meta), meta=meta)
+        Asset(name + part, group, (path,), neighbours, split_group=_split_group(first, meta), meta=meta)
         for part, meta in _parts(first, count, conversion.block, conversion.every_frame).items()
     ]
 
 
-def _kin(first: Fields, meta: Mapping[str, Any]) -> str:
+def _split_group(first: Fields, meta: Mapping[str, Any]) -> str:
     """Equal for blocks, of any files, that begin with the same first state (of a steady problem: the same question)."""
     if "frames" in meta:  # stretches of one trajectory, which share no frame
         return ""

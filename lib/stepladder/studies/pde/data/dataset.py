@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from stepladder.core.study import Sample, StudyError
+from stepladder.core.types import Sample, StudyError
 from stepladder.data.shards import Shard
 from stepladder.studies.pde.data import clock
 from stepladder.studies.pde.data.equations import BOUNDARIES, EQUATIONS, number
@@ -177,7 +177,7 @@ class _Samples:
     """What windows and cases share: places (shard, trajectory, start, length), groups, units, weights."""
 
     groups: np.ndarray
-    units: np.ndarray
+    clusters: np.ndarray
     weights: Mapping[str, float]
 
     def __init__(self, shards: Sequence[Path], params: PdeParams):
@@ -190,7 +190,7 @@ class _Samples:
             for start, length in self.windows(shard)
         ]
         self.groups = np.array([self.shards[place[0]].group for place in self.places], dtype=str)
-        self.units = np.array([self.unit(*place) for place in self.places], dtype=str)
+        self.clusters = np.array([self.unit(*place) for place in self.places], dtype=str)
         names, sizes = np.unique(self.groups, return_counts=True)
         self.weights = {
             str(name): float(size) ** params.model.temperature for name, size in zip(names, sizes, strict=True)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 
 SMALLEST = 1e-12  # a channel that is zero in the whole batch keeps its unit
 

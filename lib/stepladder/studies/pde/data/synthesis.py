@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepladder.core.study import Source, StudyError
+from stepladder.core.types import Source, StudyError
 from stepladder.studies.pde.data.solvers import tasks
 from stepladder.studies.pde.params import Task
 
@@ -14,8 +14,8 @@ def synthesize(folder: Path, count: int, seed: int, wanted: Sequence[Task] = ())
     """Write raw files to `folder`: those of `wanted`, or `count` of the default task.
 
     Trajectories are numbered through all files of a task and seeded by `seed` and number, so no two of a task are the
-    same; those of the same number in two tasks begin alike, which `Asset.kin` tells the splits. Files that were made
-    before and are not asked for any more are removed: whoever reads the folder reads what was asked for.
+    same; those of the same number in two tasks begin alike, which `Asset.split_group` tells the splits. Files that were
+    made before and are not asked for any more are removed: whoever reads the folder reads what was asked for.
 
     Raises:
         StudyError: two tasks make one file.

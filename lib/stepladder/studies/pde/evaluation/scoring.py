@@ -13,7 +13,7 @@ Decisions:
 import torch
 from torch import Tensor
 
-from stepladder.core.study import Batch, Prediction, Record
+from stepladder.core.types import Batch, Prediction, Record
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.evaluation import metrics

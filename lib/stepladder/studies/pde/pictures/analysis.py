@@ -18,14 +18,14 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from stepladder.core.study import Batch, Dataset, Prediction
+from stepladder.core.types import Batch, Dataset, Prediction
 from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.evaluation import metrics
 from stepladder.studies.pde.evaluation.scoring import answer
 from stepladder.studies.pde.models.baselines import classical
-from stepladder.studies.pde.models.stages import plan as stages
+from stepladder.studies.pde.models.stages import plan
 from stepladder.studies.pde.models.stages.forecaster import Forecaster
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.pictures import scenes
@@ -46,7 +46,7 @@ def analysis(model: Forecaster, cases: Dataset, params: PdeParams) -> dict[str, 
     if solved:
         found["What an error costs"] = cost_figure(costs(model, solved))
     if hasattr(model, "flow"):
-        found["What the stages are worth"] = stages.worth(model, stages.batches(model, cases, params), params)
+        found["What the stages are worth"] = plan.worth(model, plan.batches(model, cases, params), params)
     return found
 
 

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from stepladder.core.study import Prediction, Sample
+from stepladder.core.types import Prediction, Sample
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import Trajectories, key
 from stepladder.studies.pde.params import PdeParams

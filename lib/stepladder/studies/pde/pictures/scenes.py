@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 from scipy.spatial import Delaunay
 
-from stepladder.core.study import Picture, Prediction, Sample
+from stepladder.core.types import Picture, Prediction, Sample
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import Trajectories, key
 from stepladder.studies.pde.params import PdeParams

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from stepladder.core.study import Baseline, Batch, Prediction, Record
+from stepladder.core.types import Baseline, Batch, Prediction, Record
 from stepladder.studies.plateau.data.citygml.classes import EMPTY, OCC3D
 from stepladder.studies.plateau.models.motion import carry_on, fuse, seen, warp
 from stepladder.studies.plateau.params import PlateauParams

@@ -6,8 +6,8 @@ under Apache-2.0). Written anew in plain PyTorch with the published layer shapes
 tokenizer, which is frozen in the second stage.
 
 Decisions:
-- Two stages: "tokenizer" learns to write a window as codes, "world" learns which codes come next. `admit` refuses the
-  second on a tokenizer that reconstructs nothing, because that failure is silent in the loss.
+- Two stages: "tokenizer" learns to write a window as codes, "world" learns which codes come next. `can_start` refuses
+  the second on a tokenizer that reconstructs nothing, because that failure is silent in the loss.
 - The ego token of frame t is the step that led to t, and the route command at t. The reference feeds the step that
   *leaves* t, which tells the model one step of the future.
 - The ego's future pose is never given: `predict` feeds its own forecast steps back. The route command (left, right,
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch, Check, Loss, Prediction, StudyError, TrainingStage
+from stepladder.core.types import Batch, Check, Loss, Prediction, StudyError, TrainingPhase
 from stepladder.studies.plateau.data.citygml.classes import EMPTY
 from stepladder.studies.plateau.models.motion import relative
 from stepladder.studies.plateau.models.tokenizer import Tokenizer, sizes, tokenizer_loss
@@ -46,9 +46,9 @@ class OccWorld(nn.Module):
         shape = sizes(*model.window[:2])[-1]
         self.world = World(2 * model.width, shape, model.codes, params.conversion.frames, model.dropout)
 
-    def forward(self, occ_BTXYZ: Tensor, pose_BT4: Tensor, stage: str) -> dict[str, Tensor]:
+    def forward(self, occ_BTXYZ: Tensor, pose_BT4: Tensor, phase: str) -> dict[str, Tensor]:
         """Loss parts of one batch in stage "tokenizer" or "world", unweighted."""
-        if stage == "tokenizer":
+        if phase == "tokenizer":
             occ_NXYZ = occ_BTXYZ.flatten(0, 1)
             scores_NXYZC, _, codebook = self.tokenizer(occ_NXYZ)
             return tokenizer_loss(scores_NXYZC, occ_NXYZ, codebook, samples=len(occ_BTXYZ))
@@ -120,17 +120,17 @@ def build(params: PlateauParams) -> nn.Module:
     return OccWorld(params)
 
 
-def stages(params: PlateauParams) -> list[TrainingStage]:
+def phases(params: PlateauParams) -> list[TrainingPhase]:
     """The tokenizer first, then the world model with the tokenizer frozen."""
     return [
-        TrainingStage("tokenizer", params.model.tokenizer_steps, trainable=("tokenizer",)),
-        TrainingStage("world", params.training.steps, trainable=("world",)),
+        TrainingPhase("tokenizer", params.model.tokenizer_steps, trainable=("tokenizer",)),
+        TrainingPhase("world", params.training.steps, trainable=("world",)),
     ]
 
 
-def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
     """Published weights: 10 cross entropy + Lovasz + codebook; then cross entropy of codes + 0.1 x L2 of the ego."""
-    parts = model(batch["occ_TXYZ"], batch["pose_T4"], stage.name)
+    parts = model(batch["occ_TXYZ"], batch["pose_T4"], phase.name)
     total = sum(WEIGHTS[name] * part for name, part in parts.items())
     return Loss(total, {name: part.detach() for name, part in parts.items()})
 
@@ -140,14 +140,14 @@ def predict(model: nn.Module, batch: Batch) -> Prediction:
     return model.forecast(batch["occ_TXYZ"], batch["pose_T4"])
 
 
-def admit(stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
+def can_start(phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
     """Refuses stage "world" while the tokenizer cannot reconstruct `batch`.
 
     An untrained tokenizer reconstructs emptiness (IoU 0) and a collapsed one says the same everywhere with few codes.
     """
     name = "tokenizer is trained"
-    if stage.name != "world":
-        return Check(name, True, f"stage {stage.name!r} needs no trained tokenizer")
+    if phase.name != "world":
+        return Check(name, True, f"stage {phase.name!r} needs no trained tokenizer")
     iou, used = reconstruction(model, batch["occ_TXYZ"])
     measured = f"it reconstructs occupied space with IoU {iou:.2f} using {used} codes"
     needed = f"at least {ADMIT_IOU} and {ADMIT_CODES} codes"

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch, Check, Loss, Prediction, TrainingStage
+from stepladder.core.types import Batch, Check, Loss, Prediction, TrainingPhase
 from stepladder.studies.plateau.data.citygml.classes import EMPTY, FINE, OCC3D
 from stepladder.studies.plateau.models.motion import fuse
 from stepladder.studies.plateau.params import PlateauParams
@@ -125,17 +125,17 @@ def build(params: PlateauParams) -> nn.Module:
     return WarpFill(params)
 
 
-def stages(params: PlateauParams) -> list[TrainingStage]:
+def phases(params: PlateauParams) -> list[TrainingPhase]:
     """The stages of training: one."""
-    return [TrainingStage("fill", params.training.steps)]
+    return [TrainingPhase("fill", params.training.steps)]
 
 
-def admit(stage: TrainingStage, model: nn.Module, batch: Batch) -> Check:
-    """Admit every stage: there is nothing to wait for."""
-    return Check("stage may start", True, f"stage {stage.name!r} starts from the warped past and needs nothing trained")
+def can_start(phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
+    """Let every stage start: there is nothing to wait for."""
+    return Check("stage may start", True, f"stage {phase.name!r} starts from the warped past and needs nothing trained")
 
 
-def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
     """Weighted cross entropy + soft IoU on all voxels and on newly revealed ones, of a random few future frames.
 
     The frames are drawn from torch's global generator.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepladder.core.study import Sample
+from stepladder.core.types import Sample
 from stepladder.data.shards import Shard
 from stepladder.studies.scroll.data.patches import normalise
 from stepladder.studies.scroll.params import ScrollParams
@@ -20,13 +20,13 @@ class Volumes:
     """
 
     groups: np.ndarray
-    units: np.ndarray
+    clusters: np.ndarray
     weights: Mapping[str, float]
 
     def __init__(self, shards: Sequence[Path], params: ScrollParams):
         self.shards = [Shard(path) for path in shards]
         self.groups = np.array([shard.attributes["group"] for shard in self.shards], dtype=str)
-        self.units = np.array([shard.path.stem for shard in self.shards], dtype=str)
+        self.clusters = np.array([shard.path.stem for shard in self.shards], dtype=str)
         self.weights = dict.fromkeys(self.groups.tolist(), 1.0)
 
     def __len__(self) -> int:

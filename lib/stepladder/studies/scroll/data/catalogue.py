@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from stepladder.core.config import ParameterError
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.data import fetch
 from stepladder.studies.scroll.data import kaggle
 from stepladder.studies.scroll.params import ScrollParams

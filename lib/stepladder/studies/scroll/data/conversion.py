@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from stepladder.core.study import Asset, Issue, ShardContent, StudyError
+from stepladder.core.types import Asset, Issue, ShardContent, StudyError
 from stepladder.studies.scroll.data import kaggle, volumes
 from stepladder.studies.scroll.data.distance import squared_distance
 from stepladder.studies.scroll.data.labels import NAMES, SHEET, UNKNOWN

@@ -18,7 +18,7 @@ import tifffile
 
 from stepladder.core import files
 from stepladder.core.config import nearest
-from stepladder.core.study import Asset, Source, StudyError
+from stepladder.core.types import Asset, Source, StudyError
 from stepladder.studies.scroll.data import volumes
 from stepladder.studies.scroll.data.readers.volume import shown
 from stepladder.studies.scroll.params import ScrollParams

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from stepladder.core.study import Sample, StudyError
+from stepladder.core.types import Sample, StudyError
 from stepladder.data.shards import Shard
 from stepladder.studies.scroll.params import ScrollParams
 
@@ -44,7 +44,7 @@ class Patches:
     """
 
     groups: np.ndarray
-    units: np.ndarray
+    clusters: np.ndarray
     weights: Mapping[str, float]
 
     def __init__(self, shards: Sequence[Path], params: ScrollParams):
@@ -54,7 +54,7 @@ class Patches:
         volume_C = np.repeat(np.arange(len(corners)), [len(corner_K3) for corner_K3 in corners])
         self.cell_C4 = np.column_stack([volume_C, np.concatenate([np.zeros((0, 3), np.int64), *corners])])
         self.groups = np.array([self.shards[volume].attributes["group"] for volume in volume_C], dtype=str)
-        self.units = np.array([self.shards[volume].path.stem for volume in volume_C], dtype=str)
+        self.clusters = np.array([self.shards[volume].path.stem for volume in volume_C], dtype=str)
         names, counts = np.unique(self.groups, return_counts=True)
         self.weights = dict(zip(names.tolist(), (counts / counts.sum()).tolist(), strict=True))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.studies.scroll.data import kaggle
 from stepladder.studies.scroll.data.labels import UNKNOWN
 

@@ -10,22 +10,12 @@ Decisions:
 - The strongest baseline gets the model's own post-processing, so that the model must be worth more than the chain.
 """
 
-from collections.abc import Callable
-
-import numpy as np
-import pandas as pd
 import torch
-from matplotlib.figure import Figure
-from torch import nn
-from torch.utils.data import default_collate
 
-from stepladder.core.study import Baseline, Batch, Dataset, Prediction, Record
+from stepladder.core.types import Batch, Prediction, Record
 from stepladder.studies.scroll.data.labels import SHEET
-from stepladder.studies.scroll.evaluation import metrics, postprocess, topology
-from stepladder.studies.scroll.models import inference
-from stepladder.studies.scroll.models.baselines import sheetness
+from stepladder.studies.scroll.evaluation import metrics, topology
 from stepladder.studies.scroll.params import ScrollParams
-from stepladder.studies.scroll.pictures import scenes
 
 TOPOLOGY = {
     "topo": "Betti matching of components, tunnels and cavities in 2 x 2 x 2 octants, weighted F1",
@@ -34,20 +24,7 @@ TOPOLOGY = {
 }
 
 
-def baselines(params: ScrollParams) -> dict[str, Baseline]:
-    """Baselines by name, trivial ones first, the strong cheap one last (see `sheetness`).
-
-    sheetness_post: the ridge filter's mask after the post-processing of `params.evaluation.post`.
-    """
-
-    def sheetness_post(image_ZYX: np.ndarray) -> np.ndarray:
-        return postprocess.chain(sheetness.sheetness(image_ZYX).astype(np.float32), params.evaluation.post)
-
-    methods = (sheetness.all_empty, sheetness.intensity_threshold, sheetness.sheetness, sheetness_post)
-    return {method.__name__: _by_volume(method) for method in methods}
-
-
-def perfect(batch: Batch) -> Prediction:
+def oracle(batch: Batch) -> Prediction:
     """The truth in the form of a prediction."""
     mask_BZYX = (batch["label_ZYX"] == SHEET).to(torch.uint8)
     return {"mask_BZYX": mask_BZYX, "probability_BZYX": mask_BZYX.float()}
@@ -82,28 +59,3 @@ def protocol(params: ScrollParams) -> dict[str, str]:
         f"{params.model.overlap:.0%} overlap, Gaussian blending of logits",
         "post-processing": f"{post}; for the model and for sheetness_post",
     }
-
-
-@torch.inference_mode()
-def analysis(model: nn.Module, cases: Dataset, params: ScrollParams) -> dict[str, pd.DataFrame | Figure]:
-    """Of the first test volume: what each step of post-processing adds, and slices of what came out."""
-    sample = cases.sample(0, None)
-    prediction = inference.predict(model.eval(), default_collate([sample]))
-    probability_ZYX, mask_ZYX = (prediction[name][0].cpu().numpy() for name in ("probability_BZYX", "mask_BZYX"))
-    return {
-        "Post-processing, step by step": postprocess.ablation(
-            probability_ZYX, sample["label_ZYX"], params.evaluation.post
-        ),
-        "Prediction beside truth": scenes.volume_figure(sample["image_ZYX"], sample["label_ZYX"], mask_ZYX),
-    }
-
-
-def _by_volume(method: Callable[[np.ndarray], np.ndarray]) -> Baseline:
-    """A method of one image as one of a batch."""
-
-    def baseline(batch: Batch) -> Prediction:
-        masks = [torch.from_numpy(method(image)) for image in batch["image_ZYX"].cpu().numpy()]
-        mask_BZYX = torch.stack(masks).to(torch.uint8)
-        return {"mask_BZYX": mask_BZYX, "probability_BZYX": mask_BZYX.float()}
-
-    return baseline

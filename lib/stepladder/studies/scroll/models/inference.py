@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.study import Batch, Prediction
-from stepladder.studies.scroll.evaluation import postprocess
+from stepladder.core.types import Batch, Prediction
+from stepladder.studies.scroll.models import postprocess
 
 SIGMA = 1 / 8  # of the window's length
 LEAST = 1e-3  # of the largest weight, so that every voxel counts for something

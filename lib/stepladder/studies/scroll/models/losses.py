@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch, Loss, TrainingStage
+from stepladder.core.types import Batch, Loss, TrainingPhase
 from stepladder.studies.scroll.data.distance import squared_distance
 from stepladder.studies.scroll.data.labels import SHEET, UNKNOWN
 
 
-def loss(model: nn.Module, batch: Batch, stage: TrainingStage) -> Loss:
+def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
     """Cross entropy + Dice + weighted skeleton recall and boundary loss of one batch.
 
     Reads `image_ZYX`, `label_ZYX`, `skeleton_ZYX` and `distance_ZYX` (squared voxels) of the batch, and the weights of

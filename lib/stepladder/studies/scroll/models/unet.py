@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import TrainingStage
+from stepladder.core.types import TrainingPhase
 from stepladder.studies.scroll.params import ScrollParams
 
 SHEET_SHARE = 0.05  # of voxels, about; decides only what an untrained network answers
@@ -103,9 +103,9 @@ def build(params: ScrollParams) -> UNet:
     return UNet(params)
 
 
-def stages(params: ScrollParams) -> list[TrainingStage]:
+def phases(params: ScrollParams) -> list[TrainingPhase]:
     """The stages of training: one."""
-    return [TrainingStage("sheets", params.training.steps)]
+    return [TrainingPhase("sheets", params.training.steps)]
 
 
 def _convolution(channels_in: int, channels_out: int) -> nn.Conv3d:

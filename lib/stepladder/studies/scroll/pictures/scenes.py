@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy import ndimage
 
-from stepladder.core.study import Picture, Prediction, Sample
+from stepladder.core.types import Picture, Prediction, Sample
 from stepladder.data.shards import Shard
 from stepladder.studies.scroll.data.labels import SHEET, UNKNOWN
 from stepladder.studies.scroll.evaluation import metrics

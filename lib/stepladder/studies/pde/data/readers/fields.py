@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from stepladder.core.study import Issue, StudyError
+from stepladder.core.types import Issue, StudyError
 
 ROUNDING = 1e-5  # share of the whole time within which two clocks are the same
 

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from scipy.spatial import cKDTree
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.pde.data.readers.fields import Fields, Take
 
 NEEDED = ("dim", "dt", "bounds", "periodic_boundary_conditions", "default_connectivity_radius")

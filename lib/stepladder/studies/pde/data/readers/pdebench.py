@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 import yaml
 
-from stepladder.core.study import Issue, StudyError
+from stepladder.core.types import Issue, StudyError
 from stepladder.studies.pde.data.equations import EQUATIONS
 from stepladder.studies.pde.data.readers.fields import Fields, Take, shared_times
 

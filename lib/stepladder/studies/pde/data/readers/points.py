@@ -16,7 +16,7 @@ import scipy.io
 import scipy.io.matlab
 from scipy.spatial import cKDTree
 
-from stepladder.core.study import Issue, StudyError
+from stepladder.core.types import Issue, StudyError
 from stepladder.studies.pde.data.readers.fields import Fields
 
 NEIGHBOURS = 6

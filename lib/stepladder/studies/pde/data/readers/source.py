@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import h5py
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.pde.data.readers import particles, pdebench, points, torchfiles, well
 from stepladder.studies.pde.data.readers.fields import Fields, Take, without_gaps
 

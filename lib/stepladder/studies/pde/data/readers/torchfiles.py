@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.pde.data.readers.fields import Fields, Take
 from stepladder.studies.pde.data.readers.points import near_edges
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from stepladder.core.study import Issue, StudyError
+from stepladder.core.types import Issue, StudyError
 from stepladder.studies.pde.data.equations import BOUNDARIES
 from stepladder.studies.pde.data.readers.fields import Fields, Take, shared_times
 

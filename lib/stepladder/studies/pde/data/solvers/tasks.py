@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from stepladder.core import files
-from stepladder.core.study import StudyError
+from stepladder.core.types import StudyError
 from stepladder.studies.pde.data.solvers import advection, burgers, darcy, initial, navier_stokes, reaction_diffusion
 
 FINE = 512  # cells a one-dimensional task is solved on at least

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy import signal
 
-from stepladder.core.study import Baseline, Batch, Prediction
+from stepladder.core.types import Baseline, Batch, Prediction
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import Trajectories, key
 from stepladder.studies.pde.data.solvers import advection, burgers, darcy, navier_stokes, reaction_diffusion

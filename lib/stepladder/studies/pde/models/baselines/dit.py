@@ -10,7 +10,7 @@ Shape legend: B batch, X (in `*X`: all axes) points, L tokens, W width.
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.places import grid_places
 from stepladder.studies.pde.models.operator.blocks import Block
 from stepladder.studies.pde.models.operator.conditioning import Conditioning

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stepladder.core.study import Batch, Prediction, Sample, StudyError
+from stepladder.core.types import Batch, Prediction, Sample, StudyError
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import Trajectories, key
 from stepladder.studies.pde.models.baselines.guesses import answer_name, persistence

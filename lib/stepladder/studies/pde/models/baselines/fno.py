@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.models.operator.conditioning import FEATURES, features
 from stepladder.studies.pde.models.operator.rollout import state_key
 from stepladder.studies.pde.models.operator.spectral import SpectralMix, pair_matrix

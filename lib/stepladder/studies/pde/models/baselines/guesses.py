@@ -9,7 +9,7 @@ Decisions:
 import torch
 from torch import Tensor
 
-from stepladder.core.study import Batch, Prediction
+from stepladder.core.types import Batch, Prediction
 from stepladder.studies.pde.data.dataset import key
 
 

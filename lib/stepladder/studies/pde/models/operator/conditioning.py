@@ -12,7 +12,7 @@ Shape legend: B batch, K coefficients, W width of the vector, C channels; X stan
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import BOUNDARIES, COEFFICIENTS, EQUATIONS
 
 FINEST = 1e-4  # coefficients below it look like 0

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import BOUNDARIES, number
 
 GALILEAN = ("burgers", "korteweg_de_vries")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import BOUNDARIES
 from stepladder.studies.pde.data.places import boxed_places, scattered_places, waves
 from stepladder.studies.pde.models.operator.blocks import UTransformer

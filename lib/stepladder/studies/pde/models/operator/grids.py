@@ -17,7 +17,7 @@ Shape legend: B batch, X points (in `*X`: all axes), Q queries, L tokens, D axes
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import BOUNDARIES, COEFFICIENTS, EQUATIONS
 from stepladder.studies.pde.data.places import grid_places
 from stepladder.studies.pde.models.operator import frame

@@ -13,7 +13,7 @@ Shape legend: B batch, T frames, C channels; X stands for all axes of space.
 import torch
 from torch import Tensor
 
-from stepladder.core.study import Batch, Loss
+from stepladder.core.types import Batch, Loss
 from stepladder.studies.pde.models.operator.rollout import advanced, state_key, target_key
 
 TINY = 1e-8

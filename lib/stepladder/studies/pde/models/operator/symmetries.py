@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stepladder.core.study import Batch
+from stepladder.core.types import Batch
 from stepladder.studies.pde.data.equations import BOUNDARIES, number
 from stepladder.studies.pde.models.operator import frame
 from stepladder.studies.pde.models.operator.rollout import position_key, state_key, target_key

@@ -18,7 +18,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.study import Batch, Loss
+from stepladder.core.types import Batch, Loss
 from stepladder.studies.pde.models.operator.rollout import target_key
 from stepladder.studies.pde.models.stages.flow import ResidualFlow, activity, along, between, told
 

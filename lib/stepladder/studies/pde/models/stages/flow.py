@@ -17,7 +17,7 @@ Shape legend: B batch, M members of an ensemble, C fields; X (in `*X`) stands fo
 import torch
 from torch import Tensor, nn
 
-from stepladder.core.study import Batch, Loss
+from stepladder.core.types import Batch, Loss
 from stepladder.studies.pde.models.baselines.fno import FNO
 from stepladder.studies.pde.models.operator.rollout import state_key, target_key
 from stepladder.studies.pde.models.stages.colour import Colour

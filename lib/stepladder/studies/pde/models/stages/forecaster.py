@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.core.config import ParameterError, nearest
-from stepladder.core.study import Batch, Loss, Prediction, StudyError
+from stepladder.core.types import Batch, Loss, Prediction, StudyError
 from stepladder.studies.pde.data import scales
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.models.baselines.afno import AFNO
@@ -61,25 +61,25 @@ class Forecaster(nn.Module):
         """The stage whose forecast `predict` gives."""
         return STAGES[int(self.kept)]
 
-    def keep(self, stage: str) -> None:
-        """From now on `stage` answers."""
-        self.kept.fill_(STAGES.index(stage))
+    def keep(self, phase: str) -> None:
+        """From now on `phase` answers."""
+        self.kept.fill_(STAGES.index(phase))
 
-    def loss(self, batch: Batch, stage: str = "operator") -> Loss:
+    def loss(self, batch: Batch, phase: str = "operator") -> Loss:
         """The stage's training loss, in training on random equivalents of the samples (see `symmetries`)."""
         self._check(batch)
         if self.training and self.model.augment:
             batch = varied(batch)
-        if stage == "operator":
+        if phase == "operator":
             if self.training and self.model.fit_scale:
                 scales.fit(self.network, batch)
             reconstruct = self.model.reconstruct if hasattr(self.network, "reconstruct") else 0.0
             return training_loss(self.network, batch, reconstruct, self.model.unrolled)
         with torch.no_grad():
             forecast = self.network(batch)
-        if stage == "flow":
+        if phase == "flow":
             return self.flow.loss(batch, forecast)
-        if stage == "consistency":
+        if phase == "consistency":
             return self.student.loss(batch, forecast, self.flow, self.optimizer_step)
         return self.prior.loss(batch, forecast)
 
@@ -89,21 +89,21 @@ class Forecaster(nn.Module):
         name = key(batch, "target_").replace("target_", "u_B")
         return {name: self.ensemble(batch, self.answering).mean(0)}
 
-    def ensemble(self, batch: Batch, stage: str, evaluations: int | None = None) -> Tensor:
-        """Rollouts as `stage` forecasts them, (M, B, T, *X, C): one, or `members` where they are drawn."""
+    def ensemble(self, batch: Batch, phase: str, evaluations: int | None = None) -> Tensor:
+        """Rollouts as `phase` forecasts them, (M, B, T, *X, C): one, or `members` where they are drawn."""
         frames = batch[key(batch, "target_")].shape[1]
-        members = self.members if stage in ("flow", "consistency") else 1
+        members = self.members if phase in ("flow", "consistency") else 1
         return torch.stack(
-            [roll(self._stepper(stage, member, evaluations), batch, frames) for member in range(members)]
+            [roll(self._stepper(phase, member, evaluations), batch, frames) for member in range(members)]
         )
 
-    def _stepper(self, stage: str, member: int, evaluations: int | None) -> Callable[[Batch], Tensor]:
-        """Batch -> next state, as `stage` says it."""
-        if stage == "operator":
+    def _stepper(self, phase: str, member: int, evaluations: int | None) -> Callable[[Batch], Tensor]:
+        """Batch -> next state, as `phase` says it."""
+        if phase == "operator":
             return self.network
-        if stage == "steady":
+        if phase == "steady":
             return lambda batch: self.prior.answers(batch, self.network(batch))[-1]
-        sampler, generator = self.flow if stage == "flow" else self.student, torch.Generator().manual_seed(member)
+        sampler, generator = self.flow if phase == "flow" else self.student, torch.Generator().manual_seed(member)
 
         def step(batch: Batch) -> Tensor:
             forecast = self.network(batch)

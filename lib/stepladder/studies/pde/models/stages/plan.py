@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from stepladder.core.config import ParameterError
-from stepladder.core.study import Baseline, Batch, Check, Dataset, Prediction, TrainingStage
+from stepladder.core.types import Baseline, Batch, Check, Dataset, Prediction, TrainingPhase
 from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.data.equations import COEFFICIENTS, NAMES
@@ -42,7 +42,7 @@ ROUGH = 4  # wave numbers from here on are what an ensemble's mean smooths away
 Quality = dict[str, float]
 
 
-def stages(params: PdeParams) -> list[TrainingStage]:
+def phases(params: PdeParams) -> list[TrainingPhase]:
     """The stages a profile asks for.
 
     Raises:
@@ -60,18 +60,18 @@ def stages(params: PdeParams) -> list[TrainingStage]:
         ("consistency", model.student_steps, "student.fast."),
         ("steady", model.prior_steps, "prior."),
     ]
-    return [TrainingStage(name, steps, (part,), judged=True) for name, steps, part in wanted if steps]
+    return [TrainingPhase(name, steps, (part,), keep_if_better=True) for name, steps, part in wanted if steps]
 
 
 @torch.no_grad()
-def conclude(stage: TrainingStage, model: Forecaster, cases: Dataset, params: PdeParams) -> Check:
+def accept(phase: TrainingPhase, model: Forecaster, cases: Dataset, params: PdeParams) -> Check:
     """The gate at the end of a stage (see the module); keeps the stage in the model where it says yes."""
     found = batches(model, cases, params)
     if not found:
-        return Check(stage.name, False, "no validation trajectories to judge by")
-    check = GATES[stage.name](model, found, params)
+        return Check(phase.name, False, "no validation trajectories to judge by")
+    check = GATES[phase.name](model, found, params)
     if check.ok:
-        model.keep(stage.name)
+        model.keep(phase.name)
     return check
 
 
@@ -83,16 +83,16 @@ def batches(model: Forecaster, cases: Dataset, params: PdeParams) -> list[Batch]
 
 
 def quality(
-    model: Forecaster, found: Sequence[Batch], params: PdeParams, stage: str, evaluations: int | None = None
+    model: Forecaster, found: Sequence[Batch], params: PdeParams, phase: str, evaluations: int | None = None
 ) -> Quality:
-    """How `stage` forecasts: `nRMSE` (of the mean), `CRPS`, `spectrum` (of one draw), CPU `ms` per trajectory.
+    """How `phase` forecasts: `nRMSE` (of the mean), `CRPS`, `spectrum` (of one draw), CPU `ms` per trajectory.
 
     The spectrum's error is the sum of the differences of amplitudes over their sum, from wave number `ROUGH` on.
     """
     rows, spent, count = [], 0.0, 0
     for batch in found:
         begin = time.process_time()
-        members_MBTXC = model.ensemble(batch, stage, evaluations)
+        members_MBTXC = model.ensemble(batch, phase, evaluations)
         spent, count = spent + time.process_time() - begin, count + len(members_MBTXC[0])
         truth = batch[key(batch, "target_")]
         rough, wanted = (metrics.spectrum(u.double())[:, :, ROUGH:] for u in (members_MBTXC[0], truth))
@@ -115,20 +115,20 @@ def worth(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> pd.Da
     if hasattr(model, "student"):
         asked += [("consistency", count) for count in (1, 2, 4)]
     rows = [
-        {"stage": stage, "evaluations": count or 0, **quality(model, found, params, stage, count)}
-        for stage, count in asked
+        {"stage": phase, "evaluations": count or 0, **quality(model, found, params, phase, count)}
+        for phase, count in asked
     ]
     return pd.DataFrame(rows).assign(answers=lambda table: table["stage"] == model.answering)
 
 
-def verdict(stage: str, before: Quality, after: Quality, against: str, allowed: float = 1.0, more: str = "") -> Check:
+def verdict(phase: str, before: Quality, after: Quality, against: str, allowed: float = 1.0, more: str = "") -> Check:
     """Whether `after` is below `allowed` x `before` in all that both have; `more` is a further reason to say no."""
     names = [name for name in before if name in after and name != "ms"]
     ok = not more and all(after[name] < allowed * before[name] for name in names)
     said = ", ".join(f"{name} {after[name]:.3g} (against {before[name]:.3g})" for name in names)
     end = "kept" if ok else "not kept, its predecessor answers"
-    reason = f"{said} of {against}; {more + '; ' if more else ''}{stage} is {end}"
-    return Check(stage, ok, reason, value=after[names[0]], limit=allowed * before[names[0]])
+    reason = f"{said} of {against}; {more + '; ' if more else ''}{phase} is {end}"
+    return Check(phase, ok, reason, value=after[names[0]], limit=allowed * before[names[0]])
 
 
 def _operator(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> Check:
@@ -154,12 +154,12 @@ def _mean_of_others(found: Sequence[Batch]) -> Baseline:
 
 
 def _flow(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> Check:
-    before, after = (quality(model, found, params, stage) for stage in ("operator", "flow"))
+    before, after = (quality(model, found, params, phase) for phase in ("operator", "flow"))
     return verdict("flow", before, after, "the operator")
 
 
 def _consistency(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> Check:
-    teacher, student = (quality(model, found, params, stage) for stage in ("flow", "consistency"))
+    teacher, student = (quality(model, found, params, phase) for phase in ("flow", "consistency"))
     compared = {name: teacher[name] for name in ("nRMSE", "CRPS")}
     few, many = model.student.evaluations, model.flow.evaluations
     against = f"its teacher, {few} evaluations instead of {many}"
@@ -170,15 +170,15 @@ def _consistency(model: Forecaster, found: Sequence[Batch], params: PdeParams) -
 def _steady(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> Check:
     if any(NAMES[int(number)] != "darcy" for batch in found for number in batch["equation"]):
         return Check("steady", False, "the equation's residual is only known of Darcy's problem; steady is not kept")
-    before, after = (residuals(model, found, params, stage) for stage in ("operator", "steady"))
+    before, after = (residuals(model, found, params, phase) for phase in ("operator", "steady"))
     return verdict("steady", before, after, "the operator")
 
 
-def residuals(model: Forecaster, found: Sequence[Batch], params: PdeParams, stage: str) -> Quality:
+def residuals(model: Forecaster, found: Sequence[Batch], params: PdeParams, phase: str) -> Quality:
     """Error and residual of answers to Darcy's problem; the residual over the force, root mean square."""
     errors, wrong = [], []
     for batch in found:
-        u_BTYXC = model.ensemble(batch, stage)[0]
+        u_BTYXC = model.ensemble(batch, phase)[0]
         errors.append(_nrmse(batch, {classical.answer_name(batch): u_BTYXC}, params))
         force_B = batch["coefficient_K"][:, COEFFICIENTS.index("force")]
         wrong.append(steady.residual(batch, u_BTYXC[:, 0]).square().mean((1, 2)).sqrt() / force_B)

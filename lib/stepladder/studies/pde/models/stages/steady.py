@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.core.study import Batch, Loss
+from stepladder.core.types import Batch, Loss
 from stepladder.studies.pde.data.equations import COEFFICIENTS
 from stepladder.studies.pde.models.operator.losses import relative_l2
 from stepladder.studies.pde.models.operator.model import GridOperator

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from stepladder.core.config import ParameterError
-from stepladder.core.study import Source
+from stepladder.core.types import Source
 from stepladder.data import fetch
-from stepladder.studies.plateau.data.catalogue import clients as catalogue_clients
+from stepladder.studies.plateau.data.catalogue import clients
 from stepladder.studies.plateau.data.citygml import geo
 from stepladder.studies.plateau.params import PlateauParams
 
@@ -50,7 +50,7 @@ def read(params: PlateauParams) -> pd.DataFrame:
 
 def _live(cities: list[str]) -> pd.DataFrame:
     """Facts of the live catalogue, the rest from the snapshot, and the level of detail of the cities named."""
-    live = catalogue_clients.Live()
+    live = clients.Live()
     facts = build_snapshot(live.rows(), earlier=snapshot())
     tiles = [live.tiles(code) for code in cities]
     return facts.assign(max_lod=facts["code"].map(max_lod(pd.concat(tiles)))) if tiles else facts
@@ -141,7 +141,7 @@ def sources(params: PlateauParams) -> list[Source]:
 
 def archive_url(code: str) -> str:
     """The newest archive of a municipality; the catalogue redirects to where it lies."""
-    return f"{catalogue_clients.LIVE}/datacatalog/citygml/{code}-latest/citygml.zip"
+    return f"{clients.LIVE}/datacatalog/citygml/{code}-latest/citygml.zip"
 
 
 def members(params: PlateauParams) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from stepladder.core.study import Issue, StudyError
+from stepladder.core.types import Issue, StudyError
 
 
 class RawFileError(StudyError):

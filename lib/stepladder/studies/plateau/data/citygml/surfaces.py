@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from stepladder.core import files
-from stepladder.core.study import Box, Issue
+from stepladder.core.types import Box, Issue
 from stepladder.studies.plateau.data.citygml.raw import RawFileError, Tally
 
 TEXTS = ("id", "theme", "kind")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepladder.core.study import Box, Sample
+from stepladder.core.types import Box, Sample
 from stepladder.data.shards import Shard
 from stepladder.studies.plateau.data.citygml.classes import TO_OCC3D
 from stepladder.studies.plateau.data.samples import windows
@@ -33,14 +33,14 @@ class Clips:
     """
 
     groups: np.ndarray
-    units: np.ndarray
+    clusters: np.ndarray
     weights: Mapping[str, float]
 
     def __init__(self, shards: Sequence[Path], params: PlateauParams, keep_clear: Sequence[Box] = ()):
         self.params = params
         self.shards = [Shard(path) for path in shards]
         frames, reach = params.conversion.frames, _reach(params) + params.splits.buffer
-        rows, groups, units, kilometres = [], [], [], {}
+        rows, groups, clusters, kilometres = [], [], [], {}
         for number, shard in enumerate(self.shards):
             pose_P4, path_P = shard.array("pose_P4"), shard.array("path_P")
             group, first_of_path = str(shard.attributes["group"]), np.searchsorted(path_P, path_P)
@@ -50,9 +50,9 @@ class Clips:
                 if not near_P[row : row + frames].any():
                     rows.append((number, row))
                     groups.append(group)
-                    units.append(f"{shard.path.stem}/{path_P[row]}/{(row - first_of_path[row]) // frames}")
+                    clusters.append(f"{shard.path.stem}/{path_P[row]}/{(row - first_of_path[row]) // frames}")
         self.rows = np.array(rows, dtype=np.int64).reshape(-1, 2)
-        self.groups, self.units = np.array(groups, dtype=str), np.array(units, dtype=str)
+        self.groups, self.clusters = np.array(groups, dtype=str), np.array(clusters, dtype=str)
         present = {group: kilometres[group] for group in dict.fromkeys(groups)}
         self.weights = {group: km / sum(present.values()) for group, km in present.items()}
 

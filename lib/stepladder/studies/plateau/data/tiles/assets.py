@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepladder.core.study import Asset, Box, Issue
+from stepladder.core.types import Asset, Box, Issue
 from stepladder.studies.plateau.data.citygml import geo
 from stepladder.studies.plateau.params import PlateauParams
 

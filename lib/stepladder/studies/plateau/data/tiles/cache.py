@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from stepladder.core import closure, files
-from stepladder.core.study import Box, Issue
-from stepladder.studies.plateau.data.citygml import reader as citygml
+from stepladder.core.types import Box, Issue
+from stepladder.studies.plateau.data.citygml import reader
 from stepladder.studies.plateau.data.citygml.raw import Tally
 from stepladder.studies.plateau.data.citygml.surfaces import BOUNDS, Surfaces, concatenate
 
@@ -33,11 +33,11 @@ def surfaces_of(path: Path, zone: int, box: Box, folder: Path | None) -> Surface
     Raises `StudyError`, naming the file, where it cannot be read.
     """
     if folder is None:
-        return citygml.read(path, zone).clip(box)
+        return reader.read(path, zone).clip(box)
     home = folder / files.fingerprint([files.file_sha256(path), zone, _reader()])
     with _locked(home):
         if not (home / "index.json").exists():
-            _store(citygml.read(path, zone), home)
+            _store(reader.read(path, zone), home)
     index = files.read_json(home / "index.json")
     near = [piece["name"] for piece in index["pieces"] if _meet(piece["bounds"], box)]
     pieces = [Surfaces.load(home / name) for name in near or ["0.npz"]]

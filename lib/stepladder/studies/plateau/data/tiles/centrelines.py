@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.ndimage import gaussian_filter1d
 from skimage.morphology import skeletonize
 
-from stepladder.core.study import Box
+from stepladder.core.types import Box
 
 PIXEL_M = 0.5
 CRACK_M2 = 20.0  # a smaller hole in the road surface is a gap between polygons, a sign or a tree, not a block

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
-from stepladder.core.study import Box, Issue
+from stepladder.core.types import Box, Issue
 from stepladder.studies.plateau.data.citygml.classes import BY_NAME
 from stepladder.studies.plateau.data.citygml.surfaces import Surfaces
 from stepladder.studies.plateau.data.tiles.voxelize import columns, voxelize

@@ -20,7 +20,7 @@ from scipy.interpolate import CubicSpline
 from scipy.linalg import solveh_banded
 from scipy.optimize import linear_sum_assignment
 
-from stepladder.core.study import Box
+from stepladder.core.types import Box
 from stepladder.studies.plateau.data.tiles.centrelines import CentreLines, along, follow, leaving
 from stepladder.studies.plateau.params import PlateauConversion
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from stepladder.core.study import Box, Issue, StudyError
+from stepladder.core.types import Box, Issue, StudyError
 from stepladder.studies.plateau.data.citygml.classes import BY_NAME, EMPTY
 from stepladder.studies.plateau.data.tiles.ground import (  # numba's cache here does not see changes of bilinear
     Ground,

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from stepladder.core import files
-from stepladder.core.study import Asset, Box, ShardContent, StudyError
+from stepladder.core.types import Asset, Box, ShardContent, StudyError
 from stepladder.studies.plateau.data.citygml.classes import FINE, OCC3D, TO_OCC3D
 from stepladder.studies.plateau.data.citygml.raw import Tally
 from stepladder.studies.plateau.data.citygml.surfaces import Surfaces, concatenate

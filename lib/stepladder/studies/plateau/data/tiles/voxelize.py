@@ -24,7 +24,7 @@ from numba import njit
 from stepladder.studies.plateau.data.citygml.classes import EMPTY, PRIORITY
 
 if TYPE_CHECKING:  # stepladder.core.study imports torch, which would double the memory of a process that only voxelises
-    from stepladder.core.study import Box
+    from stepladder.core.types import Box
 
 RANK = PRIORITY.astype(np.int32) * 256 + np.arange(256, dtype=np.int32)  # decides between labels in one voxel
 RANK[EMPTY] = -1

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from stepladder.core import files
-from stepladder.core.study import Source, StudyError
+from stepladder.core.types import Source, StudyError
 from stepladder.studies.plateau.data.citygml import gml
 from stepladder.studies.plateau.data.citygml.geo import mesh_bounds, mesh_code
 from stepladder.studies.plateau.data.citygml.gml import Feature

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from stepladder.core.study import Issue
+from stepladder.core.types import Issue
 from stepladder.studies.scroll.data.readers.volume import (
     MICROMETRES,
     Box3,

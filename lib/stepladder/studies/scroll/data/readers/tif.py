@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from stepladder.core import files
-from stepladder.core.study import Issue
+from stepladder.core.types import Issue
 from stepladder.studies.scroll.data.readers.volume import Box3, Volume, VolumeError, guarded, shown
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it warns of is checked here and raised by name

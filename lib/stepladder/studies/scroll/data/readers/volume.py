@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stepladder.core.study import Issue, StudyError
+from stepladder.core.types import Issue, StudyError
 
 Box3 = tuple[slice, slice, slice]  # Z, Y, X; whole numbers from 0, step 1
 Spacing = tuple[float, float, float]

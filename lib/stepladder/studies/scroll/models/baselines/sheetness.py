@@ -10,8 +10,15 @@ Decisions:
   has the larger 95th percentile wins. The threshold is Otsu's of that response where it is not zero.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 from scipy import ndimage
+
+from stepladder.core.types import Baseline, Batch, Prediction
+from stepladder.studies.scroll.models import postprocess
+from stepladder.studies.scroll.params import ScrollParams
 
 SIGMA = 1.0  # voxels
 STRONG = 95  # percentile of the response by which polarities are compared
@@ -87,3 +94,27 @@ def otsu(values: np.ndarray) -> float:
     return (
         float(edges[1:][np.argmax(np.nan_to_num(between[:-1]))]) if values.max() > values.min() else float(values.max())
     )
+
+
+def baselines(params: ScrollParams) -> dict[str, Baseline]:
+    """Baselines by name, trivial ones first, the strong cheap one last.
+
+    sheetness_post: the ridge filter's mask after the post-processing of `params.evaluation.post`.
+    """
+
+    def sheetness_post(image_ZYX: np.ndarray) -> np.ndarray:
+        return postprocess.chain(sheetness(image_ZYX).astype(np.float32), params.evaluation.post)
+
+    methods = (all_empty, intensity_threshold, sheetness, sheetness_post)
+    return {method.__name__: _by_volume(method) for method in methods}
+
+
+def _by_volume(method: Callable[[np.ndarray], np.ndarray]) -> Baseline:
+    """A method of one image as one of a batch."""
+
+    def baseline(batch: Batch) -> Prediction:
+        masks = [torch.from_numpy(method(image)) for image in batch["image_ZYX"].cpu().numpy()]
+        mask_BZYX = torch.stack(masks).to(torch.uint8)
+        return {"mask_BZYX": mask_BZYX, "probability_BZYX": mask_BZYX.float()}
+
+    return baseline

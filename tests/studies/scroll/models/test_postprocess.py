@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stepladder.studies.scroll.evaluation import metrics, postprocess, topology
-from stepladder.studies.scroll.evaluation.postprocess import PostParams
+from stepladder.studies.scroll.evaluation import metrics, topology
+from stepladder.studies.scroll.models import postprocess
+from stepladder.studies.scroll.params import PostParams
 
 MASKS = arrays(bool, (6, 6, 6), elements=st.booleans())
 OFF = PostParams(smallest=0, plug=False, patch=False, closing=0.0, fill=0)

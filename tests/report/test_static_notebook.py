@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from stepladder.notebooks.runner import Engine
-from stepladder.report import freeze
+from stepladder.report import static_notebook
 from stepladder.report.sanitize import clean
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -45,7 +45,7 @@ def page() -> str:
     nb.metadata["papermill"] = {}
     Engine.execute_notebook(nb, "python3", progress_bar=False)
     assert nb.metadata.widgets, "the engine saved no widget state"
-    return freeze.body(json.loads(nbformat.writes(nb)), Path("."))
+    return static_notebook.body(json.loads(nbformat.writes(nb)), Path("."))
 
 
 def text_of(page: str) -> str:
@@ -85,7 +85,7 @@ def test_image_widget_keeps_its_picture(page: str) -> None:
 
 def frozen(*cells: nbformat.NotebookNode, folder: Path = Path(".")) -> str:
     """Cells as HTML."""
-    return freeze.body(json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=list(cells)))), folder)
+    return static_notebook.body(json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=list(cells)))), folder)
 
 
 def output(data: dict) -> str:
@@ -102,7 +102,9 @@ def test_richest_static_form_is_kept() -> None:
 
 
 def test_widget_without_saved_state_falls_back_to_text() -> None:
-    assert "IntSlider(value=3)" in output({freeze.WIDGET: {"model_id": "gone"}, "text/plain": "IntSlider(value=3)"})
+    assert "IntSlider(value=3)" in output(
+        {static_notebook.WIDGET: {"model_id": "gone"}, "text/plain": "IntSlider(value=3)"}
+    )
 
 
 def test_code_is_folded_and_escaped() -> None:

@@ -13,60 +13,60 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from stepladder.core import files
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
-from stepladder.core.study import Check
+from stepladder.core.schema import Parameters
+from stepladder.core.types import Check
 from stepladder.ladder import search
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
-from stepladder.ladder.measure.bench import ProcessBench
-from stepladder.ladder.records import Climb, Rung
+from stepladder.ladder.measure.measurer import ProcessMeasurer
+from stepladder.ladder.records import Candidate, SearchResult
 from stepladder.machine import limits
 
 JOB = "stepladder.ladder.measure.study_job:open"
 
 
-def climb(
-    run: Run, params: Parameters, folder: Path, on_rung: Callable[[Rung], None] = lambda rung: None
-) -> tuple[Climb, Diagnosis]:
+def run_ladder(
+    run: Run, params: Parameters, folder: Path, on_candidate: Callable[[Candidate], None] = lambda candidate: None
+) -> tuple[SearchResult, Diagnosis]:
     """Search the settings of the training of `run` and leave `ladder.json` beside `folder`.
 
     Args:
         run: the run; its conversion is done.
         params: its parameters.
         folder: where every trial leaves its specification, log and result.
-        on_rung: called with every rung as soon as it is judged.
+        on_candidate: called with every candidate as soon as it is judged.
     """
     ladder = params.ladder
     memory = ladder.memory_fraction * limits.memory_free()
     job = {"run": str(run.folder), "values": params.model_dump(mode="json")}
-    bench = ProcessBench(JOB, job, folder, ladder.seconds, memory, ladder.batch)
+    measurer = ProcessMeasurer(JOB, job, folder, ladder.seconds, memory, ladder.batch)
 
-    def told(rung: Rung) -> None:
-        rate = rung.rate if rung.rate is None or math.isfinite(rung.rate) else None
-        run.event("rung", setting=str(rung.setting), rate=rate, verdict=rung.verdict, reason=rung.reason)
-        on_rung(rung)
+    def told(candidate: Candidate) -> None:
+        rate = candidate.rate if candidate.rate is None or math.isfinite(candidate.rate) else None
+        run.event("rung", setting=str(candidate.setting), rate=rate, verdict=candidate.verdict, reason=candidate.reason)
+        on_candidate(candidate)
 
     try:
-        found = search.climb(bench, ladder, params.training, limits.cpus(), told)
-        device = bench.device_limit()
+        found = search.find_setting(measurer, ladder, params.training, limits.cpus(), told)
+        device = measurer.device_limit()
         found = replace(
             found,
-            fake_bytes=bench.fake_bytes(found.chosen) if found.chosen else None,
+            fake_bytes=measurer.fake_bytes(found.chosen) if found.chosen else None,
             device_limit=None if device is None else ladder.memory_fraction * device,
         )
     finally:
-        bench.close()
+        measurer.close()
     said = diagnose(found, ladder, limits.cpus())
     save(found, said, folder.parent / "ladder.json")
     return found, said
 
 
-def save(found: Climb, said: Diagnosis, path: Path) -> None:
+def save(found: SearchResult, said: Diagnosis, path: Path) -> None:
     """Write `ladder.json`; numbers that are not finite become null."""
     files.write_json(path, {"chosen": found.chosen and asdict(found.chosen), **asdict(said), "climb": asdict(found)})
 
 
-def checks(found: Climb) -> list[Check]:
+def checks(found: SearchResult) -> list[Check]:
     """The gates of the stage: a setting runs to its end, and nothing gives way when it runs for longer."""
     chosen = found.chosen is not None
     gates = [Check("a setting runs to its end", chosen, f"{found.chosen}: {found.why}" if chosen else found.why)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stepladder.core import files
 from stepladder.data.fetch import Patience
-from stepladder.registry import Leak, Registry, RegistryError, Unavailable, damaged, fetched, hydrate, survey
+from stepladder.registry import Leak, Registry, RegistryError, Unavailable, damaged, fetched, pull, survey
 from tests.registry.parcels import blob, entry, manifest, publish, wait_for
 
 FILES = {"a.txt": b"hello", "deep/b.bin": bytes(range(256)) * 100, "deep/empty": b"", "copy.txt": b"hello"}
@@ -35,24 +35,24 @@ def test_any_set_of_files_comes_back_bit_equal(tmp_path_factory, contents):
     folder = tmp_path_factory.mktemp("round")
     registry = Registry(f"memory://{folder.name}")
     publish(registry, folder / "source", contents)
-    assert hydrate(registry, "thing", folder / "target").states == dict.fromkeys(contents, "fetched")
+    assert pull(registry, "thing", folder / "target").states == dict.fromkeys(contents, "fetched")
     assert below(folder / "target") == contents
 
 
 def test_a_round_trip_over_every_kind_of_store(url, tmp_path):
     publish(Registry(url), tmp_path / "source", FILES)
-    done = hydrate(Registry(url), "thing", tmp_path / "target")
+    done = pull(Registry(url), "thing", tmp_path / "target")
     assert below(tmp_path / "target") == FILES
     assert done.moved == 5 + 25600  # the copy is not moved twice
-    again = hydrate(Registry(url), "thing", tmp_path / "target")
+    again = pull(Registry(url), "thing", tmp_path / "target")
     assert again.moved == 0 and set(again.states.values()) == {"there"}
 
 
 def test_only_what_is_missing_moves(registry, tmp_path):
     publish(registry, tmp_path / "source", FILES)
-    hydrate(registry, "thing", tmp_path / "target")
+    pull(registry, "thing", tmp_path / "target")
     (tmp_path / "target" / "deep" / "b.bin").unlink()
-    done = hydrate(registry, "thing", tmp_path / "target")
+    done = pull(registry, "thing", tmp_path / "target")
     assert done.moved == 25600 and [p for p, s in done.states.items() if s == "fetched"] == ["deep/b.bin"]
 
 
@@ -60,16 +60,16 @@ def test_a_file_with_other_content_is_never_overwritten_unasked(registry, tmp_pa
     publish(registry, tmp_path / "source", FILES)
     files.write_text(tmp_path / "target" / "a.txt", "mine")
     with pytest.raises(RegistryError, match=r"a\.txt is there with other content.*--replace"):
-        hydrate(registry, "thing", tmp_path / "target")
+        pull(registry, "thing", tmp_path / "target")
     assert below(tmp_path / "target") == {"a.txt": b"mine"}
-    assert hydrate(registry, "thing", tmp_path / "target", replace=True).states["a.txt"] == "replaced"
+    assert pull(registry, "thing", tmp_path / "target", replace=True).states["a.txt"] == "replaced"
     assert below(tmp_path / "target") == FILES
 
 
 @pytest.mark.drill
 def test_damage_on_the_disk_is_named_without_network(registry, tmp_path):
     publish(registry, tmp_path / "source", FILES)
-    version = hydrate(registry, "thing", tmp_path / "target").version
+    version = pull(registry, "thing", tmp_path / "target").version
     shutil.rmtree(tmp_path / "store")
     told, known = fetched(tmp_path / "target", "thing")
     assert told == version and set(survey(known, tmp_path / "target").values()) == {"there"}
@@ -107,7 +107,7 @@ class Unreliable:
 def test_a_faltering_store_is_asked_again_from_where_it_stood(registry, tmp_path):
     publish(registry, tmp_path / "source", FILES)
     bad = Unreliable(registry.store, most=999, fail=3)
-    hydrate(Registry(bad), "thing", tmp_path / "target", patience=HASTY)
+    pull(Registry(bad), "thing", tmp_path / "target", patience=HASTY)
     assert below(tmp_path / "target") == FILES and bad.given == 25605
 
 
@@ -117,9 +117,9 @@ def test_a_dead_store_leaves_what_came_and_the_next_call_goes_on(registry, tmp_p
     dying = Unreliable(registry.store, most=1000, fail=0)
     dying.blob = lambda sha, start, stop: Unreliable.blob(dying, sha, start, stop) if start < 9000 else _dead()
     with pytest.raises(Unavailable, match="dead"):
-        hydrate(Registry(dying), "thing", tmp_path / "target", patience=HASTY)
+        pull(Registry(dying), "thing", tmp_path / "target", patience=HASTY)
     assert below(tmp_path / "target") == {}
-    assert hydrate(registry, "thing", tmp_path / "target").moved == 25600 - 9000
+    assert pull(registry, "thing", tmp_path / "target").moved == 25600 - 9000
     assert below(tmp_path / "target") == {"b.bin": FILES["deep/b.bin"]}
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_part_is_thrown_away_and_fetched_anew(registry, tmp_path):
     part = tmp_path / "target" / ".artifacts" / f"{made.files[0].sha256}.part"
     for rubbish in (b"rubbish", b"longer" * 10000):
         files.write_bytes(part, rubbish)
-        hydrate(registry, "thing", tmp_path / "target", replace=True)
+        pull(registry, "thing", tmp_path / "target", replace=True)
         assert below(tmp_path / "target") == {"b.bin": FILES["deep/b.bin"]}
         (tmp_path / "target" / "b.bin").unlink()
 
@@ -149,12 +149,12 @@ def test_a_damaged_blob_in_the_store_is_named_and_never_placed(registry, tmp_pat
     if len(path.read_bytes()) > 25600:
         return  # its beginning is right, and only that is ever read
     with pytest.raises(RegistryError, match=rf"deep/b\.bin: its blob .*{sha256} is damaged in the store; delete"):
-        hydrate(registry, "thing", tmp_path / "target")
+        pull(registry, "thing", tmp_path / "target")
     assert "deep/b.bin" not in below(tmp_path / "target")
     path.unlink()  # the way out: delete and publish again
     assert list(damaged(registry.store, made).values()) == ["missing"]
     publish(registry, tmp_path / "source", FILES)
-    hydrate(registry, "thing", tmp_path / "target")
+    pull(registry, "thing", tmp_path / "target")
     assert below(tmp_path / "target") == FILES
 
 
@@ -162,7 +162,7 @@ def test_a_full_disk_is_told_before_anything_moves(registry, tmp_path, monkeypat
     publish(registry, tmp_path / "source", FILES)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1000))
     with pytest.raises(RegistryError, match=r"MB to write, 0\.0 MB free"):
-        hydrate(registry, "thing", tmp_path / "target")
+        pull(registry, "thing", tmp_path / "target")
     assert below(tmp_path / "target") == {}
 
 
@@ -170,7 +170,7 @@ def test_a_manifest_that_leaks_is_not_fetched(registry, tmp_path):
     entries = [entry("a.h5", asset="a", group="g")]
     registry.add(manifest(files=entries, splits={"train": ["a"], "test": ["a"]}))
     with pytest.raises(Leak, match="a in both train and test"):
-        hydrate(registry, "thing", tmp_path / "target")
+        pull(registry, "thing", tmp_path / "target")
 
 
 def test_an_archive_is_fetched_as_a_folder_and_verified_member_by_member(registry, tmp_path):
@@ -184,10 +184,10 @@ def test_an_archive_is_fetched_as_a_folder_and_verified_member_by_member(registr
     size = registry.store.put(sha256, source / "set.tar.gz")
     registry.add(manifest(files=[entry("raw/set.tar.gz", sha256, size, unpack=True)]))
     for state, meddle in (("fetched", b"abd"), ("replaced", b"abc")):
-        assert hydrate(registry, "thing", tmp_path / "t", replace=True).states == {"raw/set.tar.gz": state}
+        assert pull(registry, "thing", tmp_path / "t", replace=True).states == {"raw/set.tar.gz": state}
         assert below(tmp_path / "t") == {"raw/set/in/x.bin": b"abc"}
         (tmp_path / "t" / "raw" / "set" / "in" / "x.bin").write_bytes(meddle)
-    assert hydrate(registry, "thing", tmp_path / "t").states == {"raw/set.tar.gz": "there"}
+    assert pull(registry, "thing", tmp_path / "t").states == {"raw/set.tar.gz": "there"}
 
 
 @pytest.mark.drill
@@ -196,7 +196,7 @@ def test_two_fetches_into_one_folder_wait_for_each_other(registry, tmp_path):
     slow = Unreliable(registry.store, most=2000, fail=0)
     moved = []
     threads = [
-        threading.Thread(target=lambda: moved.append(hydrate(Registry(slow), "thing", tmp_path / "target").moved))
+        threading.Thread(target=lambda: moved.append(pull(Registry(slow), "thing", tmp_path / "target").moved))
         for _ in range(2)
     ]
     for thread in threads:
@@ -214,7 +214,7 @@ def _fetch_slowly(registry: Registry, folder: Path) -> None:
         return read(sha256, start, min(stop, start + 4000))
 
     registry.store.blob = blob
-    hydrate(registry, "thing", folder)
+    pull(registry, "thing", folder)
 
 
 @pytest.mark.drill
@@ -229,5 +229,5 @@ def test_a_killed_fetch_goes_on_where_it_stood(registry, tmp_path):
     child.join()
     have = part.stat().st_size
     assert below(tmp_path / "target") == {}
-    assert hydrate(registry, "thing", tmp_path / "target").moved == len(data) - have < len(data)
+    assert pull(registry, "thing", tmp_path / "target").moved == len(data) - have < len(data)
     assert below(tmp_path / "target") == {"b.bin": data}

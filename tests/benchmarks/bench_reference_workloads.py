@@ -1,8 +1,8 @@
 """Six training jobs with known illnesses on the ladder: is each named, and in how many seconds?
 
-Run `python tests/benchmarks/bench_patients.py [patient ...]`. Shares are compared with a stopwatch around the call, and
-the forecast step of death of the leaking job with the step at which it is really stopped. The record is
-tests/benchmarks/records/patients.json.
+Run `python tests/benchmarks/bench_reference_workloads.py [workload ...]`. Shares are compared with a stopwatch around
+the call, and the forecast step of death of the leaking job with the step at which it is really stopped. The record is
+tests/benchmarks/records/reference_workloads.json.
 """
 
 import re
@@ -14,25 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.core import files
-from stepladder.core.config import LadderParams, TrainingParams
+from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.dev import records
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
-from stepladder.ladder.measure.bench import ProcessBench
+from stepladder.ladder.measure.measurer import ProcessMeasurer
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import Climb, Setting
-from stepladder.ladder.search import climb
+from stepladder.ladder.records import SearchResult
+from stepladder.ladder.search import find_setting
 from stepladder.machine import limits
+from stepladder.training.setting import Setting
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "ladder"))
 
-import patients  # noqa: E402
+import reference_workloads  # noqa: E402
 
-RECORD = HERE / "records" / "patients.json"
+RECORD = HERE / "records" / "reference_workloads.json"
 MOST_SECONDS, SHARE_BAND, DEATH_BAND, MOST_PASSES = 180.0, 0.10, 1.5, 100
 PLENTY = 1e10
-# patient -> (settings, samples per optimizer step, what must be named)
-PATIENTS: dict[str, tuple[dict[str, list[int]], int, str]] = {
+# workload -> (settings, samples per optimizer step, what must be named)
+WORKLOADS: dict[str, tuple[dict[str, list[int]], int, str]] = {
     "median_in_reader": ({"workers": [0, 1], "batch": [1]}, 1, "data"),
     "leaking_cache": ({"workers": [1], "batch": [1]}, 1, "leak"),
     "compute_bound": ({"workers": [0, 1], "batch": [1, 2]}, 2, "compute"),
@@ -43,9 +44,9 @@ PATIENTS: dict[str, tuple[dict[str, list[int]], int, str]] = {
 
 
 def main(names: list[str]) -> None:
-    """Examine the patients, print, record."""
+    """Examine the reference workloads, print, record."""
     runner, record = Runner(), files.read_json(RECORD) or {}
-    for name in names or PATIENTS:
+    for name in names or WORKLOADS:
         with tempfile.TemporaryDirectory() as folder:
             record[name] = examine(name, Path(folder), runner)
         print(f"{name}: {record[name]['seconds']:.0f} s, {record[name]['sentence']}")
@@ -58,57 +59,57 @@ def main(names: list[str]) -> None:
 
 
 def examine(name: str, folder: Path, runner: Runner) -> dict[str, Any]:
-    """Search one patient's settings, diagnose, check."""
-    space, batch, wanted = PATIENTS[name]
-    bench = ProcessBench(f"patients:{name}", {}, folder, 60.0, PLENTY, space["batch"], runner)
-    bench.memory = _limit(name, bench)
-    ladder, training = LadderParams(**space, hold_batch=False), TrainingParams(steps=4000, batch=batch)
+    """Search one workload's settings, diagnose, check."""
+    space, batch, wanted = WORKLOADS[name]
+    measurer = ProcessMeasurer(f"reference_workloads:{name}", {}, folder, 60.0, PLENTY, space["batch"], runner)
+    measurer.memory = _limit(name, measurer)
+    ladder, training = LadderParams(**space, keep_global_batch=False), TrainingParams(steps=4000, batch=batch)
     begin = time.monotonic()
-    found = climb(bench, ladder, training, limits.cpus())
+    found = find_setting(measurer, ladder, training, limits.cpus())
     said, seconds = diagnose(found, ladder, limits.cpus()), time.monotonic() - begin
     checks = {"named": said.limit == wanted, "in time": seconds <= MOST_SECONDS}
     facts: dict[str, Any] = {}
     if name == "median_in_reader":
         facts = _median(found, said)
     elif name == "leaking_cache":
-        facts = _death(found, bench)
+        facts = _death(found, measurer)
     checks |= facts.pop("checks", {})
-    memory = {"memory_limit": bench.memory}
+    memory = {"memory_limit": measurer.memory}
     return {"seconds": seconds, "checks": checks, **memory, **facts, **asdict(said), "why": found.why}
 
 
-def _limit(name: str, bench: ProcessBench) -> float:
+def _limit(name: str, measurer: ProcessMeasurer) -> float:
     """The stated limit: room for 700 samples of the leaking job, for six samples of the one on the edge."""
     if name == "leaking_cache":
-        return bench.full(Setting(workers=1), 4).peak_bytes + 590e6
+        return measurer.full(Setting(workers=1), 4).peak_bytes + 590e6
     if name == "oom_edge":
-        return bench.step(Setting(), 4).peak_bytes + 5 * 44e6
+        return measurer.step(Setting(), 4).peak_bytes + 5 * 44e6
     return PLENTY
 
 
-def _median(found: Climb, said: Diagnosis) -> dict[str, Any]:
+def _median(found: SearchResult, said: Diagnosis) -> dict[str, Any]:
     """The share of the filter, by the ladder and by a stopwatch around the call, over the same draws."""
-    job = patients.median_in_reader()
+    job = reference_workloads.median_in_reader()
     for keys in job.order(1, 40):
         job.data[keys[0]]
     truth = job.data.watch["filter"] / job.data.watch["sample"]
     share = found.loader.probe.hot_share
-    named = said.stage.startswith("scipy.ndimage.median_filter in patients.py")
+    named = said.stage.startswith("scipy.ndimage.median_filter in reference_workloads.py")
     right = abs(share / truth - 1) <= SHARE_BAND
     return {"share": share, "stopwatch_share": truth, "checks": {"stage named": named, "share right": right}}
 
 
-def _death(found: Climb, bench: ProcessBench) -> dict[str, Any]:
+def _death(found: SearchResult, measurer: ProcessMeasurer) -> dict[str, Any]:
     """The forecast pass at which memory is full, and the pass at which a training is really stopped."""
-    refused = [rung for rung in found.rungs if rung.verdict == "refused" and rung.trial.probe]
+    refused = [candidate for candidate in found.rungs if candidate.verdict == "refused" and candidate.trial.probe]
     if not refused:
         return {"checks": {"refused": False}}
     probe = refused[-1].trial.probe
     passes = probe.steps + 2
-    forecast = passes + (bench.memory - probe.host_bytes) / probe.host_growth
-    bench.seconds = 600.0
-    end = bench.full(Setting(workers=1), 4000, whole=True)
-    log = sorted(bench.folder.glob("*_full.log"))[-1].read_text()
+    forecast = passes + (measurer.memory - probe.host_bytes) / probe.host_growth
+    measurer.seconds = 600.0
+    end = measurer.full(Setting(workers=1), 4000, whole=True)
+    log = sorted(measurer.folder.glob("*_full.log"))[-1].read_text()
     real = int(re.findall(r"pass (\d+)", log)[-1])
     checks = {
         "refused within 100 passes": passes <= MOST_PASSES,

@@ -1,4 +1,4 @@
-"""The search's bench for a real job: every measurement is one trial in a process of its own.
+"""The search's measurer of a real job: every measurement is one trial in a process of its own.
 
 Decisions:
 - A trial that does not end well is an answer like any other: its ending and its reason; nothing here raises for what
@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.ladder.measure.runner import Runner
-from stepladder.ladder.records import FullProbe, LoaderProbe, Probe, Setting, StepProbe, Trial
+from stepladder.ladder.records import FullProbe, LoaderProbe, Probe, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 FAKE_SECONDS = 60.0
 
 
-class ProcessBench:
-    """The bench of a real job: every trial is a process of its own (see `records.Bench`).
+class ProcessMeasurer:
+    """The measurer of a real job: every trial is a process of its own (see `records.Measurer`).
 
     Args:
         job: `module:function` that opens it.
@@ -30,7 +31,7 @@ class ProcessBench:
         seconds: a trial that takes longer is stopped.
         memory: bytes above which a trial is stopped.
         batches: candidates whose fake memory will be asked for.
-        runner: to share its warm process with other benches.
+        runner: to share its warm process with other measurers.
     """
 
     def __init__(

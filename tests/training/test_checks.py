@@ -1,6 +1,4 @@
-import pandas as pd
-
-from stepladder.training import curves as charts
+from stepladder.training import checks
 
 
 def line(step, **values):
@@ -8,7 +6,7 @@ def line(step, **values):
 
 
 def verdicts(metrics, steps=2):
-    return {check.name: check.ok for check in charts.training_checks(metrics, steps)}
+    return {check.name: check.ok for check in checks.training_checks(metrics, steps)}
 
 
 def test_the_gates_of_training_can_fail_and_pass():
@@ -26,25 +24,10 @@ def test_stages_are_judged_apart():
     second = [{**line(3, validation_loss=5.0), "stage": "other"}, {**line(4, validation_loss=4.0), "stage": "other"}]
     assert verdicts(first + second)["validation does not get worse"]
     assert not verdicts(second[::-1] + first)["validation does not get worse"]
-    assert charts.last_losses(first + second)["best_validation_loss"] == 4.0
+    assert checks.last_losses(first + second)["best_validation_loss"] == 4.0
 
 
 def test_the_last_word_of_every_gate_between_stages_is_shown():
     event = {"stage": "flow", "check": "kept", "reason": "worse"}
-    table = charts.stage_verdicts([{**event, "ok": True}, {**event, "ok": False}])
+    table = checks.stage_verdicts([{**event, "ok": True}, {**event, "ok": False}])
     assert table.values.tolist() == [["flow", "kept", "no", "worse"]]
-
-
-def test_the_model_is_the_accent_and_stronger_baselines_are_darker():
-    methods = ["all_empty", "copy_last", "warp", "model"]
-    greys = [int(charts.method_colour(name, methods)[1:3], 16) for name in methods[:3]]
-    assert charts.method_colour("model", methods) == charts.ACCENT
-    assert greys == sorted(greys, reverse=True)
-
-
-def test_absent_parts_are_not_drawn():
-    table = pd.DataFrame(
-        {"method": ["model"] * 2, "part": ["road", "car"], "value": [0.5, None], "support": [10.0, 0.0]}
-    )
-    labels = [text.get_text() for text in charts.parts(table, "mIoU").axes[0].get_yticklabels()]
-    assert labels == ["road  (100.0%)"]

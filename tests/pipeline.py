@@ -9,13 +9,13 @@ from pathlib import Path
 import nbformat
 
 import stepladder.core.run
-from stepladder.core.config import Parameters
 from stepladder.core.run import Run
-from stepladder.notebooks.runner import run_road
+from stepladder.core.schema import Parameters
+from stepladder.notebooks.runner import run_pipeline
 
 PARAMETERS = Parameters(study="toy", run="walk")
 OPEN = """
-from stepladder.core.config import Parameters
+from stepladder.core.schema import Parameters
 from stepladder.core.paths import project_root
 from stepladder.core.run import Run
 checked = Parameters(study=study, profile=profile, run=run, seed=seed, tracking=tracking)
@@ -59,7 +59,7 @@ def open_run(root: Path) -> Run:
 
 
 def runner(root: Path, **options: float) -> subprocess.Popen:
-    """`run_road` over the project's notebooks in a process of its own; its exit code is the outcome's."""
+    """`run_pipeline` over the project's notebooks in a process of its own; its exit code is the outcome's."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("STEPLADDER_")} | {"OMP_NUM_THREADS": "1"}
     arguments = [f"{key}={value}" for key, value in options.items()]
     return subprocess.Popen([sys.executable, __file__, str(root), *arguments], env=environment)
@@ -78,7 +78,7 @@ def main() -> None:
     root = Path(sys.argv[1])
     options = {key: float(value) for key, value in (text.split("=") for text in sys.argv[2:])}
     names = sorted(path.stem for path in (root / "notebooks").glob("*.ipynb"))
-    sys.exit(run_road(open_run(root), names, PARAMETERS, root, **options).exit_code)
+    sys.exit(run_pipeline(open_run(root), names, PARAMETERS, root, **options).exit_code)
 
 
 if __name__ == "__main__":

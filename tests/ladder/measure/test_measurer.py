@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from stepladder.ladder.measure.bench import ProcessBench
 from stepladder.ladder.measure.job import open_job
-from stepladder.ladder.records import Setting
+from stepladder.ladder.measure.measurer import ProcessMeasurer
+from stepladder.training.setting import Setting
 
 
 class Small:
@@ -49,16 +49,16 @@ def broken():
 
 
 @pytest.fixture
-def bench(warm_runner, tmp_path):
-    def make(job="tests.ladder.measure.test_bench:small", batches=(), **arguments):
-        return ProcessBench(job, arguments, tmp_path, 60.0, 4e9, batches, warm_runner)
+def measurer(warm_runner, tmp_path):
+    def make(job="tests.ladder.measure.test_measurer:small", batches=(), **arguments):
+        return ProcessMeasurer(job, arguments, tmp_path, 60.0, 4e9, batches, warm_runner)
 
     return make
 
 
 @pytest.mark.slow
-def test_every_probe_comes_back_as_its_record(bench):
-    made = bench()
+def test_every_probe_comes_back_as_its_record(measurer):
+    made = measurer()
     loader, step, full = made.loader(4), made.step(Setting(batch=2), 4), made.full(Setting(batch=2), 4)
     assert [trial.ending for trial in (loader, step, full)] == ["ok"] * 3
     assert loader.probe.sample_bytes == 16
@@ -69,44 +69,44 @@ def test_every_probe_comes_back_as_its_record(bench):
     assert full.peak_bytes > 5e7
 
 
-def test_a_loss_that_is_not_finite_comes_back_so(bench):
-    losses = bench(loss="nan").full(Setting(), 4).probe.losses
+def test_a_loss_that_is_not_finite_comes_back_so(measurer):
+    losses = measurer(loss="nan").full(Setting(), 4).probe.losses
     assert all(math.isnan(loss) for loss in losses)
 
 
-def test_threads_of_the_setting_are_in_force(bench):
-    assert bench(loss=0).full(Setting(threads=2), 4).probe.losses[0] == 2.0
+def test_threads_of_the_setting_are_in_force(measurer):
+    assert measurer(loss=0).full(Setting(threads=2), 4).probe.losses[0] == 2.0
 
 
-def test_what_the_job_raises_is_a_reason_not_an_error(bench):
-    trial = bench("tests.ladder.measure.test_bench:broken").full(Setting(), 4)
+def test_what_the_job_raises_is_a_reason_not_an_error(measurer):
+    trial = measurer("tests.ladder.measure.test_measurer:broken").full(Setting(), 4)
     assert (trial.ending, trial.probe) == ("failed", None)
     assert trial.reason == "KeyError: 'no shard'"
 
 
-def test_a_job_that_does_not_exist_is_named(bench):
-    trial = bench("tests.ladder.measure.test_bench:absent").loader(4)
+def test_a_job_that_does_not_exist_is_named(measurer):
+    trial = measurer("tests.ladder.measure.test_measurer:absent").loader(4)
     assert trial.ending == "failed"
-    assert "no job 'tests.ladder.measure.test_bench:absent'" in trial.reason
+    assert "no job 'tests.ladder.measure.test_measurer:absent'" in trial.reason
     with pytest.raises(ValueError, match="name it as module:function"):
         open_job("absent", {})
 
 
-def test_fake_memory_of_all_candidates_takes_one_process(bench, tmp_path):
-    made = bench(batches=(1, 2, 4))
+def test_fake_memory_of_all_candidates_takes_one_process(measurer, tmp_path):
+    made = measurer(batches=(1, 2, 4))
     assert made.fake_bytes(Setting(workers=2, batch=1, accumulate=4)) == 1002  # more accumulation takes no more
     assert made.fake_bytes(Setting(batch=4)) == 4001
     assert made.fake_bytes(Setting(batch=2, accumulate=2)) == 2002
     assert len(list(tmp_path.glob("*_fake.json"))) == 1
 
 
-def test_the_device_is_asked_for_once(bench, tmp_path):
-    made = bench()
+def test_the_device_is_asked_for_once(measurer, tmp_path):
+    made = measurer()
     assert made.device_limit() == made.device_limit()
     assert (made.device_limit() is None) != torch.cuda.is_available()
     assert len(list(tmp_path.glob("*_device.json"))) == 1
 
 
-def test_fake_memory_may_be_unknown(bench):
-    assert bench().fake_bytes(Setting(checkpointing=True)) is None
-    assert bench("tests.ladder.measure.test_bench:broken").fake_bytes(Setting()) is None
+def test_fake_memory_may_be_unknown(measurer):
+    assert measurer().fake_bytes(Setting(checkpointing=True)) is None
+    assert measurer("tests.ladder.measure.test_measurer:broken").fake_bytes(Setting()) is None

@@ -20,24 +20,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from scipy import ndimage
 
-from stepladder.core.config import Section
 from stepladder.studies.scroll.evaluation import metrics, topology
+from stepladder.studies.scroll.params import PostParams
 
 NEIGHBOURS = 1.8  # radius of the ball that holds the 26 neighbours of a voxel and no more
-
-
-class PostParams(Section):
-    """Post-processing of the predicted probability; sizes in voxels."""
-
-    threshold: float = Field(0.5, ge=0, le=1, description="probability from which a voxel is sheet")
-    smallest: int = Field(100, ge=0, description="components with fewer voxels are dropped; 0: none")
-    plug: bool = Field(True, description="make every 2 x 2 x 2 neighbourhood 6-connected")
-    patch: bool = Field(True, description="fill the gaps of each sheet's height map")
-    closing: float = Field(0.0, ge=0, description="radius of the ball that closes each sheet; 0: none")
-    fill: int = Field(100, ge=0, description="cavities of up to so many voxels are filled; 0: none")
 
 
 def chain(probability_ZYX: np.ndarray, params: PostParams) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The course of a training: its stages in steps, and what decides whether a checkpoint may be continued.
 
 Decisions:
-- Seed, data, model and what shapes the updates make the trajectory. A checkpoint of another one is set aside with its
+- Seed, data, model and what shapes the updates make the fingerprint. A checkpoint of another one is set aside with its
   metrics, never deleted and never continued: half of one experiment and half of another is neither.
 - What only changes speed or bookkeeping (workers, processes, accumulation, precision, compile, intervals) may differ
   between starts. Changed code may too, and is noted: a fix must not cost a week of training.
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepladder.core import closure, files
-from stepladder.core.config import Parameters, TrainingParams
 from stepladder.core.identity import Key
 from stepladder.core.run import Run
+from stepladder.core.schema import Parameters, TrainingParams
 from stepladder.core.stages import visible
-from stepladder.core.study import Study, TrainingStage
+from stepladder.core.study import Study
+from stepladder.core.types import TrainingPhase
 from stepladder.data.shards import recipe_of
 
 SHAPING = ("steps", "batch", "learning_rate", "weight_decay", "schedule", "warmup", "clip_norm", "ema")
@@ -23,28 +24,28 @@ PROCESS = "stepladder.training.worker"
 
 
 @dataclass(frozen=True)
-class Span:
+class PhaseSpan:
     """A stage and its place among all optimizer steps."""
 
-    stage: TrainingStage
+    phase: TrainingPhase
     begin: int
     end: int
 
 
-def spans(study: Study, params: Parameters) -> list[Span]:
+def spans(study: Study, params: Parameters) -> list[PhaseSpan]:
     """The stages of a training and the optimizer steps each takes."""
     result, begin = [], 0
-    for stage in study.stages(params):
-        result.append(Span(stage, begin, begin + stage.steps))
-        begin += stage.steps
+    for phase in study.phases(params):
+        result.append(PhaseSpan(phase, begin, begin + phase.steps))
+        begin += phase.steps
     return result
 
 
-def trajectory(run: Run, study: Study, params: Parameters, training: TrainingParams) -> dict[str, Any]:
+def config_fingerprint(run: Run, study: Study, params: Parameters, training: TrainingParams) -> dict[str, Any]:
     """Everything that decides the course of training, by name."""
     model = {f"model.{name}": value for name, value in params.model.model_dump(mode="json").items()}
     shaping = {f"training.{name}": getattr(training, name) for name in SHAPING}
-    stages = [[stage.name, stage.steps, list(stage.trainable), stage.learning_rate] for stage in study.stages(params)]
+    stages = [[phase.name, phase.steps, list(phase.trainable), phase.learning_rate] for phase in study.phases(params)]
     return {"seed": params.seed, "data": data(run), "stages": stages, **model, **shaping}
 
 
@@ -72,7 +73,7 @@ def job_key(run: Run, params: Parameters) -> Key:
 
 
 def set_aside(run: Run, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Move checkpoints and metrics of the trajectory `before` to a folder of their own, and say what changed."""
+    """Move checkpoints and metrics of the training `before` to a folder of their own, and say what changed."""
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     number = 1
     while (place := run.folder / f"set_aside_{files.fingerprint(before)[:8]}_{number}").exists():

@@ -1,4 +1,4 @@
-"""Climbs made up from a closed form, as the search would leave them: what tests of cost and pictures need.
+"""Search results made up from a closed form, as the search would leave them: what tests of cost and pictures need.
 
 The job: samples take `sample` seconds to load, steps `a + c * batch`, and measurements miss the forecast by a few per
 cent drawn from a seed.
@@ -8,7 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from stepladder.ladder.records import Cell, Climb, FullProbe, LoaderProbe, Rung, Setting, StepProbe, Trial
+from stepladder.ladder.records import Candidate, Cell, FullProbe, LoaderProbe, SearchResult, StepProbe, Trial
+from stepladder.training.setting import Setting
 
 GB = 10**9
 SCROLL_STAGES = {
@@ -55,11 +56,11 @@ def full(forecast, sample, a, c, off=0.0, **more):
 def ran(forecast, verdict, reason, sample, a, c, off=0.0, **more):
     probe = full(forecast, sample, a, c, off, **more)
     trial = Trial(forecast.setting, "ok", "", 12.0, int(1.04 * forecast.host_bytes), probe)
-    return Rung(trial, verdict, reason, forecast)
+    return Candidate(trial, verdict, reason, forecast)
 
 
 def failed(forecast, ending, reason):
-    return Rung(Trial(forecast.setting, ending, reason, 4.0, 9 * GB), "refused", f"{ending}: {reason}", forecast)
+    return Candidate(Trial(forecast.setting, ending, reason, 4.0, 9 * GB), "refused", f"{ending}: {reason}", forecast)
 
 
 def probes(sample, a, c, batches, stages, cv=0.25, hot="", share=0.0):
@@ -87,7 +88,7 @@ def data_bound():
     )
     soak = ran(at[8, 2], "better", "nothing gave way in 40 passes", **job, off=-0.07, steps=40)
     loader, steps = probes(**job, batches=[1, 2], stages=SCROLL_STAGES, hot="scipy.ndimage.median_filter", share=0.78)
-    return Climb(
+    return SearchResult(
         "jump", rungs, at[8, 2].setting, "22.4 samples/s, the best of 3 tried", loader, steps, tuple(cells), soak
     )
 
@@ -115,11 +116,11 @@ def compute_bound():
         ran(at[1, 4, "bfloat16"], "not better", "-33% samples/s against 1 worker, batch 8", **half, off=-0.04),
     )
     loader, steps = probes(**half, batches=[1, 2, 8], stages={"read": 0.003, "flip": 0.0006, "crop": 0.0004})
-    return Climb("jump", rungs, fast.setting, "as fast as forecast", loader, steps, tuple(cells))
+    return SearchResult("jump", rungs, fast.setting, "as fast as forecast", loader, steps, tuple(cells))
 
 
 def troubled():
-    """A climb by a list of rungs, without any forecast, in which things go wrong; also a rung passed over."""
+    """A search by a list of rungs, without any forecast, in which things go wrong; also a rung passed over."""
     job = {"sample": 0.15, "a": 0.05, "c": 0.01}
     bare = {s: cell(s, **job, activations=2.4 * GB) for s in settings([0, 1, 2, 4], [1, 2, 4, 8], optimizer=8)}
     at = {(s.workers, s.batch): c for s, c in bare.items()}
@@ -133,8 +134,8 @@ def troubled():
         failed(at[2, 4], "timeout", "more than 60 s"),
         failed(at[4, 8], "skipped", "4 workers, batch 4 already ran out of memory"),
     ]
-    plain = tuple(dataclasses.replace(rung, forecast=None) for rung in rungs)
-    return Climb("rungs", plain, at[2, 1].setting, "13 samples/s, rolled back to the last rung that passed")
+    plain = tuple(dataclasses.replace(candidate, forecast=None) for candidate in rungs)
+    return SearchResult("rungs", plain, at[2, 1].setting, "13 samples/s, rolled back to the last rung that passed")
 
 
 def on_a_gpu():
@@ -158,7 +159,7 @@ def on_a_gpu():
         rungs.append(ran(at[place], verdict, "as an example", **job, **more))
     rungs.append(failed(at[12, 32], "oom", "CUDA out of memory"))
     loader, steps = probes(**job, batches=[1, 2, 8], stages={"read": 0.009, "crop": 0.003})
-    return Climb(
+    return SearchResult(
         "jump", tuple(rungs), at[8, 8].setting, "78 samples/s, the best of 12 tried", loader, steps, tuple(cells)
     )
 
@@ -167,13 +168,15 @@ def hopeless():
     """Nothing ran to its end."""
     setting = Setting(1, 8)
     trial = Trial(setting, "oom", "the process tree held 9.7 of 9.6 GB and was stopped", 3.0, 9 * GB)
-    rung = Rung(trial, "refused", "oom: the process tree held 9.7 of 9.6 GB and was stopped")
-    return Climb("rungs", (rung,), None, "no setting passed the gates: 1 worker, batch 8: it ran out of memory")
+    candidate = Candidate(trial, "refused", "oom: the process tree held 9.7 of 9.6 GB and was stopped")
+    return SearchResult(
+        "rungs", (candidate,), None, "no setting passed the gates: 1 worker, batch 8: it ran out of memory"
+    )
 
 
 def empty():
     """The loader alone died, so nothing was tried."""
-    return Climb("jump", (), None, "the loader alone ended failed: KeyError 'fold'")
+    return SearchResult("jump", (), None, "the loader alone ended failed: KeyError 'fold'")
 
 
 ALL = {

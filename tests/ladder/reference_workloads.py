@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 
 from stepladder.ladder.forecast import memory
 from stepladder.ladder.measure.job import Key, Stepper
-from stepladder.ladder.records import Setting
+from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
 PATCH = 16  # voxels of a patch's side
@@ -37,7 +37,7 @@ CACHED_SHARE = 0.06  # of the volumes
 
 
 @dataclass
-class Patient:
+class Workload:
     """A job made of samples, a network, and a loss."""
 
     data: Dataset
@@ -121,7 +121,7 @@ def normalised(volume: np.ndarray) -> np.ndarray:
     return (volume - volume.mean()) / (volume.std() + 1e-6)
 
 
-def median_in_reader(volumes: int = 64, side: int = 64) -> Patient:
+def median_in_reader(volumes: int = 64, side: int = 64) -> Workload:
     """See the module."""
 
     def loss(network: nn.Module, batch: Any, number: int) -> Tensor:
@@ -132,7 +132,7 @@ def median_in_reader(volumes: int = 64, side: int = 64) -> Patient:
             total = total + 0.01 * (logits.sigmoid() * torch.from_numpy(np.stack(far)).float()).mean()
         return total
 
-    return Patient(FilteringReader(volumes, side), volumes, lambda: convolutions(2, 1), loss)
+    return Workload(FilteringReader(volumes, side), volumes, lambda: convolutions(2, 1), loss)
 
 
 # (b) -----------------------------------------------------------------------------------------------------------------
@@ -152,14 +152,14 @@ class HoardingReader(Dataset):
         return {"image_ZYX": image[:PATCH, :PATCH, :PATCH], "label_ZYX": label[:PATCH, :PATCH, :PATCH]}
 
 
-def leaking_cache(volumes: int = 2000, side: int = 50) -> Patient:
+def leaking_cache(volumes: int = 2000, side: int = 50) -> Workload:
     """See the module. A volume of side 50 and its label take 1 MB; the log tells how far it came."""
 
     def loss(network: nn.Module, batch: Any, number: int) -> Tensor:
         print(f"pass {number}", flush=True)
         return segmentation(network, batch)
 
-    return Patient(HoardingReader(side), volumes, lambda: convolutions(2, 1), loss)
+    return Workload(HoardingReader(side), volumes, lambda: convolutions(2, 1), loss)
 
 
 # (c) to (f) ----------------------------------------------------------------------------------------------------------
@@ -176,29 +176,29 @@ class Ready(Dataset):
         return {"image_ZYX": self.image, "label_ZYX": (self.image > 0.5).astype(np.float32)}
 
 
-def compute_bound(step_seconds: float = 0.08) -> Patient:
+def compute_bound(step_seconds: float = 0.08) -> Workload:
     """See the module."""
     return emulated(0.0, fixed=0.01, each=step_seconds)
 
 
-def launch_bound(step_seconds: float = 0.08) -> Patient:
+def launch_bound(step_seconds: float = 0.08) -> Workload:
     """See the module."""
     return emulated(0.0, fixed=step_seconds, each=step_seconds / 100)
 
 
-def healthy(sample_seconds: float = 0.1, step_seconds: float = 0.16) -> Patient:
+def healthy(sample_seconds: float = 0.1, step_seconds: float = 0.16) -> Workload:
     """See the module."""
     return emulated(sample_seconds, fixed=0.0, each=step_seconds)
 
 
-def emulated(sample: float, fixed: float, each: float) -> Patient:
+def emulated(sample: float, fixed: float, each: float) -> Workload:
     """Samples that take `sample` seconds, and a step that takes `fixed` and `each` for every one of its batch."""
 
     def loss(network: nn.Module, batch: Any, number: int) -> Tensor:
         time.sleep(fixed + each * len(batch["image_ZYX"]))
         return network(batch["image_ZYX"]).mean()
 
-    return Patient(Ready((8,), sample), 1000, lambda: nn.Linear(8, 1), loss)
+    return Workload(Ready((8,), sample), 1000, lambda: nn.Linear(8, 1), loss)
 
 
 class Chain(nn.Module):
@@ -215,14 +215,14 @@ class Chain(nn.Module):
         return large
 
 
-def oom_edge(megabytes: int = 40) -> Patient:
+def oom_edge(megabytes: int = 40) -> Workload:
     """See the module; every sample of a batch takes `megabytes` of activations."""
 
     def loss(network: nn.Module, batch: Any, number: int) -> Tensor:
         time.sleep(0.2)  # what a pass costs whatever its batch
         return network(batch["image_ZYX"]).mean()
 
-    return Patient(Ready((8,)), 1000, lambda: Chain(megabytes // 2), loss)
+    return Workload(Ready((8,)), 1000, lambda: Chain(megabytes // 2), loss)
 
 
 def convolutions(width: int, depth: int) -> nn.Module:

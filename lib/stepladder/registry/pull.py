@@ -42,7 +42,7 @@ Progress = Callable[
 
 
 @dataclass(frozen=True)
-class Hydrated:
+class Pulled:
     """What a fetch did: the version, its manifest, bytes moved, and for every path `there`, `fetched` or `replaced`."""
 
     version: str
@@ -51,7 +51,7 @@ class Hydrated:
     states: dict[str, str]
 
 
-def hydrate(
+def pull(
     registry: Registry,
     reference: str,
     folder: Path,
@@ -59,7 +59,7 @@ def hydrate(
     replace: bool = False,
     on_progress: Progress | None = None,
     patience: Patience = Patience(tries=4),  # noqa: B008
-) -> Hydrated:
+) -> Pulled:
     """Bring an artifact's files below `folder`. After any failure call it again: it goes on where it stood.
 
     Args:
@@ -88,7 +88,7 @@ def hydrate(
         transfer.run(wanted)
         files.write_text(receipt(folder, manifest.name, version), dump(manifest))
     words = {"there": "there", "missing": "fetched", "differs": "replaced"}
-    return Hydrated(version, manifest, transfer.moved, {path: words[state] for path, state in before.items()})
+    return Pulled(version, manifest, transfer.moved, {path: words[state] for path, state in before.items()})
 
 
 def renamed(manifest: Manifest, run: str) -> Manifest:

@@ -1,0 +1,205 @@
+"""The parameters themselves: every section with its fields, defaults and meanings.
+
+Decisions:
+- Sections are strict pydantic models. An unknown key, a wrong type or a contradiction is refused (see `config.check`).
+- A study narrows sections by subclassing `Parameters`; it never adds a second way to configure something.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stepladder.core.config import ParameterError
+
+LABELS = ("study", "profile", "run")  # what a run is called; no result depends on it
+
+
+class Section(BaseModel):
+    """Base of every parameter section: unknown keys refused, types strict, values frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).model_fields:  # taken out by `Parameters.only`
+            raise ParameterError(
+                f"{type(self).__name__}.{name} is read where it does not count: a stage's key holds only what "
+                "`stages.STAGES` lets it read, a shard's recipe only `conversion`; name it there or read something else"
+            )
+        return super().__getattr__(name)  # pyright: ignore[reportAttributeAccessIssue] (pydantic hides it)
+
+
+class DataParams(Section):
+    """What raw data this run uses and where it comes from."""
+
+    source: Literal["synthetic", "mirror", "remote"] = Field(
+        "synthetic", description="synthetic: made on the spot; mirror: a folder or file:// copy; remote: over HTTP"
+    )
+    mirror: str | None = Field(None, description="folder or file:// URL that holds the raw files (source: mirror)")
+    synthetic: int = Field(4, ge=3, description="raw assets made on the spot (source: synthetic)")
+
+
+class ConversionParams(Section):
+    """How raw files become shards."""
+
+    workers: int = Field(1, ge=1, description="processes that convert assets side by side")
+
+
+class SplitParams(Section):
+    """How shards are divided into train, validation and test."""
+
+    by: Literal["group", "asset"] = Field("group", description="unit that is never divided between splits")
+    train: list[str] | None = Field(None, description="names of the units; null: drawn by the seed")
+    validation: list[str] | None = Field(None, description="names of the units; null: drawn by the seed")
+    test: list[str] | None = Field(None, description="names of the units; null: drawn by the seed")
+    buffer: float = Field(0.0, ge=0, description="distance kept free between splits, in the study's length unit")
+
+
+class TrainingParams(Section):
+    """The training run. Steps are optimizer steps; `batch` is the global batch, whatever the number of processes."""
+
+    steps: int = Field(100, ge=1, description="optimizer steps of each training stage unless the study says otherwise")
+    batch: int = Field(4, ge=1, description="samples per optimizer step, over all processes")
+    accumulate: int = Field(1, ge=1, description="micro-batches each optimizer step is divided into")
+    workers: int = Field(0, ge=0, description="loader processes per training process; 0 loads in the process itself")
+    prefetch: int = Field(2, ge=1, description="batches each loader process prepares ahead")
+    processes: int = Field(1, ge=1, description="training processes (one per GPU; gloo on CPU)")
+    threads: int = Field(0, ge=0, description="intra-op threads per training process; 0 leaves torch's choice")
+    use_ladder: bool = Field(True, description="take workers and batch from 04_scaling when it has chosen them")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    schedule: Literal["cosine", "constant", "wsd"] = Field("cosine", description="learning-rate schedule after warm-up")
+    warmup: int = Field(10, ge=0, description="optimizer steps of linear warm-up")
+    clip_norm: float = Field(1.0, gt=0, description="largest allowed L2 norm of the gradient")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights used for evaluation; 0 switches off")
+    precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="autocast type of the step")
+    compile: bool = Field(False, description="torch.compile the model")
+    activation_checkpointing: bool = Field(False, description="recompute activations in backward to save memory")
+    shard: bool = Field(False, description="FSDP2 instead of DDP when there are several processes")
+    validate_every: int = Field(50, ge=1, description="optimizer steps between validations")
+    validation_batches: int = Field(4, ge=1, description="batches of one validation")
+    checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
+    keep: int = Field(2, ge=1, description="newest checkpoints kept beside the best one")
+    overfit_threshold: float = Field(
+        0.5, gt=0, lt=1, description="share of the first loss at which 03_smoke_test says that ten samples are learnt"
+    )
+    log_every: int = Field(1, ge=1, description="optimizer steps between lines of metrics.jsonl")
+
+
+class RungParams(Section):
+    """One rung of the policy `rungs`."""
+
+    workers: int = Field(0, ge=0, description="loader processes")
+    batch: int = Field(1, ge=1, description="samples of one forward pass")
+
+
+class ScalingParams(Section):
+    """The scaling law of 04_scaling: which runs it is fitted to, and the one run outside that tests it."""
+
+    sizes: dict[str, dict[str, Any]] = Field(
+        min_length=4, description="name -> overrides of `model`: the sizes of the grid, the smallest first"
+    )
+    units: list[int] = Field(
+        min_length=3,
+        description="data sizes of the grid: independent units (trajectories, clips) to train on",
+    )
+    budgets: list[int] = Field(min_length=3, description="optimizer steps at which a run is cooled down and scored")
+    metrics: list[str] = Field(min_length=1, description="metrics that get a law each, on validation cases")
+    beyond_model: dict[str, Any] = Field(description="overrides of `model` of the run outside the grid")
+    beyond_units: int = Field(ge=1, description="units of training data of the run outside the grid")
+    cooldown: float = Field(0.2, gt=0, lt=1, description="share of a budget over which the rate falls to zero")
+    samples: int = Field(16, ge=1, description="validation cases every branch is scored on, spread evenly")
+    processes: int = Field(2, ge=1, description="runs side by side, each a process of its own")
+    seconds: float = Field(300.0, gt=0, description="a run that takes longer is cut: its longer budgets are missing")
+    flops: list[float] = Field(
+        [], description="budgets to recommend a size for; empty: the dearest run's, a tenth, ten times"
+    )
+    bootstrap: int = Field(200, ge=20, description="bootstrap replicates of each law")
+    confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the bands of each law")
+
+
+class LadderParams(Section):
+    """What 04_scaling may try, how it searches, and the gates it judges by."""
+
+    policy: Literal["jump", "rungs"] = Field(
+        "jump", description="jump: probe, predict every cell, try the best; rungs: climb the list `rungs`"
+    )
+    rungs: list[RungParams] = Field([], description="settings to climb in order (policy: rungs)")
+    workers: list[int] = Field([0, 1, 2], min_length=1, description="loader processes to consider")
+    batch: list[int] = Field([1, 2, 4], min_length=1, description="samples per forward pass to consider")
+    threads: list[int] = Field([1], min_length=1, description="intra-op threads to consider; 0 leaves torch's choice")
+    prefetch: list[int] = Field([2], min_length=1, description="batches prepared ahead per loader process to consider")
+    precision: list[Literal["float32", "bfloat16", "float16"]] = Field(
+        [], description="autocast types to consider; empty: the training's own"
+    )
+    checkpointing: list[bool] = Field([], description="recomputing of activations; empty: the training's own")
+    compile: list[bool] = Field([], description="torch.compile; empty: the training's own")
+    keep_global_batch: bool = Field(
+        True, description="keep training.batch samples per optimizer step: smaller forward passes are accumulated"
+    )
+    steps: int = Field(
+        12,
+        ge=4,
+        description="timed forward passes of one trial, after warm-up; more where 48 samples or 12 rounds of all "
+        "workers take more; fewer as soon as the rate is sure",
+    )
+    soak: int = Field(40, ge=0, description="forward passes of the last trial, which looks for leaks; 0: none")
+    seconds: float = Field(60.0, gt=0, description="a trial that takes longer is stopped")
+    memory_fraction: float = Field(0.85, gt=0, le=1, description="share of the memory limit a trial may use")
+    gain: float = Field(0.03, ge=0, description="relative gain in samples/s below which a dearer rung is not worth it")
+    tie: float = Field(
+        0.02, ge=0, description="settings forecast within this share of the best are ties: take the cheapest"
+    )
+    busy: float = Field(0.9, gt=0, le=1, description="target share of time in the step rather than waiting for data")
+    scaling: ScalingParams | None = Field(None, description="the scaling law; null: not asked for")
+
+
+class EvaluationParams(Section):
+    """How 06_evaluation scores."""
+
+    samples: int = Field(16, ge=1, description="test samples scored, spread evenly over the test set")
+    batch: int = Field(1, ge=1, description="samples per forward pass")
+    bootstrap: int = Field(1000, ge=10, description="bootstrap replicates of each interval")
+    confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
+
+
+class ViewParams(Section):
+    """What 07_visualization draws."""
+
+    samples: int = Field(2, ge=1, description="test samples shown")
+    size: list[int] = Field([1000, 700], description="pixels of a rendered scene, width and height")
+
+
+class Parameters(Section):
+    """Everything one walk of the road needs. Studies narrow the sections."""
+
+    study: str = Field(description="name of the study")
+    profile: str = Field("quick", description="params/<study>/<profile>.yaml gives every value not set here")
+    run: str = Field("quick", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder in outputs/<study>/")
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    data: DataParams = DataParams()
+    conversion: ConversionParams = ConversionParams()
+    splits: SplitParams = SplitParams()
+    model: Section = Section()
+    training: TrainingParams = TrainingParams()
+    ladder: LadderParams = LadderParams()
+    evaluation: EvaluationParams = EvaluationParams()
+    view: ViewParams = ViewParams()
+    tracking: list[Literal["jsonl", "wandb", "tensorboard"]] = Field(["jsonl"], description="where metrics go")
+
+    def only(self, sections: Iterable[str], hidden: Iterable[str] = ()) -> Self:
+        """A copy that holds the names of the run and `sections`: reading anything else is a `ParameterError`.
+
+        Args:
+            sections: names of top-level fields.
+            hidden: fields taken out of them again, as `evaluation.samples`.
+        """
+        kept = {*LABELS, *sections}
+        copy = self.model_copy()
+        for name in set(type(self).model_fields) - kept:
+            copy.__dict__.pop(name, None)
+        for section, _, field in (name.partition(".") for name in hidden):
+            if section in kept:
+                part = copy.__dict__[section] = copy.__dict__[section].model_copy()
+                part.__dict__.pop(field, None)
+        return copy

@@ -1,0 +1,112 @@
+"""What of a model learns, and the proof that every parameter takes part in it.
+
+Modules without a trainable parameter run in evaluation mode: their dropout and running statistics stand still.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from stepladder.core.config import nearest
+from stepladder.core.study import Study
+from stepladder.core.types import Batch, TrainingPhase
+
+
+class ContractError(ValueError):
+    """A model whose parameters do not all take part as declared, named with the way out."""
+
+
+def set_trainable(model: nn.Module, phase: TrainingPhase) -> None:
+    """Let the parameters with the stage's prefixes learn, freeze the others, and set the modes of the modules.
+
+    Raises:
+        ContractError: a prefix names no parameter.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in phase.trainable:
+        if not any(name.startswith(prefix) for name in names):
+            known = {name.split(".")[0] for name in names}
+            raise ContractError(
+                f"stage {phase.name!r} trains {prefix!r}, but no parameter starts so{nearest(prefix, known)}"
+            )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(phase.trainable)))
+    set_modes(model)
+
+
+def set_modes(model: nn.Module) -> None:
+    """Training mode, except for modules whose parameters are all frozen."""
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        # Modules without parameters (dropout) keep the mode of training unless the module above them is frozen:
+        # children come after their parents here, and `eval` reaches all below.
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+
+
+def parameter_contract(
+    study: Study, model: nn.Module, phase: TrainingPhase, batch: Batch, checkpoint: Mapping[str, Tensor] | None = None
+) -> list[dict[str, Any]]:
+    """Run one forward and backward of `phase` and report, by module, who takes part.
+
+    Args:
+        study, model, phase: what would be trained.
+        batch: one collated batch on the model's device.
+        checkpoint: weights that will be loaded, checked against the model first.
+
+    Returns:
+        Rows `module, parameters, trainable, gradient` (numbers of parameters; gradient: those that received one),
+        the last row the total.
+
+    Raises:
+        ContractError: a trainable parameter receives no gradient, or the checkpoint does not fit the model.
+    """
+    if checkpoint is not None:
+        match_weights(model, checkpoint)
+    set_trainable(model, phase)
+    model.zero_grad(set_to_none=True)
+    # One real backward: the only proof that a gradient arrives.
+    study.loss(model, batch, phase).total.backward()
+    rows: dict[str, dict[str, Any]] = {}
+    # Every parameter is counted under its first two names, and in the total.
+    for name, parameter in model.named_parameters():
+        module = ".".join(name.split(".")[:2][: name.count(".")]) or "(model)"
+        for key in (module, "total"):
+            row = rows.setdefault(key, {"module": key, "parameters": 0, "trainable": 0, "gradient": 0})
+            row["parameters"] += parameter.numel()
+            row["trainable"] += parameter.numel() * parameter.requires_grad
+            row["gradient"] += parameter.numel() * (parameter.grad is not None)
+    unused = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    model.zero_grad(set_to_none=True)
+    if unused:
+        raise ContractError(
+            f"stage {phase.name!r}: no gradient reaches {_some(unused)}: use them in the loss, remove them from the "
+            "model, or leave them out of the stage's `trainable` prefixes"
+        )
+    return [*(row for key, row in rows.items() if key != "total"), rows["total"]]
+
+
+def match_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Check that `weights` are exactly the model's.
+
+    Raises:
+        ContractError: names of surplus, missing and mismatched parameters.
+    """
+    own = model.state_dict()
+    surplus, missing = sorted(weights.keys() - own.keys()), sorted(own.keys() - weights.keys())
+    shapes = {name: (tuple(weights[name].shape), tuple(own[name].shape)) for name in own.keys() & weights.keys()}
+    mismatched = [f"{name} {theirs} != {ours}" for name, (theirs, ours) in sorted(shapes.items()) if theirs != ours]
+    faults = {"surplus": surplus, "missing": missing, "mismatched": mismatched}
+    found = [f"{kind}: {_some(names)}" for kind, names in faults.items() if names]
+    if found:
+        raise ContractError(
+            f"the checkpoint does not fit the model ({'; '.join(found)}): it was made with other `model` parameters or "
+            "code; restore those, or train under another run name"
+        )
+
+
+def _some(names: list[str], shown: int = 5) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
