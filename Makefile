@@ -5,69 +5,79 @@ PROFILE ?= quick
 MIRROR ?=
 RUN ?= $(PROFILE)
 VENV := .venv
-STUDIES := plateau,scroll
 BIN := $(VENV)/bin
-RUN_STAMP := $(VENV)/.installed-run
-TEST_STAMP := $(VENV)/.installed-test
-LAB_STAMP := $(VENV)/.installed-lab
+STUDIES := $(patsubst lib/stepladder/studies/%/study.py,%,$(wildcard lib/stepladder/studies/*/study.py))
+COMMA := ,
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+EVERYTHING := $(subst $(SPACE),$(COMMA),$(strip $(STUDIES) lab tensorboard test))
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The longest tests begin first, and those of one study stay in one process: see tests/conftest.py.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# `.venv/.installed-scroll` is there when the extra `scroll` has been installed.
+INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench lab lint golden results constraints environment clean
+# The type checker needs a minute and one core: it works beside the tests.
+BESIDE = $(MAKE) --no-print-directory --jobs 2 lint types
 
-demo: $(RUN_STAMP)
+.PHONY: demo test tests check fast lint types nbval bench lab golden results constraints environment clean
+
+demo: $(INSTALLED)-$(STUDY)
 	$(BIN)/stepladder run $(STUDY) --profile $(PROFILE) --run $(RUN) $(if $(MIRROR),--set data.mirror=$(abspath $(MIRROR)))
 
-test: $(TEST_STAMP)
+test: $(INSTALLED)-everything
+	@$(BESIDE) tests
+
+check: $(INSTALLED)-everything
+	@$(BESIDE) fast
+
+tests: $(INSTALLED)-everything
+	$(PYTEST) tests
+
+fast: $(INSTALLED)-everything
+	$(PYTEST) -q -m "not slow and not drill and not browser" tests
+
+lint: $(INSTALLED)-everything
 	$(BIN)/stepladder lint
 	$(BIN)/ruff check lib tests
 	$(BIN)/ruff format --check lib tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
-	$(BIN)/python -m stepladder.dev.golden check
 
-check: $(TEST_STAMP)
-	$(BIN)/stepladder lint
-	$(BIN)/ruff check lib tests
-	$(BIN)/ruff format --check lib tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not drill and not browser" tests
+types: $(INSTALLED)-everything
+	$(BIN)/basedpyright --pythonpath $(BIN)/python lib
 
-bench: $(TEST_STAMP)
+nbval: $(INSTALLED)-everything
+	$(BIN)/python -m stepladder.dev.golden check $(STUDY)
+
+bench: $(INSTALLED)-everything
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 	$(BIN)/python -m stepladder.dev.results
 
-lab: $(LAB_STAMP)
+lab: $(INSTALLED)-$(STUDY) $(INSTALLED)-lab
 	$(BIN)/stepladder lab
 
-golden: $(TEST_STAMP)
+golden: $(INSTALLED)-everything
 	$(BIN)/python -m stepladder.dev.golden make
 
-results: $(RUN_STAMP)
+results: $(INSTALLED)-everything
 	$(BIN)/python -m stepladder.dev.results
 
 # Renew the pinned versions: install the newest allowed ones in a fresh environment and freeze them.
 constraints:
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/pip install --quiet "torch==2.13.0" && .venv-constraints/bin/pip install --quiet -e ".[$(STUDIES),lab,tensorboard,test]"
+	.venv-constraints/bin/pip install --quiet "torch==2.13.0" && .venv-constraints/bin/pip install --quiet -e ".[$(EVERYTHING)]"
 	{ echo "# Versions that were tested together; renewed by \`make constraints\`."; \
 	  .venv-constraints/bin/pip freeze --exclude-editable | sed -E 's/ @ .*//; s/^(torch==[0-9.]+)\+.*/\1/'; } > constraints.txt
 	rm -rf .venv-constraints
 
-environment: $(RUN_STAMP)
+environment: $(INSTALLED)-$(STUDY)
 	$(BIN)/python -m stepladder.dev.environment
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
-$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "installing into $(VENV) (some minutes the first time)"
-	$(INSTALL) -e ".[$(STUDIES)]"
-	@touch $@
-
-$(LAB_STAMP): $(RUN_STAMP)
-	$(INSTALL) -e ".[$(STUDIES),lab]"
-	@touch $@
-
-$(TEST_STAMP): $(RUN_STAMP)
-	$(INSTALL) -e ".[$(STUDIES),lab,tensorboard,test]"
+$(INSTALLED)-%: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "installing $* into $(VENV) (some minutes the first time)"
+	$(INSTALL) -e ".[$(if $(filter everything,$*),$(EVERYTHING),$*)]"
 	@touch $@
 
 clean:

@@ -1,7 +1,13 @@
-"""What all tests share: where real data lies, outputs in a temporary folder, one thread."""
+"""What all tests share: where real data lies, outputs in a temporary folder, one thread; one smoke walk of each study.
+
+With `--dist loadgroup` the tests of a file stay in one process, and so do all that use the smoke walk of one study
+(`xdist_group`), which is then walked once. These take longest, so they begin first, before the slow files.
+"""
 
 import os
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,6 +28,31 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
 # Time is measured in benchmarks, never asserted in tests: a loaded machine must not fail one.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put every test into a group, and the groups that take longest first."""
+    files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.get_closest_marker("xdist_group") is None, item.path not in files))
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, int]]:
+    """`smoke(study)`: outputs with a finished smoke run, in which nbval executed the golden notebooks; its exit code.
+
+    A study is walked once in a session. Whoever changes something works on a copy.
+    """
+    from stepladder.dev import golden  # which imports torch: nbval collects these tests' neighbours without it
+
+    @cache
+    def walked(study: str) -> tuple[Path, int]:
+        outputs = tmp_path_factory.mktemp(f"smoke_{study}")
+        return outputs, golden.pipeline(ROOT, study, outputs)
+
+    return walked
 
 
 @pytest.fixture(scope="session")

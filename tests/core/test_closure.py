@@ -48,6 +48,7 @@ def append(path, text="\nEXTRA = 1\n"):
     return lambda: path.write_text(path.read_text() + text)
 
 
+@pytest.mark.slow
 def test_a_closure_holds_everything_that_an_import_runs():
     modules = ["stepladder.training.worker", "stepladder.studies.pde.study", "stepladder.report.pages"]
     done = subprocess.run([sys.executable, "-c", EXECUTED, *modules], capture_output=True, text=True, check=True)
@@ -85,6 +86,7 @@ def test_a_study_counts_for_its_own_stages_alone(package):
     assert changed(package, append(reader), "scroll") == {*"1234567", "convert", "synthesize"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("study", "model", "reader"), [("plateau", "warp_fill", "rings"), ("pde", "fno", "torchfiles")]
 )

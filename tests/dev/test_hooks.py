@@ -26,6 +26,8 @@ DIRTY = {
     "lint": (NOTEBOOK, EXECUTED),
 }
 
+pytestmark = pytest.mark.slow  # pre-commit makes itself at home in every new repository
+
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

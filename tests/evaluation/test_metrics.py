@@ -51,6 +51,7 @@ def test_everything_absent_is_nan_not_a_number():
     assert np.isnan(value(table(("model", "a", "1", "mIoU", "car", 0, 0, 0))))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng, hits = np.random.default_rng(0), 0
     for trial in range(60):

@@ -137,6 +137,7 @@ def test_looking_at_a_finished_stage_destroys_nothing(stage):
     assert sorted(path.name for path in left.iterdir()) == ["other.json", "other.png"]
 
 
+@pytest.mark.slow
 def test_synthetic_files_of_another_seed_lie_elsewhere(outputs):
     folders = set()
     for seed in (0, 1, 0):
@@ -193,6 +194,7 @@ def test_interactive_only_in_a_persons_jupyterlab(monkeypatch):
     assert not display.interactive()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("study", "more", "less"), [("plateau", 4, 3), ("pde", 3, 2), ("scroll", 4, 3)])
 def test_files_of_an_earlier_larger_plan_are_not_converted(outputs, study, more, less):
     found = []

@@ -11,6 +11,7 @@ from stepladder.testing import template
 from stepladder.testing.contract import QUESTIONS, Contract
 
 ROOT = Path(__file__).parents[2]
+STUDIES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in (*study.names(), "template")]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def contracts(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("name", [*study.names(), "template"])
+@pytest.mark.parametrize("name", STUDIES)
 def test_contract(contracts, name, question):
     getattr(contracts(name), question)()
 

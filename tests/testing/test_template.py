@@ -82,6 +82,8 @@ FAULTS = dict(
 
 @pytest.mark.slow
 @pytest.mark.drill
+@pytest.mark.timeout(1800)
+@pytest.mark.xdist_group("template")
 def test_the_template_becomes_a_study_and_walks_on_after_a_fault_in_every_stage(project):
     run = Run(project / "outputs" / "discs" / "quick")
     for stage, (fault, (state, code)) in FAULTS.items():

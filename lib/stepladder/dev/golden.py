@@ -6,6 +6,7 @@ Decisions:
   notebooks without outputs.
 - nbval executes them in the order of the road, into a fresh outputs folder. It does not look at pictures or at
   measured tables; the metrics behind them are compared with a tolerance, since CPUs differ in the last digits.
+- What nbval left is a finished smoke run like any other, and other tests go on from it.
 """
 
 import os
@@ -22,8 +23,8 @@ import nbformat
 from stepladder.core import files
 from stepladder.core.paths import project_root
 from stepladder.core.stages import STAGES
+from stepladder.core.study import names
 
-STUDIES = ("plateau", "scroll", "pde")
 PROFILE = "smoke"
 TOLERANCE = 0.05  # of a metric: absolute up to 1, relative beyond
 CELL_SECONDS = 300
@@ -49,21 +50,29 @@ def make(root: Path, study: str) -> None:
         files.write_json(target / "metrics.json", files.read_json(run / "06_evaluation" / "result.json")["metrics"])
 
 
-def check(root: Path, study: str) -> int:
-    """Execute the golden notebooks of `study` under nbval, in order, and compare the metrics; 0 when all agree."""
+def walk(root: Path, study: str, outputs: Path) -> int:
+    """Execute the golden notebooks of `study` under nbval, in order, into the folder `outputs`; nbval's exit code."""
     notebooks = [str(folder(root, study) / f"{stage.name}.ipynb") for stage in STAGES]
     options = ["--nbval", "--nbval-sanitize-with", str(root / "tests" / "golden" / "sanitize.cfg")]
-    options += ["--nbval-cell-timeout", str(CELL_SECONDS), "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options += ["--nbval-cell-timeout", str(CELL_SECONDS), "-q", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "STEPLADDER_OUTPUTS": str(outputs), "STEPLADDER_HEADLESS": "1"}
+    return subprocess.run([sys.executable, "-m", "pytest", *options, *notebooks], cwd=root, env=environment).returncode
+
+
+def moved(root: Path, study: str, outputs: Path) -> list[str]:
+    """How the metrics of a walk in `outputs` differ from the golden ones, in words."""
+    fresh = files.read_json(outputs / study / PROFILE / "06_evaluation" / "result.json")
+    return differences(files.read_json(folder(root, study) / "metrics.json"), fresh["metrics"])
+
+
+def check(root: Path, study: str) -> int:
+    """Execute the golden notebooks of `study` in a fresh folder and compare the metrics; 0 when all agree."""
     with tempfile.TemporaryDirectory() as outputs:
-        environment = {**os.environ, "STEPLADDER_OUTPUTS": outputs, "STEPLADDER_HEADLESS": "1"}
-        command = [sys.executable, "-m", "pytest", *options, *notebooks]
-        code = subprocess.run(command, cwd=root, env=environment).returncode
-        if code:
+        if code := walk(root, study, Path(outputs)):
             return code
-        fresh = files.read_json(Path(outputs) / study / PROFILE / "06_evaluation" / "result.json")["metrics"]
-    problems = differences(files.read_json(folder(root, study) / "metrics.json"), fresh)
-    print("\n".join(problems) or f"{study}: metrics agree with the golden run within {TOLERANCE}")
-    return 1 if problems else 0
+        found = moved(root, study, Path(outputs))
+    print("\n".join(found) or f"{study}: metrics agree with the golden run within {TOLERANCE}")
+    return 1 if found else 0
 
 
 def differences(golden: dict[str, Any], fresh: dict[str, Any]) -> list[str]:
@@ -116,12 +125,10 @@ def problems(root: Path, study: str) -> list[str]:
 
 
 def main() -> None:
-    """`python -m stepladder.dev.golden make|check` for all studies that have golden notebooks."""
-    root = project_root()
-    for study in STUDIES:
-        if sys.argv[1:] == ["make"]:
-            make(root, study)
-        elif code := check(root, study):
+    """`python -m stepladder.dev.golden make|check [STUDY ...]`; all studies where none is named."""
+    root, (action, *chosen) = project_root(), sys.argv[1:]
+    for name in chosen or names():
+        if code := {"make": make, "check": check}[action](root, name):
             sys.exit(code)
 
 

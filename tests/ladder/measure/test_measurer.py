@@ -56,6 +56,7 @@ def measurer(warm_runner, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_every_probe_comes_back_as_its_record(measurer):
     made = measurer()
     loader, step, full = made.loader(4), made.step(Setting(batch=2), 4), made.full(Setting(batch=2), 4)

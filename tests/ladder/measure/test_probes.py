@@ -71,6 +71,7 @@ def test_slow_samples_are_fewer():
     assert 1 <= len(probe.sample_seconds) < 20
 
 
+@pytest.mark.slow
 def test_a_loader_that_keeps_its_samples_is_seen():
     probe = loader_probe(Job(keeps=1_000_000), 20)
     assert probe.growth_bytes_per_sample == pytest.approx(1e6, rel=0.2)

@@ -134,11 +134,12 @@ def test_a_child_that_left_its_session_is_gone_too(trial):
 
 
 @pytest.mark.drill
-def test_fifty_deaths_in_a_row_leave_nothing_behind(trial):
+def test_deaths_in_a_row_leave_nothing_behind(trial):
+    """Four here; fifty, in three kinds of hosts, in `bench_survival.py`."""
     trial("none")
     before = len(psutil.Process().children(recursive=True))
-    endings = [trial(fault).ending for _ in range(25) for fault in ("main_killed", "segfault")]
-    assert endings == ["killed", "crashed"] * 25
+    endings = [trial(fault).ending for _ in range(2) for fault in ("main_killed", "segfault")]
+    assert endings == ["killed", "crashed"] * 2
     assert len(psutil.Process().children(recursive=True)) == before
     assert trial("none").ending == "ok"
 
