@@ -110,6 +110,18 @@ def _parameters(cells: list[_Cell], name: str) -> Problems:
                 yield cell.number, f"say what it means in a comment: `{line.strip()}`"
 
 
+def _untouched(cells: list[_Cell], name: str) -> Problems:
+    """No other cell gives a parameter's name to something else: the cell that opens the stage may be run again."""
+    for cell in (cell for cell in cells if cell.tree and "parameters" not in cell.tags):
+        bound = {
+            node.id for node in ast.walk(cell.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        aliases = [node for node in ast.walk(cell.tree) if isinstance(node, ast.alias)]
+        bound |= {alias.asname or alias.name for alias in aliases}
+        for taken in sorted(bound & set(Parameters.model_fields)):
+            yield cell.number, f"`{taken}` is a parameter: give what this cell binds another name"
+
+
 def _prose(cells: list[_Cell], name: str) -> Problems:
     """A sentence comes before every code cell."""
     for before, cell in zip([None, *cells], cells, strict=False):
@@ -169,5 +181,5 @@ def _record(cells: list[_Cell], name: str) -> Problems:
 
 
 CHECKS: tuple[Callable[[list[_Cell], str], Problems], ...] = (
-    _numbering, _title, _links, _start, _parameters, _prose, _short, _plain, _clean, _record
+    _numbering, _title, _links, _start, _parameters, _untouched, _prose, _short, _plain, _clean, _record
 )  # fmt: skip
