@@ -96,12 +96,15 @@ def content(path: Path, memory: Path | None, verify: bool = False) -> str:
     if memory is None:
         return files.file_sha256(path)
     status = path.stat()
-    name = files.fingerprint([str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
+    changed = max(status.st_mtime, status.st_ctime)  # nobody can set the latter back
+    name = files.fingerprint(
+        [str(path.resolve()), status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+    )
     note = memory / name[:2] / name
     if note.exists() and not verify:
         return note.read_text()
     digest = files.file_sha256(path)
-    if time.time() - status.st_mtime > SETTLED and path.stat().st_mtime_ns == status.st_mtime_ns:
+    if time.time() - changed > SETTLED and path.stat().st_ctime_ns == status.st_ctime_ns:
         files.write_text(note, digest)
     return digest
 
