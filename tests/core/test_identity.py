@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from stepladder.core import files, identity
 from stepladder.core.identity import Key
 
-values = st.dictionaries(
-    st.text(min_size=1, max_size=4), st.integers() | st.none() | st.lists(st.integers()), max_size=4
-)
-keys = st.builds(Key, values, st.dictionaries(st.text(min_size=1, max_size=4), st.text(max_size=3), max_size=4), values)
+names = st.text(min_size=1, max_size=4)
+values = st.dictionaries(names, st.integers() | st.none() | st.lists(st.integers()), max_size=4)
+keys = st.builds(Key, values, st.dictionaries(names, st.text(max_size=3), max_size=4), values)
 
 
 @given(keys, keys)
@@ -79,6 +78,7 @@ def test_a_folder_is_known_by_its_names_and_bytes(tmp_path):
 def test_faults_of_vouched_files_are_named(tmp_path, damage, said):
     path = tmp_path / "data" / "a.h5"
     files.write_text(path, "data")
+    (tmp_path / "run").mkdir()
     vouched = identity.vouch([path], tmp_path / "run", None)
     assert list(vouched) == ["../data/a.h5"] and identity.faults(vouched, tmp_path / "run", None, verify=True) == []
     damage(path)
