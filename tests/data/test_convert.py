@@ -6,7 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from stepladder import studies
-from stepladder.core import config, files
+from stepladder.core import config, files, identity
 from stepladder.core.types import Asset
 from stepladder.data import convert, shards
 from stepladder.testing.template.study import DiscParams
@@ -85,7 +85,9 @@ def test_the_same_bytes_fetched_again_are_converted_already(assets, tmp_path):
     assert again.loc["a", "state"] == "kept" and again.loc["a", "shard"] == first.loc["a", "shard"]
 
 
-def test_a_file_changed_in_place_with_its_old_size_and_time_is_noticed_at_once(assets, tmp_path):
+@pytest.mark.parametrize("settled", [2.0, -1.0])
+def test_a_file_changed_in_place_with_its_old_size_and_time_is_noticed(assets, tmp_path, monkeypatch, settled):
+    monkeypatch.setattr(identity, "SETTLED", settled)  # -1: what was hashed is remembered at once
     path = assets[0].files[0]
     run(assets, tmp_path / "out")
     time_ns = path.stat().st_mtime_ns

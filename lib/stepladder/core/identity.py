@@ -70,7 +70,7 @@ class Key:
 
 def _unequal(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     names = [name for name in (*now, *(before.keys() - now.keys())) if now.get(name) != NOT_HERE]
-    return [name for name in names if before.get(name) != now.get(name)]
+    return [name for name in names if (name in before, before.get(name)) != (name in now, now.get(name))]
 
 
 def _value(values: Mapping[str, Any], name: str) -> str:
@@ -96,12 +96,14 @@ def content(path: Path, memory: Path | None, verify: bool = False) -> str:
     if memory is None:
         return files.file_sha256(path)
     status = path.stat()
-    name = files.fingerprint([str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino])
+    changed = max(status.st_mtime, status.st_ctime)  # nobody can set the latter back
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    name = files.fingerprint([str(path.resolve()), status.st_size, status.st_ino, times])
     note = memory / name[:2] / name
     if note.exists() and not verify:
         return note.read_text()
     digest = files.file_sha256(path)
-    if time.time() - status.st_mtime > SETTLED and path.stat().st_mtime_ns == status.st_mtime_ns:
+    if time.time() - changed > SETTLED and path.stat().st_ctime_ns == status.st_ctime_ns:
         files.write_text(note, digest)
     return digest
 
