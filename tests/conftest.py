@@ -50,7 +50,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Pat
     @cache
     def walked(study: str) -> tuple[Path, int]:
         outputs = tmp_path_factory.mktemp(f"smoke_{study}")
-        return outputs, golden.pipeline(ROOT, study, outputs)
+        return outputs, golden.walk(ROOT, study, outputs)
 
     return walked
 
