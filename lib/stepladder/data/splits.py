@@ -19,7 +19,7 @@ import pandas as pd
 from stepladder.core import files
 from stepladder.core.config import ParameterError, nearest
 from stepladder.core.schema import SplitParams
-from stepladder.core.types import Asset, Box
+from stepladder.core.types import Asset
 
 NAMES = ("train", "validation", "test")
 
@@ -45,13 +45,6 @@ def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> dict[str, 
     _check_split_groups(chosen, split_group_of)
     ids = {name: [asset.id for asset in assets if unit_of[asset.id] in chosen[name]] for name in NAMES}
     return {**ids, "by": params.by, "buffer": params.buffer, "units": {name: sorted(chosen[name]) for name in NAMES}}
-
-
-def keep_clear(assets: Sequence[Asset], splits: dict[str, Any], name: str) -> list[Box]:
-    """Regions that samples of split `name` must not come near: those of all assets in other splits."""
-    own = set(splits[name])
-    others = {id for other in NAMES if other != name for id in splits[other]} - own
-    return [asset.region for asset in assets if asset.id in others and asset.region is not None]
 
 
 def save(path: Path, splits: dict[str, Any]) -> None:
