@@ -13,14 +13,12 @@ Decisions:
 - Two files with the same content are one download. One process at a time fetches into a folder.
 """
 
-import fcntl
 import hashlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -79,7 +77,7 @@ def pull(
     version, manifest = registry.read(reference)
     leaks.check(manifest)
     manifest = renamed(manifest, run) if run else manifest
-    with _locked(folder):
+    with files.locked(folder / RECEIPTS):
         before = survey(manifest, folder)
         if not replace:
             _refuse_others(before, folder)
@@ -179,15 +177,6 @@ def _refuse_others(states: dict[str, State], folder: Path) -> None:
             f"{folder}: {', '.join(others[:SHOWN])}{more} is there with other content, damaged or your own; "
             "fetch into another folder, move it away, or fetch with --replace"
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time fetch into a folder; the others wait."""
-    (folder / RECEIPTS).mkdir(parents=True, exist_ok=True)
-    with (folder / RECEIPTS / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @dataclass
