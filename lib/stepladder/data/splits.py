@@ -70,15 +70,11 @@ def _draw(
         )
     order = list(np.random.Generator(np.random.Philox(key=seed)).permutation(free))
     dealt = {}
-    for position, name in enumerate(open_splits):
-        last = position == len(open_splits) - 1
-        count = (
-            len(order) if last else min(max(1, round(0.2 * len(order))), len(order) - (len(open_splits) - 1 - position))
-        )
-        dealt[name], order = (
-            [member for unit in order[:count] for member in families[split_group_of[unit]]],
-            order[count:],
-        )
+    for name in open_splits:
+        later = len(open_splits) - len(dealt) - 1  # splits that still want at least one unit each
+        count = min(max(1, round(0.2 * len(order))), len(order) - later) if later else len(order)
+        dealt[name] = [member for unit in order[:count] for member in families[split_group_of[unit]]]
+        order = order[count:]
     return dealt
 
 
