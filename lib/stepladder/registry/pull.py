@@ -18,13 +18,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from stepladder.core import files
 from stepladder.data.fetch import Patience
+from stepladder.data.fetch.transfer import side_by_side
 from stepladder.registry import leaks
 from stepladder.registry.index import RECEIPTS, Entry, Manifest, Registry, checked, dump, load, parse
 from stepladder.registry.store import RegistryError, Store, Unavailable, blob_path
@@ -199,15 +200,7 @@ class Transfer:
             blobs.setdefault(entry.sha256, []).append(entry)
         self._total = sum(entries[0].bytes - self._have(entries[0]) for entries in blobs.values())
         self._check_disk(wanted)
-        pool = ThreadPoolExecutor(PARALLEL, "artifact")
-        try:
-            for task in as_completed([pool.submit(self._bring, entries) for entries in blobs.values()]):
-                task.result()
-        except BaseException:
-            self._cancel.set()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+        side_by_side(self._bring, blobs.values(), PARALLEL, self._cancel)
 
     def _bring(self, entries: Sequence[Entry]) -> None:
         """Fetch one blob, verify it, put it in its places."""
