@@ -180,16 +180,8 @@ def lab(context: typer.Context) -> None:
         raise ParameterError("JupyterLab is not installed: `make lab`, or pip install -c constraints.txt -e '.[lab]'")
     root = project_root()
     os.chdir(root)
-    os.execv(
-        sys.executable,
-        [
-            sys.executable,
-            "-m",
-            "jupyterlab",
-            "--LabApp.default_url=/lab/tree/notebooks/01_inventory.ipynb",
-            *context.args,
-        ],
-    )
+    first = "--LabApp.default_url=/lab/tree/notebooks/01_inventory.ipynb"
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", first, *context.args])
 
 
 def select(text: str) -> list[str]:

@@ -13,6 +13,7 @@ Decisions:
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,8 @@ class All(Tracker):
     def __init__(self, folder: Path, params: Parameters, step: int, report: Report):
         config = params.model_dump(mode="json")
         mirrors = [name for name in params.tracking if name in MIRRORS]
-        make = {name: lambda name=name: MIRRORS[name](folder, config) for name in mirrors}
         self._trackers: list[Tracker] = [Jsonl(folder / "metrics.jsonl", step)]
-        self._trackers += [Guarded(name, make[name], report) for name in mirrors]
+        self._trackers += [Guarded(name, partial(MIRRORS[name], folder, config), report) for name in mirrors]
 
     def log(self, record: Record) -> None:
         """Log everywhere."""
