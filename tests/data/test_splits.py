@@ -39,12 +39,6 @@ def test_named_units_are_kept_and_a_leak_is_refused():
         splits.split(assets(4, 1), SplitParams(train=["g0"], validation=["gl"], test=["g1"]), 0)
 
 
-def test_regions_of_other_splits_are_kept_clear():
-    given_assets = assets(3, 1)
-    result = splits.split(given_assets, SplitParams(train=["g0"], validation=["g1"], test=["g2"]), 0)
-    assert splits.keep_clear(given_assets, result, "train") == [given_assets[1].region, given_assets[2].region]
-
-
 def siblings(numbers: int, tasks: int) -> list[Asset]:
     """Files of several tasks; those of one number begin alike."""
     return [

@@ -9,7 +9,7 @@ from stepladder import studies, testing
 from stepladder.core.run import Run
 from stepladder.core.study import find
 from stepladder.data import convert, fetch, splits
-from stepladder.registry import Registry
+from stepladder.registry.index import Registry
 from stepladder.testing.template.study import DiscParams
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stepladder.core import files
-from stepladder.registry import Entry, Manifest, Registry, Store
-from stepladder.registry.store import blob_path
+from stepladder.registry.index import Entry, Manifest, Registry
+from stepladder.registry.store import Store, blob_path
 
 TOKEN = "hf" + "_" + "abcdefghijklmnopqrstuv"  # looks like one, is none
 

@@ -3,8 +3,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.registry import Manifest, Registry, RegistryError, version_of
-from stepladder.registry.index import dump, load
+from stepladder.registry.index import Manifest, Registry, dump, load, version_of
+from stepladder.registry.store import RegistryError
 from tests.registry.parcels import entry, manifest
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)

@@ -3,7 +3,9 @@ import pytest
 
 from stepladder.core.types import ShardContent
 from stepladder.data import shards
-from stepladder.registry import Leak, RegistryError, leaks
+from stepladder.registry import leaks
+from stepladder.registry.leaks import Leak
+from stepladder.registry.store import RegistryError
 from tests.registry.parcels import entry, manifest
 
 SHA = [str(number) * 64 for number in range(10)]

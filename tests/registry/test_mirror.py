@@ -1,7 +1,8 @@
 import pytest
 
-from stepladder.registry import Published, Registry
+from stepladder.registry.index import Registry
 from stepladder.registry.mirror import to_wandb
+from stepladder.registry.publish import Published
 from tests.registry.parcels import manifest
 
 

@@ -15,8 +15,13 @@ from stepladder.core.types import ShardContent
 from stepladder.data import loading, shards
 from stepladder.data.shards import Shard
 from stepladder.notebooks import runner
-from stepladder.registry import Leak, Registry, RegistryError, publish, publish_folder, publish_run, pull
+from stepladder.registry import publish
+from stepladder.registry.index import Registry
+from stepladder.registry.leaks import Leak
 from stepladder.registry.normaliser import facts
+from stepladder.registry.publish import publish_folder, publish_run
+from stepladder.registry.pull import pull
+from stepladder.registry.store import RegistryError
 from stepladder.training import worker
 from tests.registry.parcels import TOKEN, blob, wait_for
 

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from stepladder.core import files
 from stepladder.data.fetch import Patience
-from stepladder.registry import Leak, Registry, RegistryError, Unavailable, damaged, fetched, pull, survey
+from stepladder.registry.index import Registry
+from stepladder.registry.leaks import Leak
+from stepladder.registry.pull import damaged, fetched, pull, survey
+from stepladder.registry.store import RegistryError, Unavailable
 from tests.registry.parcels import blob, entry, manifest, publish, wait_for
 
 FILES = {"a.txt": b"hello", "deep/b.bin": bytes(range(256)) * 100, "deep/empty": b"", "copy.txt": b"hello"}

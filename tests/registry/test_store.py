@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.core import files
-from stepladder.registry import RegistryError, Store, Unavailable
-from stepladder.registry.store import blob_path
+from stepladder.registry.store import RegistryError, Store, Unavailable, blob_path
 
 
 @pytest.fixture

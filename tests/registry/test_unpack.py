@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.registry import RegistryError
+from stepladder.registry.store import RegistryError
 from stepladder.registry.unpack import unpack, unpacked_path
 
 FILES = {"readme.txt": b"hello", "deep/er/data.bin": bytes(3000), "empty": b""}

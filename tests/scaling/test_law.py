@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepladder.scaling import law, optimum
-from stepladder.scaling.flops import Price
 from stepladder.scaling.law import LawError
+from stepladder.scaling.optimum import Price
 
 SIZES, UNITS = np.geomspace(5e3, 5e5, 6), np.array([10.0, 25.0, 60.0, 150.0, 400.0])
 GRID = np.array([(size, units) for size in SIZES for units in UNITS])

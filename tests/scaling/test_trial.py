@@ -7,7 +7,8 @@ import pytest
 
 from stepladder.core.config import ParameterError, check, merge
 from stepladder.core.study import find
-from stepladder.scaling import flops, grid, trial
+from stepladder.cost.project import training_flops
+from stepladder.scaling import grid, trial
 from stepladder.scaling.trial import Schedule, Subset
 from stepladder.training.smoke import batch
 
@@ -64,7 +65,7 @@ def test_training_lowers_the_error(parts):
 def test_operations_grow_with_the_network(parts):
     study, params, data, _ = parts
     wide = check(study.Params, merge(params.model_dump(), {"model": {"width": 16}}))
-    counts = [flops.per_sample(study, p, batch(data, 2)) for p in (params, wide)]
+    counts = [training_flops(study, p, batch(data, 2))[0] for p in (params, wide)]
     pixels, taps = 32 * 32, 25
     forward = 2 * pixels * (taps * 8 + taps * 64 + 16)  # two products per weight and pixel
     assert 2 * forward < counts[0] <= 3 * forward

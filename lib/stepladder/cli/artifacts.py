@@ -5,16 +5,14 @@ A store is any folder or URL that fsspec knows, such as `/mnt/share/artifacts` o
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from stepladder.cli.console import console
+from stepladder.cli.console import console, find_run
 from stepladder.core import config, profiles
-from stepladder.core.config import ParameterError
 from stepladder.core.paths import outputs_root, project_root
-from stepladder.core.run import Run, runs
 from stepladder.registry.index import Manifest, Registry
 from stepladder.registry.mirror import to_wandb
 from stepladder.registry.publish import Published, publish_folder, publish_run
@@ -53,13 +51,13 @@ def publish(
     wandb: Annotated[bool, typer.Option("--wandb", help="Also log the manifest to W&B.")] = False,
 ) -> None:
     """Publish the shards of a run, with splits, recipes and licence; refuses what leaks or gives away a secret."""
-    run = _find(name)
+    run = find_run(name)
     published = publish_run(
         Registry(to), run, what, artifact, aliases or [], held_out or [], licence=licence, trusted=trusted or []
     )
     _say(published)
     if wandb:
-        _mirror(published, to, run.folder)
+        console.print(f"W&B: {to_wandb(published, Store(to), run.folder).name}", soft_wrap=True)
 
 
 @app.command()
@@ -154,24 +152,12 @@ def alias(
     console.print(f"{manifest.name}@{name} is {version}")
 
 
-def _find(name: str) -> Run:
-    """The run called STUDY/RUN."""
-    known = {f"{run.study}/{run.name}": run for run in runs(project_root())}
-    if name not in known:
-        raise ParameterError(f"no run {name!r}{config.nearest(name, known)}")
-    return known[name]
-
-
 def _say(published: Published) -> None:
     count, size = len(published.manifest.files), published.manifest.bytes / 1e6
     console.print(
         f"{published.name}@{published.version}: {count} files, {size:,.1f} MB, {published.moved / 1e6:,.1f} MB moved",
         soft_wrap=True,
     )
-
-
-def _mirror(published: Published, url: str, folder: Path) -> None:
-    console.print(f"W&B: {to_wandb(published, Store(url), folder).name}", soft_wrap=True)
 
 
 def _listed(registry: Registry) -> list[list[str]]:
@@ -196,14 +182,6 @@ def _next(manifest: Manifest) -> str:
     """The command that goes on with a fetched run: what differs from the profile here is set."""
     stages = "3-7" if manifest.kind == "shards" else "6-7"
     command = f"stepladder run {manifest.study} --profile {manifest.profile} --run {manifest.run} --stages {stages}"
-    usual = _flat(profiles.load(project_root(), manifest.study, manifest.profile).model_dump(mode="json"))
-    other = {key: value for key, value in _flat(manifest.parameters).items() if usual.get(key) != value}
-    return " ".join([command, *(f"--set '{key}={json.dumps(value)}'" for key, value in other.items())])
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values as `section.key`."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+    usual = profiles.load(project_root(), manifest.study, manifest.profile).model_dump(mode="json")
+    other = config.flat(config.changes(manifest.parameters, usual))
+    return " ".join([command, *(f"--set '{key}={json.dumps(value)}'" for key, value in other)])

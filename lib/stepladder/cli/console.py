@@ -1,4 +1,4 @@
-"""The terminal that all commands print to, its colours, and the progress of a run on it."""
+"""What all commands share: the terminal they print to, its colours, progress on it, and runs by their names."""
 
 import sys
 from typing import Any
@@ -6,13 +6,21 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from stepladder.core.config import ParameterError, nearest
+from stepladder.core.paths import project_root
+from stepladder.core.run import Run, runs
+
 WIDTH = 160  # of tables that go to a file or a pipe, where there is no terminal to fit
-
-
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-
-
 COLOURS = {"done": "green", "running": "blue", "failed": "red", "oom": "red", "missing": "dim"}
+
+
+def find_run(name: str) -> Run:
+    """The run called STUDY/RUN; `ParameterError` with the nearest name."""
+    known = {f"{run.study}/{run.name}": run for run in runs(project_root())}
+    if name not in known:
+        raise ParameterError(f"no run {name!r}{nearest(name, known)}")
+    return known[name]
 
 
 class Narrator:

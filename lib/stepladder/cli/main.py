@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stepladder.cli.artifacts import app as artifacts
-from stepladder.cli.console import COLOURS, Narrator, console
+from stepladder.cli.console import COLOURS, Narrator, console, find_run
 from stepladder.cli.sweep import sweep
 from stepladder.core import config, study
 from stepladder.core.config import ParameterError
@@ -100,7 +100,7 @@ def stop(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `s
     """Ask the training of a run, begun in a notebook on this machine, to save and stop; the next start goes on."""
     from stepladder.training import process
 
-    running = process.stop(_found(name))
+    running = process.stop(find_run(name))
     console.print(f"{name}: training has saved and stopped" if running else f"{name}: no training is running here")
 
 
@@ -109,7 +109,7 @@ def report(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in 
     """Build a run's report page and the index over all runs again, from the files alone."""
     from stepladder.report import pages
 
-    found = _found(name)
+    found = find_run(name)
     for stage in STAGES:
         if (found.folder / stage.name / "notebook.ipynb").exists():
             pages.stage_page(found, stage.name)
@@ -180,16 +180,8 @@ def lab(context: typer.Context) -> None:
         raise ParameterError("JupyterLab is not installed: `make lab`, or pip install -c constraints.txt -e '.[lab]'")
     root = project_root()
     os.chdir(root)
-    os.execv(
-        sys.executable,
-        [
-            sys.executable,
-            "-m",
-            "jupyterlab",
-            "--LabApp.default_url=/lab/tree/notebooks/01_inventory.ipynb",
-            *context.args,
-        ],
-    )
+    first = "--LabApp.default_url=/lab/tree/notebooks/01_inventory.ipynb"
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", first, *context.args])
 
 
 def select(text: str) -> list[str]:
@@ -212,14 +204,6 @@ def main() -> None:
     except (ParameterError, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, markup=True)
         sys.exit(EXIT_CODES["preempted"] if isinstance(error, Leased) else 1)
-
-
-def _found(name: str) -> Run:
-    """The run called STUDY/RUN; `ParameterError` with the nearest name."""
-    known = {f"{found.study}/{found.name}": found for found in runs(project_root())}
-    if name not in known:
-        raise ParameterError(f"no run {name!r}{config.nearest(name, known)}")
-    return known[name]
 
 
 def _stage_cell(state: StageState) -> str:

@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from stepladder.cli.console import console
 from stepladder.core import config, profiles
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.run import Run
-
-console = Console(highlight=False)
 
 
 def sweep(

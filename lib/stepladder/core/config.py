@@ -41,10 +41,13 @@ def parse_assignment(text: str) -> dict[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise ParameterError(f"{text!r} is not an assignment: write section.key=value, as in training.steps=10")
-    nested: Any = yaml.safe_load(value)
-    for part in reversed(key.strip().split(".")):
-        nested = {part: nested}
-    return nested
+    return nested(key.strip(), yaml.safe_load(value))
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """`{"training": {"steps": value}}` of the key `training.steps`."""
+    section, dot, rest = key.partition(".")
+    return {section: nested(rest, value) if dot else value}
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:

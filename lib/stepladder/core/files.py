@@ -5,6 +5,7 @@ Logs (events, metrics) are JSON lines appended with one `write` each, so several
 reader after a crash loses at most the last, unfinished line.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -31,6 +32,15 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block, by a file `lock` in `folder`; the others wait. A death frees it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -237,11 +237,7 @@ def storage_table(catalogue: pd.DataFrame, sizes: Mapping[str, str]) -> tuple[pd
 
 def fetch_table(plans: Sequence[Plan]) -> pd.DataFrame:
     """What this run would fetch: files, megabytes still to move, whether the disk takes it."""
-    rows = []
-    for plan in plans:
-        summary = plan.summary() | {"source": plan.source.url.rpartition("/")[2]}
-        rows.append({key: summary[key] for key in ("source", *(k for k in summary if k != "source"))})
-    return pd.DataFrame(rows)
+    return pd.DataFrame([plan.summary() | {"source": plan.source.url.rpartition("/")[2]} for plan in plans])
 
 
 def checks(catalogue: pd.DataFrame, plans: Sequence[Plan]) -> list[Check]:

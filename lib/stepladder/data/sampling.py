@@ -110,10 +110,6 @@ class Order:
             self._cached = (block, self._block(block))
         return int(self._cached[1][place])
 
-    def rng(self, n: int) -> np.random.Generator:
-        """Randomness of draw `n`, for its augmentation."""
-        return np.random.Generator(philox(self.seed, DRAW, n))
-
     def _block(self, block: int) -> np.ndarray:
         """(block,) indices of the samples of one block."""
         # How many draws of every group this block holds, in random order; then the groups' own epochs fill the places.

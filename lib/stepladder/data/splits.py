@@ -19,7 +19,7 @@ import pandas as pd
 from stepladder.core import files
 from stepladder.core.config import ParameterError, nearest
 from stepladder.core.schema import SplitParams
-from stepladder.core.types import Asset, Box
+from stepladder.core.types import Asset
 
 NAMES = ("train", "validation", "test")
 
@@ -47,13 +47,6 @@ def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> dict[str, 
     return {**ids, "by": params.by, "buffer": params.buffer, "units": {name: sorted(chosen[name]) for name in NAMES}}
 
 
-def keep_clear(assets: Sequence[Asset], splits: dict[str, Any], name: str) -> list[Box]:
-    """Regions that samples of split `name` must not come near: those of all assets in other splits."""
-    own = set(splits[name])
-    others = {id for other in NAMES if other != name for id in splits[other]} - own
-    return [asset.region for asset in assets if asset.id in others and asset.region is not None]
-
-
 def save(path: Path, splits: dict[str, Any]) -> None:
     """Write `splits.json`."""
     files.write_json(path, splits)
@@ -77,15 +70,11 @@ def _draw(
         )
     order = list(np.random.Generator(np.random.Philox(key=seed)).permutation(free))
     dealt = {}
-    for position, name in enumerate(open_splits):
-        last = position == len(open_splits) - 1
-        count = (
-            len(order) if last else min(max(1, round(0.2 * len(order))), len(order) - (len(open_splits) - 1 - position))
-        )
-        dealt[name], order = (
-            [member for unit in order[:count] for member in families[split_group_of[unit]]],
-            order[count:],
-        )
+    for name in open_splits:
+        later = len(open_splits) - len(dealt) - 1  # splits that still want at least one unit each
+        count = min(max(1, round(0.2 * len(order))), len(order) - later) if later else len(order)
+        dealt[name] = [member for unit in order[:count] for member in families[split_group_of[unit]]]
+        order = order[count:]
     return dealt
 
 

@@ -44,9 +44,10 @@ def make(root: Path, study: str) -> None:
         run = Path(outputs) / study / PROFILE
         target = folder(root, study)
         shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
         for stage in STAGES:
             notebook = nbformat.read(run / stage.name / "notebook.ipynb", as_version=4)
-            nbformat.write(scrubbed(notebook, source_hash(root, stage.name)), _made(target / f"{stage.name}.ipynb"))
+            nbformat.write(scrubbed(notebook, source_hash(root, stage.name)), target / f"{stage.name}.ipynb")
         files.write_json(target / "metrics.json", files.read_json(run / "06_evaluation" / "result.json")["metrics"])
 
 
@@ -130,11 +131,6 @@ def main() -> None:
     for name in chosen or names():
         if code := {"make": make, "check": check}[action](root, name):
             sys.exit(code)
-
-
-def _made(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 if __name__ == "__main__":

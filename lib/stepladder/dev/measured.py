@@ -1,4 +1,4 @@
-"""What is measured, its target, and how its record says it in one cell of a table.
+"""What is measured, its target, and how its record says it in one cell of a table: by a text, or a function of it.
 
 `make bench` writes `tests/benchmarks/records/*.json`; `ROWS`, at the end, names the record behind every row of README.
 """
@@ -7,21 +7,35 @@ from collections.abc import Callable
 from statistics import mean, median
 from typing import Any
 
-Say = Callable[[dict[str, Any]], str]
+Say = str | Callable[[dict[str, Any]], str]  # `{loss:.2f}`, filled in from the record, or a function of it
+
+LOOP = "{overhead_us:.0f} µs (bare step {bare_us:.0f} µs)"
+FETCH = "{rows[0][moved / (members + directory)]:.3f} x in {rows[0][requests]} requests"
+CITYGML = "{cpu_seconds[read]:.2f} CPU-s ({read_over_floor:.1f} x the bare XML parse of the same run)"
+PATCHES = "{patches_per_cpu_s[shard]:,.0f} per CPU-s, {shard_over_raw:.2f} x raw map"
+READER = "{times_slow[ours, augmented]:,.0f} x, augmentation included"
 
 
-def _loop(record: dict[str, Any]) -> str:
-    return f"{record['overhead_us']:.0f} µs (bare step {record['bare_us']:.0f} µs)"
+def said(record: dict[str, Any], say: Say) -> str:
+    """What a record, or a row of one, says by `say`."""
+    return say.format_map(record) if isinstance(say, str) else say(record)
 
 
-def _fetch(record: dict[str, Any]) -> str:
-    row = record["rows"][0]
-    return f"{row['moved / (members + directory)']:.3f} x in {row['requests']} requests"
+def _each(rows: str, say: Say, between: str = ", ") -> Say:
+    """What every one of a record's `rows` says, one after the other."""
+    return lambda record: between.join(said(row, say) for row in record[rows])
 
 
-def _citygml(record: dict[str, Any]) -> str:
-    seconds, floor = record["cpu_seconds"]["read"], record["read_over_floor"]
-    return f"{seconds:.2f} CPU-s ({floor:.1f} x the bare XML parse of the same run)"
+def _by_tool(say: str) -> Say:
+    """The tools' rows of every job, side by side."""
+
+    def told(record: dict[str, Any]) -> str:
+        jobs: dict[str, list[str]] = {}
+        for row in record["rows"]:
+            jobs.setdefault(row["job"], []).append(said(row, say))
+        return "; ".join(f"{job} {', '.join(tools)}" for job, tools in jobs.items())
+
+    return told
 
 
 def _clips(record: dict[str, Any]) -> str:
@@ -40,50 +54,14 @@ def _search_cost(record: dict[str, Any]) -> str:
     return f"{rows[0]['median_cost']:.1%}; OOMs per job {ooms}"
 
 
-def _emulated(record: dict[str, Any], key: str) -> str:
-    return ", ".join(f"{job['job']} {job[key]:.1%}" for job in record["jobs"])
-
-
-def _real(record: dict[str, Any]) -> str:
-    return "; ".join(f"{job['job']} {job['share_of_best']:.0%} for {job['cost']:.0%}" for job in record["jobs"])
-
-
-def _law(record: dict[str, Any]) -> str:
-    laws = record["laws"]
-    told = (f"{w['metric']} {w['verdict']}: {w['measured']:.3f}, {_band(w['forecast'])} foretold" for w in laws)
-    return "; ".join(told)
-
-
-def _band(band: dict[str, float]) -> str:
-    return f"{band['value']:.3f} [{band['low']:.3f}, {band['high']:.3f}]"
-
-
 def _stages(record: dict[str, Any]) -> str:
     verdicts = record["gates"].items()
     return "; ".join(f"{stage} {'kept' if ok else 'not kept'}: {why.split(';')[0]}" for stage, (ok, why) in verdicts)
 
 
-def _by_tool(record: dict[str, Any], say: Say) -> str:
-    """The tools' rows of every job, side by side."""
-    jobs = dict.fromkeys(row["job"] for row in record["rows"])
-    return "; ".join(f"{job} {', '.join(say(row) for row in record['rows'] if row['job'] == job)}" for job in jobs)
-
-
-def _peers(record: dict[str, Any]) -> str:
-    return _by_tool(record, lambda row: f"{row['samples_per_s']:.0f}")
-
-
-def _peer_cost(record: dict[str, Any]) -> str:
-    return _by_tool(record, lambda row: f"{row['seconds']:.0f} s / {row['out_of_memory']}")
-
-
 def _reference_workloads(record: dict[str, Any]) -> str:
     right = sum(all(row["checks"].values()) for row in record.values())
     return f"{right} of {len(record)}; the longest {max(row['seconds'] for row in record.values()):.0f} s"
-
-
-def _memory(record: dict[str, Any]) -> str:
-    return ", ".join(f"{row['error']:+.1%}" for row in record["rows"])
 
 
 def _survival(record: dict[str, Any]) -> str:
@@ -93,14 +71,6 @@ def _survival(record: dict[str, Any]) -> str:
 
 def _edt(record: dict[str, Any]) -> str:
     return f"{record['faster']:.0f} x faster, {min(record['leaner'], 1000):.0f} x leaner or more, equal bits"
-
-
-def _patches(record: dict[str, Any]) -> str:
-    return f"{record['patches_per_cpu_s']['shard']:,.0f} per CPU-s, {record['shard_over_raw']:.2f} x raw map"
-
-
-def _reader(record: dict[str, Any]) -> str:
-    return f"{record['times_slow']['ours, augmented']:,.0f} x, augmentation included"
 
 
 def _flyem(record: dict[str, Any], metric: str) -> str:
@@ -121,58 +91,38 @@ def _burgers(record: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in shown.items()) + f" ({seeds} seeds)"
 
 
-def _task(record: dict[str, Any], task: str, *methods: str, key: str = "nrmse") -> str:
+def _task(task: str, *methods: str, key: str = "nrmse") -> Say:
     """Methods side by side for every group of a task, means over seeds: `eps=0.1 0.0050 (FNO 0.0178)`."""
-    rows = [row for row in record["rows"] if row["task"] == task and row["method"] in methods]
-    if not rows:
-        return "not run"
-    told = []
-    for group in dict.fromkeys(row.get("group", "") for row in rows):
-        own = [row for row in rows if row.get("group", "") == group]
-        values = {m: mean(row[key] for row in own if row["method"] == m) for m in methods if _has(own, m)}
-        first, *others = values
-        rest = f" ({', '.join(f'{name} {values[name]:.4f}' for name in others)})" if others else ""
-        told.append(f"{group.split(' ', 1)[-1]} {values[first]:.4f}{rest}".strip())
-    seeds = max(sum(row["method"] == methods[0] and row.get("group", "") == g for row in rows) for g in _groups(rows))
-    return "; ".join(told) + (f"; {seeds} seeds" if seeds > 1 else "")
 
+    def told(record: dict[str, Any]) -> str:
+        groups: dict[str, dict[str, list[float]]] = {}  # group -> method -> a value per seed
+        for row in record["rows"]:
+            if row["task"] == task and row["method"] in methods:
+                groups.setdefault(row.get("group", ""), {}).setdefault(row["method"], []).append(row[key])
+        lines = []
+        for group, values in groups.items():
+            first, *others = ((name, mean(values[name])) for name in methods if name in values)
+            rest = f" ({', '.join(f'{name} {value:.4f}' for name, value in others)})" if others else ""
+            lines.append(f"{group.split(' ', 1)[-1]} {first[1]:.4f}{rest}".strip())
+        seeds = max((len(values.get(methods[0], ())) for values in groups.values()), default=0)
+        return "; ".join(lines or ["not run"]) + (f"; {seeds} seeds" if seeds > 1 else "")
 
-def _has(rows: list[dict[str, Any]], method: str) -> bool:
-    return any(row["method"] == method for row in rows)
-
-
-def _groups(rows: list[dict[str, Any]]) -> set[str]:
-    return {row.get("group", "") for row in rows}
-
-
-def _advection(record: dict[str, Any]) -> str:
-    return _task(record, "advection", "operator", "FNO of its own")
+    return told
 
 
 def _viscous(record: dict[str, Any]) -> str:
     """Every viscosity, then the held-out one beside two other trainings."""
     rows = [row for row in record["rows"] if row["task"] == "burgers_eps" and row.get("group") == "burgers eps=0.03"]
     others = {"operator, one clock": "without other clocks", "operator, eps 0.03 too": "trained on its files too"}
-    told = [f"{said} {row['nrmse']:.4f}" for row in rows if (said := others.get(row["method"]))]
-    return "; ".join([_task(record, "burgers_eps", "operator"), *([f"eps=0.03 {', '.join(told)}"] if told else [])])
-
-
-def _mixed(record: dict[str, Any]) -> str:
-    return _task(record, "mix", "operator, joint", "operator, single")
-
-
-def _steady(record: dict[str, Any], task: str) -> str:
-    rivals = ("ridge", "nearest", "polynomial of degree 3")
-    return _task(record, task, "operator", *rivals, key="l2re")
-
-
-def _particles(record: dict[str, Any]) -> str:
-    return _task(record, "particles", "operator", "constant velocity", "constant acceleration")
+    told = [f"{word} {row['nrmse']:.4f}" for row in rows if (word := others.get(row["method"]))]
+    return "; ".join(
+        [said(record, _task("burgers_eps", "operator")), *([f"eps=0.03 {', '.join(told)}"] if told else [])]
+    )
 
 
 def _nets(record: dict[str, Any]) -> str:
     methods = list(dict.fromkeys(row["method"] for row in record["rows"] if row["task"] == "nets"))
-    return _task(record, "nets", *methods) if methods else "not run"
+    return said(record, _task("nets", *methods))
 
 
 def _solvers(record: dict[str, Any]) -> str:
@@ -200,32 +150,40 @@ def _osaka(record: dict[str, Any], metric: str) -> str:
     return ", ".join(f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" for gain in rows)
 
 
+SHARE = _each("jobs", "{job} {share_of_best:.1%}")
+REAL = _each("jobs", "{job} {share_of_best:.0%} for {cost:.0%}", "; ")
+PEERS = _by_tool("{samples_per_s:.0f}")
+PEER_COST = _by_tool("{seconds:.0f} s / {out_of_memory}")
+BAND = "{forecast[value]:.3f} [{forecast[low]:.3f}, {forecast[high]:.3f}]"
+LAWS = _each("laws", "{metric} {verdict}: {measured:.3f}, " + BAND + " foretold", "; ")
+ADVECTION = _task("advection", "operator", "FNO of its own")
+MIXED = _task("mix", "operator, joint", "operator, single")
+DARCY, MESH = (
+    _task(t, "operator", "ridge", "nearest", "polynomial of degree 3", key="l2re") for t in ("darcy", "mesh")
+)
+PARTICLES = _task("particles", "operator", "constant velocity", "constant acceleration")
+
 # Record -> what was measured, the target, and how the record says it; by part of the project.
 ROWS: dict[str, tuple[tuple[str, str, str, Say], ...]] = {
     "The road": (
-        ("loop", "loop overhead per step over bare torch", "≤ 100 µs CPU", _loop),
-        ("engine", "our engine's wall time over stock papermill's", "≤ 1.10", lambda r: f"{r['ratio']:.2f}"),
-        ("fetch", "bytes moved for one theme of one city", "≤ 1.05 x members + directory", _fetch),
+        ("loop", "loop overhead per step over bare torch", "≤ 100 µs CPU", LOOP),
+        ("engine", "our engine's wall time over stock papermill's", "≤ 1.10", "{ratio:.2f}"),
+        ("fetch", "bytes moved for one theme of one city", "≤ 1.05 x members + directory", FETCH),
     ),
     "The ladder": (
         ("search", "200 simulated jobs: ≥ 95 % of the best rate in", "≥ 90 % of jobs", _search),
         ("search", "... at a median cost of", "≤ 10 % of the grid, no OOM", _search_cost),
-        (
-            "emulated",
-            "jobs A-D, real loader: share of the best rate",
-            "≥ 98 %",
-            lambda r: _emulated(r, "share_of_best"),
-        ),
-        ("emulated", "... for", "≤ 10 % of the grid's time", lambda r: _emulated(r, "cost")),
-        ("real", "real jobs against the grid of the same run", "≥ 95 % for ≤ 30 %", _real),
-        ("peers", "samples/s found on A-D: ladder, Lightning, accelerate", "the most", _peers),
-        ("peers", "... seconds, and out-of-memory deaths", "the fewest", _peer_cost),
+        ("emulated", "jobs A-D, real loader: share of the best rate", "≥ 98 %", SHARE),
+        ("emulated", "... for", "≤ 10 % of the grid's time", _each("jobs", "{job} {cost:.1%}")),
+        ("real", "real jobs against the grid of the same run", "≥ 95 % for ≤ 30 %", REAL),
+        ("peers", "samples/s found on A-D: ladder, Lightning, accelerate", "the most", PEERS),
+        ("peers", "... seconds, and out-of-memory deaths", "the fewest", PEER_COST),
         ("reference_workloads", "six known workloads diagnosed", "all, ≤ 3 minutes each", _reference_workloads),
-        ("memory", "memory forecast at 4 x the largest probed batch", "-3 to +10 %", _memory),
+        ("memory", "memory forecast at 4 x the largest probed batch", "-3 to +10 %", _each("rows", "{error:+.1%}")),
         ("survival", "faults x {script, kernel, papermill} told rightly", "all, no orphan", _survival),
     ),
     "PLATEAU": (
-        ("citygml", "parse + triangulate a real 42 MB tile", "≤ 1.0 CPU-s", _citygml),
+        ("citygml", "parse + triangulate a real 42 MB tile", "≤ 1.0 CPU-s", CITYGML),
         ("voxelize", "its labelled exact surface voxels at 0.4 m", "≤ 3 CPU-s, < 500 MB", _voxels),
         ("voxelize", "same occupied set as open3d at 0.5 m", "equal up to touched faces", _open3d),
         ("clips", "random 16-frame clips of 200 x 200 x 16 from shards", "≥ 20 per CPU-s", _clips),
@@ -234,24 +192,24 @@ ROWS: dict[str, tuple[tuple[str, str, str, Say], ...]] = {
     ),
     "Scroll": (
         ("distance", "truncated exact distance transform, 128³, over scipy", "≥ 5 x faster, ≥ 5 x leaner", _edt),
-        ("patches", "random 64³ patches of a 512³ volume", "≥ 5,000 per CPU-s, ≥ 0.9 x raw map", _patches),
-        ("scroll_reader", "samples per CPU-s over a reader that filters each volume", "≥ 50 x", _reader),
+        ("patches", "random 64³ patches of a 512³ volume", "≥ 5,000 per CPU-s, ≥ 0.9 x raw map", PATCHES),
+        ("scroll_reader", "samples per CPU-s over a reader that filters each volume", "≥ 50 x", READER),
         ("flyem", "`flyem`, held-out volume: SurfaceDice@2", "above sheetness", lambda r: _flyem(r, "SurfaceDice@2")),
         ("flyem", "... VOI score", "above sheetness", lambda r: _flyem(r, "VOI score")),
     ),
     "PDE": (
         ("burgers", "Burgers eps 0.01, 20 steps, 150 CPU-s: nRMSE", "≤ 0.02, below our FNO", _burgers),
         ("burgers", "... mass drift (cRMSE)", "< 0.001", lambda r: f"{_rows(r, 'operator', 'crmse'):.1e}"),
-        ("tasks", "advection, one model for 4 speeds: nRMSE", "below each FNO, equal total CPU", _advection),
-        ("tasks", "... told a wrong speed", "clearly worse", lambda r: _task(r, "advection", "operator, wrong speed")),
+        ("tasks", "advection, one model for 4 speeds: nRMSE", "below each FNO, equal total CPU", ADVECTION),
+        ("tasks", "... told a wrong speed", "clearly worse", _task("advection", "operator, wrong speed")),
         ("tasks", "Burgers, 4 viscosities in one model: nRMSE", "eps 0.03 ≤ 2 x its neighbours", _viscous),
-        ("tasks", "three equations in one model: nRMSE", "joint beside single", _mixed),
-        ("tasks", "Darcy, 16 x 16, real file: L2RE", "below ridge, nearest", lambda r: _steady(r, "darcy")),
-        ("tasks", "Poisson, mesh with holes, real file: L2RE", "below ridge, nearest", lambda r: _steady(r, "mesh")),
-        ("tasks", "Lennard-Jones, real file, 20 frames: nRMSE", "below constant velocity", _particles),
+        ("tasks", "three equations in one model: nRMSE", "joint beside single", MIXED),
+        ("tasks", "Darcy, 16 x 16, real file: L2RE", "below ridge, nearest", DARCY),
+        ("tasks", "Poisson, mesh with holes, real file: L2RE", "below ridge, nearest", MESH),
+        ("tasks", "Lennard-Jones, real file, 20 frames: nRMSE", "below constant velocity", PARTICLES),
         ("tasks", "Burgers eps 0.01, networks of one size, 150 CPU-s: nRMSE", "below all", _nets),
         ("steady", "steady prior over Darcy's operator: kept?", "only what wins", _stages),
-        ("scaling_law", "scaling law: a run outside its grid, 4 x in both", "in its forecast band", _law),
+        ("scaling_law", "scaling law: a run outside its grid, 4 x in both", "in its forecast band", LAWS),
         ("stages", "flow over the operator's error, its student: kept?", "only what wins", _stages),
         ("solvers", "Burgers, 1024 cells, 200 trajectories", "≤ 60 s", _solvers),
     ),

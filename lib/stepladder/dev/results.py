@@ -14,7 +14,7 @@ from stepladder.core.run import EXIT_CODES
 from stepladder.core.stages import STAGES
 from stepladder.core.study import find, names
 from stepladder.dev import records
-from stepladder.dev.measured import ROWS
+from stepladder.dev.measured import ROWS, said
 
 OLDER = "†"
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
@@ -28,7 +28,7 @@ def table(root: Path) -> str:
         for name, what, target, say in rows:
             record = files.read_json(root / records.FOLDER / "records" / f"{name}.json")
             mark = "" if not record or records.is_current(root, record) else f" {OLDER}"
-            lines.append(f"| {what} | {target} | {say(record) if record else 'not run'}{mark} |")
+            lines.append(f"| {what} | {target} | {said(record, say) if record else 'not run'}{mark} |")
     if any(line.endswith(f"{OLDER} |") for line in lines):
         lines += ["", f"{OLDER} measured with older code than this, or before records named their code."]
     return "\n".join(lines[1:])

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 from stepladder.evaluation.metrics import number
 
 ACCENT = "#d98e04"
-
-
 WIDE = 30  # between the values of a metric: its axis is logarithmic
 
 
@@ -35,14 +33,8 @@ def intervals(summary: pd.DataFrame, metrics: Sequence[str], group: str = "all")
             if np.isfinite(row["low"]):
                 axis.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=2.5, alpha=0.5)
             axis.plot(row["value"], height, "o", color=colour, markersize=6)
-            axis.annotate(
-                number(row["value"]),
-                (row["value"], height),
-                (0, 5),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-            )
+            above = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "fontsize": 7}
+            axis.annotate(number(row["value"]), (row["value"], height), **above)
         axis.set(title=metric, yticks=range(len(methods)), yticklabels=[m.replace("_", " ") for m in methods])
         axis.set_ylim(-0.6, len(methods) - 0.2)
         if part["value"].min() > 0 and part["value"].max() > WIDE * part["value"].min():

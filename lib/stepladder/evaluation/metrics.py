@@ -51,12 +51,8 @@ def evaluate(
     Returns:
         Columns `method, group, unit, metric, part, numerator, denominator, support`.
     """
-
-    def predict(batch: Batch) -> Prediction:
-        return study.predict(model, batch)
-
     model.eval()
-    methods: dict[str, Baseline] = {**study.baselines(params, train), "model": predict}
+    methods: dict[str, Baseline] = study.baselines(params, train) | {"model": lambda batch: study.predict(model, batch)}
     rows: list[dict[str, Any]] = []
     for indices, batch in batches(dataset, choose(dataset, params.evaluation.samples), params.evaluation.batch):
         for method, function in methods.items():
@@ -69,21 +65,16 @@ def evaluate(
 
 def summarize(records: pd.DataFrame, params: EvaluationParams, seed: int) -> pd.DataFrame:
     """Every metric of every method, per group and over all of them (`group == "all"`), with bootstrap intervals."""
-    groups = sorted(records["group"].unique())
-    parts = (
-        [("all", records)]
-        if len(groups) == 1
-        else [("all", records), *((g, records[records["group"] == g]) for g in groups)]
-    )
+    parts = [("all", records)]
+    if records["group"].nunique() > 1:
+        parts += records.groupby("group")
     rows = []
     for group, subset in parts:
         clusters = sorted(subset["unit"].unique())
         draws = _resample(len(clusters), params.bootstrap, seed)
         for (method, metric), table in subset.groupby(["method", "metric"], sort=False):
-            value, (low, high) = (
-                metric_value(table, clusters),
-                _ends(_values(table, clusters, draws), len(clusters), params),
-            )
+            value = metric_value(table, clusters)
+            low, high = _ends(_values(table, clusters, draws), len(clusters), params)
             rows.append(dict(zip(TABLE, (method, group, metric, value, low, high, len(clusters)), strict=True)))
     return pd.DataFrame(rows, columns=TABLE)
 
@@ -114,6 +105,12 @@ def parts(records: pd.DataFrame, metric: str) -> pd.DataFrame:
 def metric_value(table: pd.DataFrame, clusters: list[str]) -> float:
     """The value of one metric of one method over `clusters`; nan where nothing supports it."""
     return float(_values(table, clusters, np.ones((1, len(clusters))))[0])
+
+
+def pooled(records: pd.DataFrame) -> dict[str, float]:
+    """The value of every metric of one method's records, over all their units."""
+    clusters = sorted(records["unit"].unique())
+    return {str(metric): metric_value(table, clusters) for metric, table in records.groupby("metric", sort=False)}
 
 
 def _ends(values_R: np.ndarray, clusters: int, params: EvaluationParams) -> tuple[float, float]:

@@ -4,13 +4,13 @@ W&B records offline unless WANDB_API_KEY or WANDB_MODE is set, as `stepladder.tr
 be asked for an artifact, so nothing is ever fetched from it.
 """
 
-import os
 from pathlib import Path
 
 from stepladder.core import files
 from stepladder.registry.index import dump
 from stepladder.registry.publish import Published
 from stepladder.registry.store import Store, blob_path
+from stepladder.training.tracking import open_wandb
 
 
 def to_wandb(published: Published, store: Store, folder: Path) -> Path:
@@ -21,26 +21,17 @@ def to_wandb(published: Published, store: Store, folder: Path) -> Path:
         store: where; references are made of its URL.
         folder: holds W&B's `wandb/` folder.
     """
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-
-    online = "WANDB_API_KEY" in os.environ or "WANDB_MODE" in os.environ
     manifest = published.manifest
     path = folder / f"{published.name}@{published.version}.yaml"
     files.write_text(path, dump(manifest))
     facts = {"version": published.version, "licence": manifest.licence, "bytes": manifest.bytes, "store": store.url}
-    artifact = wandb.Artifact(published.name, type=manifest.kind, metadata=facts)
-    artifact.add_file(str(path), name="manifest.yaml")
-    if "://" in store.url:
-        for entry in manifest.files:
-            artifact.add_reference(f"{store.url}/{blob_path(entry.sha256)}", name=entry.path, checksum=False)
-    run = wandb.init(
-        project=f"stepladder-{manifest.study or 'artifacts'}",
-        job_type="publish",
-        dir=str(folder),
-        mode=None if online else "offline",
-        settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_meta=True),
-    )
-    run.log_artifact(artifact)
-    run.finish()
+    with open_wandb(manifest.study or "artifacts", folder, job_type="publish") as run:
+        import wandb
+
+        artifact = wandb.Artifact(published.name, type=manifest.kind, metadata=facts)
+        artifact.add_file(str(path), name="manifest.yaml")
+        if "://" in store.url:
+            for entry in manifest.files:
+                artifact.add_reference(f"{store.url}/{blob_path(entry.sha256)}", name=entry.path, checksum=False)
+        run.log_artifact(artifact)
     return Path(run.dir).parent

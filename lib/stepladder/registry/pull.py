@@ -13,20 +13,19 @@ Decisions:
 - Two files with the same content are one download. One process at a time fetches into a folder.
 """
 
-import fcntl
 import hashlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from stepladder.core import files
 from stepladder.data.fetch import Patience
+from stepladder.data.fetch.transfer import side_by_side
 from stepladder.registry import leaks
 from stepladder.registry.index import RECEIPTS, Entry, Manifest, Registry, checked, dump, load, parse
 from stepladder.registry.store import RegistryError, Store, Unavailable, blob_path
@@ -79,7 +78,7 @@ def pull(
     version, manifest = registry.read(reference)
     leaks.check(manifest)
     manifest = renamed(manifest, run) if run else manifest
-    with _locked(folder):
+    with files.locked(folder / RECEIPTS):
         before = survey(manifest, folder)
         if not replace:
             _refuse_others(before, folder)
@@ -181,15 +180,6 @@ def _refuse_others(states: dict[str, State], folder: Path) -> None:
         )
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time fetch into a folder; the others wait."""
-    (folder / RECEIPTS).mkdir(parents=True, exist_ok=True)
-    with (folder / RECEIPTS / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @dataclass
 class Transfer:
     """One run over the missing entries of an artifact; `moved` counts the bytes that came."""
@@ -210,15 +200,7 @@ class Transfer:
             blobs.setdefault(entry.sha256, []).append(entry)
         self._total = sum(entries[0].bytes - self._have(entries[0]) for entries in blobs.values())
         self._check_disk(wanted)
-        pool = ThreadPoolExecutor(PARALLEL, "artifact")
-        try:
-            for task in as_completed([pool.submit(self._bring, entries) for entries in blobs.values()]):
-                task.result()
-        except BaseException:
-            self._cancel.set()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+        side_by_side(self._bring, blobs.values(), PARALLEL, self._cancel)
 
     def _bring(self, entries: Sequence[Entry]) -> None:
         """Fetch one blob, verify it, put it in its places."""

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from stepladder.scaling import optimum
-from stepladder.scaling.flops import Price
 from stepladder.scaling.grid import Plan
 from stepladder.scaling.law import Laws
+from stepladder.scaling.optimum import Price
 
 WIDTH = 7.2  # inches, of every picture
 AMBER, INK, MUTED = "#d98e04", "#111827", "#6b7280"

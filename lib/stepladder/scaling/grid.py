@@ -28,9 +28,9 @@ from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, ScalingParams
 from stepladder.core.study import Study, find
 from stepladder.core.types import Dataset
+from stepladder.cost.project import training_flops
 from stepladder.data import loading
 from stepladder.machine import limits, signals
-from stepladder.scaling import flops
 from stepladder.scaling.trial import Schedule, Subset, metric_names, train
 from stepladder.training import schedule
 from stepladder.training.smoke import batch as plain_batch
@@ -203,7 +203,7 @@ def measure(job: Job) -> None:
     data, cases = datasets(run, study, params)
     data = Subset(data, job.units, params.seed)
     # Operations of one sample, counted once: a point's compute is its samples times this.
-    each = flops.per_sample(study, params, plain_batch(data, 2))
+    each, _ = training_flops(study, params, plain_batch(data, 2))
     cut = Schedule(job.budgets, wanted.cooldown, wanted.seconds, wanted.samples)
     points = [{**point, "flops": point["samples"] * each} for point in train(study, params, data, cases, cut)]
     record = {

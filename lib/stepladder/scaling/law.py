@@ -263,13 +263,7 @@ def _resample(rng: np.random.Generator, runs_P: np.ndarray, x_PK: np.ndarray) ->
 
 
 def _row(name: str, band: Band, verdict: str) -> dict[str, object]:
-    return {
-        "number": name,
-        "value": float(band.value),
-        "low": float(band.low),
-        "high": float(band.high),
-        "told": verdict,
-    }
+    return {"number": name, **{end: float(value) for end, value in band._asdict().items()}, "told": verdict}
 
 
 def _floor_verdict(floor: Band, least: float) -> str:

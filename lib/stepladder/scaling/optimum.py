@@ -1,6 +1,10 @@
 """The best size for a budget of operations, from a law of parameters and samples and the price of a sample.
 
 Decisions:
+- torch counts operations (`cost.project.training_flops`): matrix products, convolutions and attention, forward and
+  backward. What it does not count stands in `NOT_COUNTED` and is printed beside the numbers.
+- Between sizes that were counted, operations per sample follow k N^p. An exponent below 1 says that a part of the work
+  (what happens per point, say) grows slower than the parameters.
 - With C = k N^p S the law E + A N^-a + B S^-b has one minimum over N, in closed form:
   N = (a A / (p b B))^(1 / (a + p b)) (C / k)^(b / (a + p b)); for p = 1 it is Hoffmann's (2022, equation 4).
 - Every replicate of the law has its own minimum: the band of the recommendation.
@@ -12,8 +16,31 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stepladder.scaling.flops import Price
 from stepladder.scaling.law import Band, Law
+
+NOT_COUNTED = "FFTs, element-wise operations, normalisation and the optimizer's update are not counted."
+
+
+@dataclass(frozen=True)
+class Price:
+    """Operations of training on one sample with N parameters: `scale` N ^ `power`."""
+
+    scale: float
+    power: float
+
+    @classmethod
+    def fit(cls, parameters_P: np.ndarray, flops_P: np.ndarray) -> "Price":
+        """The line through logarithms; parameters and operations per sample of several sizes."""
+        power, log_scale = np.polyfit(np.log(parameters_P), np.log(flops_P), 1)
+        return cls(float(np.exp(log_scale)), float(power))
+
+    def of(self, parameters: np.ndarray) -> np.ndarray:
+        """Floating-point operations of training on one sample."""
+        return self.scale * np.asarray(parameters, dtype=float) ** self.power
+
+    def samples(self, flops: float, parameters: np.ndarray) -> np.ndarray:
+        """Number of samples that `flops` operations are enough for."""
+        return flops / self.of(parameters)
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from stepladder.core import files
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters
-from stepladder.scaling import figures, flops, grid, law, optimum
-from stepladder.scaling.flops import Price
+from stepladder.scaling import figures, grid, law, optimum
 from stepladder.scaling.law import Law, Laws
+from stepladder.scaling.optimum import Price
 
 NOT_ASKED = "not asked for: set ladder.scaling"
 DATA_AXES, TIME_AXES = ("parameters", "units"), ("parameters", "samples")
@@ -78,7 +78,7 @@ class Outcome:
             "data": "nested subsets of the training split, counted in independent units",
             "scores": f"the study's own, on {wanted.samples} validation cases",
             "laws": "least squares on logarithms, Huber's loss; bands: bootstrap over runs, forecasts with scatter",
-            "FLOPs": f"{self.price.scale:.3g} parameters^{self.price.power:.3g} per sample. {flops.NOT_COUNTED}",
+            "FLOPs": f"{self.price.scale:.3g} parameters^{self.price.power:.3g} per sample. {optimum.NOT_COUNTED}",
         }
         return pd.DataFrame(rows.items(), columns=["what", "how"])
 

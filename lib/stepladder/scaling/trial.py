@@ -170,13 +170,7 @@ def score(study: Study, params: Parameters, model: nn.Module, cases: Dataset, co
         prediction = {name: value.cpu() for name, value in prediction.items()}
         for record in study.score(batch, prediction, params):
             rows.append(vars(record) | {"unit": str(indices[record.item])})
-    return values(pd.DataFrame(rows))
-
-
-def values(records: pd.DataFrame) -> dict[str, float]:
-    """The value of every metric of records with a `unit`."""
-    units, groups = sorted(records["unit"].unique()), records.groupby("metric", sort=False)
-    return {str(metric): metrics.metric_value(table, units) for metric, table in groups}
+    return metrics.pooled(pd.DataFrame(rows))
 
 
 def metric_names(study: Study, params: Parameters, cases: Dataset) -> list[str]:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError, check, merge, nearest
+from stepladder.core.config import ParameterError, check, merge, nearest, nested
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, TrainingParams
 from stepladder.core.study import Study, find
@@ -151,8 +151,8 @@ def open_sweep(path: Path, run: Run, params: Parameters) -> Sweep:
 
 def varied(study: Study, params: Parameters, setting: dict[str, Any]) -> Parameters:
     """`params` with a setting; `ParameterError` where the study refuses it."""
-    nested = merge(*(_nested(name, value) for name, value in setting.items()))
-    return check(study.Params, merge(params.model_dump(), nested))
+    changed = (nested(name, value) for name, value in setting.items())
+    return check(study.Params, merge(params.model_dump(), *changed))
 
 
 def table(lines: list[dict[str, Any]]) -> pd.DataFrame:
@@ -162,13 +162,6 @@ def table(lines: list[dict[str, Any]]) -> pd.DataFrame:
         for line in lines
     ]
     return pd.DataFrame(rows)
-
-
-def _nested(name: str, value: Any) -> dict[str, Any]:
-    nested = value
-    for part in reversed(name.split(".")):
-        nested = {part: nested}
-    return nested
 
 
 def _check_name(name: str) -> None:

@@ -15,7 +15,7 @@ import torch
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Asset, Dataset
-from stepladder.data import convert, fetch, splits
+from stepladder.data import convert, fetch, loading, splits
 from stepladder.training import smoke
 from stepladder.training.trainable import parameter_contract
 from stepladder.view import render, web
@@ -127,7 +127,7 @@ class Contract:
 
     def pictures_are_drawn(self) -> None:
         """The overview, and every view of a case without and with a prediction, is not blank and has a caption."""
-        case, shards = self._cases[0], [self._shards / f"{asset.id}.h5" for asset in self._assets]
+        case, shards = self._cases[0], list(self._conversion["shards"].values())
         prediction = self.study.oracle(torch.utils.data.default_collate([case]), self.params)
         found = {
             "overview": self.study.figures(shards, self._splits, self.params),
@@ -160,16 +160,20 @@ class Contract:
 
     @cached_property
     def _splits(self) -> dict:
-        assert len(self._report)
         return splits.split(self._assets, self.params.splits, self.params.seed)
+
+    @cached_property
+    def _conversion(self) -> dict:
+        """What 02_conversion records."""
+        return {"shards": dict(convert.converted(self._report, self._shards)), "splits": self._splits}
 
     def _dataset(self, name: str) -> Dataset:
         return self.study.dataset(*self._place(name))
 
     def _place(self, name: str) -> tuple:
         """Shards of a split, parameters, and the regions to keep clear of."""
-        clear = splits.keep_clear(self._assets, self._splits, name)
-        return [self._shards / f"{id}.h5" for id in self._splits[name]], self.params, clear
+        shards, clear = loading.split_shards(self.folder, self._conversion, name)
+        return shards, self.params, clear
 
     @cached_property
     def _cases(self) -> list:

@@ -110,7 +110,7 @@ class Training:
         )
         self.train_state: TrainState | None = None
         self.step = 0
-        self.tracker: tracking.Tracker = tracking.Silent()
+        self.tracker = tracking.Tracker()
         self._pending: list[Pending] = []
         self._beat = time.monotonic()  # of the last heartbeat
         self._logged, self._logged_step = time.time(), 0  # of the last logged step; pauses shift it
@@ -359,7 +359,7 @@ class Training:
     def _tracker(self) -> tracking.Tracker:
         if self.distributed.first:
             return tracking.All(self.run.folder, self.params, self.step, self._report)
-        return tracking.Silent()
+        return tracking.Tracker()
 
     def _report(self, kind: str, **fields: Any) -> None:
         """An event of the run, told once."""

@@ -188,11 +188,8 @@ def _values(study: Study, params: Parameters, cases: Sequence[Sample], method: B
     for unit, case in enumerate(cases):
         batch = default_collate([case])
         rows += [vars(r) | {"unit": str(unit)} for r in study.score(batch, method(batch), params)]
-    values = {}
-    for metric, table in pd.DataFrame(rows).groupby("metric", sort=False):
-        value = metrics.metric_value(table, sorted(table["unit"].unique()))
-        values[str(metric)] = value if math.isfinite(value) else None
-    return values
+    values = metrics.pooled(pd.DataFrame(rows))
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _next_step(

@@ -13,8 +13,9 @@ Decisions:
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from stepladder.core import files
 from stepladder.core.config import SECRET
@@ -26,19 +27,17 @@ Record = dict[str, Any]
 Report = Callable[..., None]  # like `Run.event`
 
 
-class Tracker(Protocol):
-    """Somewhere metrics go."""
+class Tracker:
+    """Somewhere metrics go; this one nowhere, as on all ranks but the first."""
 
     def log(self, record: Record) -> None:
         """Take one record."""
-        ...
 
     def finish(self, state: str) -> None:
         """The run ended as `state` (see `run.STATES`)."""
-        ...
 
 
-class Jsonl:
+class Jsonl(Tracker):
     """`metrics.jsonl`, held open: one `write` per record, so a kill loses at most the line in hand.
 
     Args:
@@ -60,25 +59,13 @@ class Jsonl:
         os.close(self._descriptor)
 
 
-class Wandb:
+class Wandb(Tracker):
     """Mirror in Weights & Biases. One run id per run folder, so a resumed run continues where it is synchronised."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]):
-        os.environ.setdefault("WANDB_SILENT", "true")
-        import wandb
-
-        online = "WANDB_API_KEY" in os.environ or "WANDB_MODE" in os.environ
-        study, name = folder.parent.name, folder.name
-        self._run = wandb.init(
-            project=f"stepladder-{study}",
-            name=name,
-            id=f"{study}-{name}-{files.fingerprint(scrub(config))[:8]}",
-            resume="allow",
-            dir=str(folder / "05_training"),
-            config=scrub(config),
-            mode=None if online else "offline",
-            settings=wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_meta=True),
-        )
+        study, name, config = folder.parent.name, folder.name, scrub(config)
+        own = f"{study}-{name}-{files.fingerprint(config)[:8]}"
+        self._run = open_wandb(study, folder / "05_training", name=name, id=own, resume="allow", config=config)
 
     def log(self, record: Record) -> None:
         """Log the record's numbers at its step."""
@@ -91,7 +78,18 @@ class Wandb:
         self._run.finish(exit_code=0 if state == "done" else 1)
 
 
-class TensorBoard:
+def open_wandb(project: str, folder: Path, **options: Any) -> Any:
+    """A run of W&B in `folder`: offline unless the environment says otherwise, without code, git state or console."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    online = "WANDB_API_KEY" in os.environ or "WANDB_MODE" in os.environ
+    quiet = wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_meta=True)
+    mode = None if online else "offline"
+    return wandb.init(project=f"stepladder-{project}", dir=str(folder), mode=mode, settings=quiet, **options)
+
+
+class TensorBoard(Tracker):
     """Mirror as TensorBoard event files in `05_training/tensorboard`."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]):
@@ -112,7 +110,7 @@ class TensorBoard:
 MIRRORS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {"wandb": Wandb, "tensorboard": TensorBoard}
 
 
-class Guarded:
+class Guarded(Tracker):
     """A mirror whose failure is reported once and never felt by training."""
 
     def __init__(self, name: str, make: Callable[[], Tracker], report: Report):
@@ -138,7 +136,7 @@ class Guarded:
             self._report("mirror_failed", mirror=self._name, reason=reason)
 
 
-class All:
+class All(Tracker):
     """The record file and every mirror a run asks for in `tracking`.
 
     Args:
@@ -151,9 +149,8 @@ class All:
     def __init__(self, folder: Path, params: Parameters, step: int, report: Report):
         config = params.model_dump(mode="json")
         mirrors = [name for name in params.tracking if name in MIRRORS]
-        make = {name: lambda name=name: MIRRORS[name](folder, config) for name in mirrors}
         self._trackers: list[Tracker] = [Jsonl(folder / "metrics.jsonl", step)]
-        self._trackers += [Guarded(name, make[name], report) for name in mirrors]
+        self._trackers += [Guarded(name, partial(MIRRORS[name], folder, config), report) for name in mirrors]
 
     def log(self, record: Record) -> None:
         """Log everywhere."""
@@ -164,16 +161,6 @@ class All:
         """End everywhere."""
         for tracker in self._trackers:
             tracker.finish(state)
-
-
-class Silent:
-    """Nowhere: the tracker of all ranks but the first."""
-
-    def log(self, record: Record) -> None:
-        """Drop the record."""
-
-    def finish(self, state: str) -> None:
-        """Do nothing."""
 
 
 def replay(folder: Path, tracker: Tracker) -> int:

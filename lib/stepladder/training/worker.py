@@ -118,14 +118,10 @@ def work(run: Run, parameters: Path) -> int:
         print(text, file=sys.stderr, flush=True)
         expected = isinstance(error, ValueError)
         reason = str(error) if expected else "\n".join(text.splitlines()[-LINES:])
-        write_outcome(run, "oom" if _for_memory(error) else "failed", reason)
+        # Python's, torch's and a loader's way to say that memory ran out: by the name of the error, or in its text.
+        for_memory = oom.said(f"{type(error).__name__}: {error}") is not None
+        write_outcome(run, "oom" if for_memory else "failed", reason)
         return FAILED
-
-
-def _for_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out: Python's, torch's on a GPU, torch's on the CPU, a loader's."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or oom.said(str(error)) is not None
 
 
 def _train(run: Run, parameters: Path, stop: Any) -> int:

@@ -21,14 +21,8 @@ from stepladder.core import files
 from stepladder.view.scene import Lines, Panel, Scene, camera_direction, face_colours, vertices
 
 LEGEND_INCHES, SWATCH_INCHES, LETTER_INCHES = 1.6, 0.55, 0.07  # width of a legend's column at least; of its parts
-
-
 MARGIN = 1.04  # of what is drawn, around it
-
-
 FALLBACK_FACES = 120_000
-
-
 PROBE = """
 import pyvista
 plotter = pyvista.Plotter(off_screen=True, window_size=(64, 64))

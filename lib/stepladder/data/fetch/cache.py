@@ -8,11 +8,9 @@
 Losing `.fetch/` costs only time: a file without a record is believed when its CRC-32 is the one the directory promises.
 """
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple
 from pathlib import Path
 
@@ -82,13 +80,9 @@ class Shelf:
         """Drop everything in hand; only the files and the records stay."""
         shutil.rmtree(self.scratch(self.identity))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Let one process at a time fetch into this folder; the others wait."""
-        self._state.mkdir(parents=True, exist_ok=True)
-        with (self._state / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return files.locked(self._state)
 
     def disk_free(self) -> int:
         """Bytes free where the folder lies or will lie."""

@@ -7,12 +7,12 @@ member whose bytes turn out wrong is fetched once more; wrong again, it is repor
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from stepladder.data.fetch.bytesource import Bytes
 from stepladder.data.fetch.cache import Shelf
@@ -21,6 +21,7 @@ from stepladder.data.fetch.remotezip import BadMember, Member, data_stop
 GAPS = 0.02  # share of the missing bytes that may be moved only to save requests
 GAP = 256 << 10  # a longer gap is worth a request of its own
 SPAN = 8 << 20  # largest request made of several members, so that every connection has work
+Item = TypeVar("Item")
 Progress = Callable[[int, int, str], None]  # bytes come, bytes to come in all, member in hand
 
 
@@ -61,6 +62,20 @@ def _near(a: Piece, b: Piece) -> bool:
     return b.place == a.place + 1 and b.start == b.member.offset and b.start >= a.stop
 
 
+def side_by_side(work: Callable[[Item], None], items: Iterable[Item], parallel: int, cancel: threading.Event) -> None:
+    """Do `work` for every item in several threads; the first failure ends them all by `cancel`, and comes out."""
+    pool = ThreadPoolExecutor(parallel, "fetch")
+    try:
+        for task in as_completed([pool.submit(work, item) for item in items]):
+            task.result()
+    except BaseException:
+        cancel.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cancel.clear()
+
+
 class Transfer:
     """One run over the missing members of an archive.
 
@@ -84,20 +99,7 @@ class Transfer:
         """
         while pieces := self._pieces(wanted):
             self._total = self._come + sum(piece.stop - piece.start for piece in pieces)
-            self._side_by_side(group(pieces))
-
-    def _side_by_side(self, groups: Sequence[Sequence[Piece]]) -> None:
-        """Fetch groups in several threads; the first failure ends them all and comes out."""
-        pool = ThreadPoolExecutor(self._parallel, "fetch")
-        try:
-            for request in as_completed([pool.submit(self._request, pieces) for pieces in groups]):
-                request.result()
-        except BaseException:
-            self._cancel.set()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-            self._cancel.clear()
+            side_by_side(self._request, group(pieces), self._parallel, self._cancel)
 
     def _pieces(self, wanted: Sequence[Member]) -> list[Piece]:
         """What is still to come, in order of position; a piece may be empty when only unpacking is left."""

@@ -70,12 +70,7 @@ def fake_bytes(job: Job, setting: Setting) -> int | None:
     One real sample is drawn, for its shapes. Compilation is left out: it changes little and cannot be faked.
     """
     sample = default_collate([job.samples()[key] for key in job.order(1, 1)[0]])
-    setting = Setting(
-        batch=setting.batch,
-        accumulate=min(setting.accumulate, 2),  # more of them take no more memory
-        precision=setting.precision,
-        checkpointing=setting.checkpointing,
-    )
+    setting = deciding(setting)
     cpu = torch.device("cpu")
     try:
         with _fake_modules(), FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger:
@@ -88,6 +83,16 @@ def fake_bytes(job: Job, setting: Setting) -> int | None:
     except Exception:  # whatever the job's code does with fake tensors: its own errors show in the probes
         return None
     return ledger.peak
+
+
+def deciding(setting: Setting) -> Setting:
+    """What of a setting decides about fake memory."""
+    return Setting(
+        batch=setting.batch,
+        accumulate=min(setting.accumulate, 2),  # more of them take no more memory
+        precision=setting.precision,
+        checkpointing=setting.checkpointing,
+    )
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from stepladder.ladder.forecast.memory import deciding
 from stepladder.ladder.measure.runner import Runner
 from stepladder.ladder.records import FullProbe, LoaderProbe, Probe, StepProbe, Trial
 from stepladder.training.setting import Setting
@@ -65,13 +66,13 @@ class ProcessMeasurer:
 
     def fake_bytes(self, setting: Setting) -> int | None:
         """Bytes of a step by fake tensors; None where it cannot be faked."""
-        alike = [_memory_only(one) for one in _same_total(setting, {*self.batches, setting.batch})]
-        if _memory_only(setting) not in self._fakes:
+        alike = [deciding(one) for one in _same_total(setting, {*self.batches, setting.batch})]
+        if deciding(setting) not in self._fakes:
             spec = self._spec("fake", setting, 0) | {"settings": [asdict(one) for one in alike]}
             _, measured = self._run(spec, min(self.seconds, FAKE_SECONDS))
             found = measured["bytes"] if measured else {}
             self._fakes |= {one: found.get(str(one.batch)) for one in alike}
-        return self._fakes[_memory_only(setting)]
+        return self._fakes[deciding(setting)]
 
     def memory_limit(self) -> int:
         """Bytes the process tree may use."""
@@ -131,13 +132,3 @@ def _same_total(setting: Setting, batches: set[int]) -> list[Setting]:
     return [
         setting if b == setting.batch else replace(setting, batch=b, accumulate=max(1, total // b)) for b in batches
     ]
-
-
-def _memory_only(setting: Setting) -> Setting:
-    """What of a setting decides about fake memory."""
-    return Setting(
-        batch=setting.batch,
-        accumulate=min(setting.accumulate, 2),
-        precision=setting.precision,
-        checkpointing=setting.checkpointing,
-    )

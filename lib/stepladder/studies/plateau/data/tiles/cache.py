@@ -9,9 +9,6 @@ Decisions:
   processes convert neighbouring tiles without parsing the same file twice.
 """
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache as once
 from pathlib import Path
@@ -35,7 +32,7 @@ def surfaces_of(path: Path, zone: int, box: Box, folder: Path | None) -> Surface
     if folder is None:
         return reader.read(path, zone).clip(box)
     home = folder / files.fingerprint([files.file_sha256(path), zone, _reader()])
-    with _locked(home):
+    with files.locked(home):
         if not (home / "index.json").exists():
             _store(reader.read(path, zone), home)
     index = files.read_json(home / "index.json")
@@ -49,15 +46,6 @@ def surfaces_of(path: Path, zone: int, box: Box, folder: Path | None) -> Surface
 def _reader() -> str:
     """Hash of the code that reads raw files."""
     return files.fingerprint(closure.of_modules(__name__, within=closure.study_home("plateau")))
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Hold the lock of an entry, waiting for it."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _store(surfaces: Surfaces, home: Path) -> None:
