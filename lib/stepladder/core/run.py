@@ -13,7 +13,7 @@ Decisions:
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from stepladder.core import closure, config, files, identity, lock, profiles
 from stepladder.core.config import ParameterError
+from stepladder.core.files import Json
 from stepladder.core.identity import Key
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.provenance import environment, now
@@ -89,7 +90,8 @@ class Run:
     @property
     def chosen(self) -> dict[str, Any] | None:
         """The setting in `04_scaling/ladder.json`: what the ladder chose, or a person who edited the file; or None."""
-        return (files.read_json(self.folder / CHOICE) or {}).get("chosen")
+        ladder: Json = files.read_json(self.folder / CHOICE) or {}
+        return ladder.get("chosen")
 
     def stage_folder(self, name: str) -> Path:
         """Folder of a stage, made when it is not there."""
@@ -130,7 +132,7 @@ class Run:
                 files.write_text(path, text)
 
     @contextmanager
-    def locked(self) -> Iterator[lock.Lock | None]:
+    def locked(self) -> Generator[lock.Lock | None]:
         """Hold the run while the block runs (see `lock.hold`); an error names outputs that cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +167,7 @@ class Run:
     def set_status(self, state: str, reason: str = "", **fields: Any) -> None:
         """Write `run.json`; a new attempt is counted whenever the run begins running."""
         assert state in STATES, state
-        record = files.read_json(self.folder / "run.json") or {"created": now(), "attempts": 0}
+        record: Json = files.read_json(self.folder / "run.json") or {"created": now(), "attempts": 0}
         if state == "running":
             own = {"process": processes.identity(), **environment()}
             record |= {"attempts": record["attempts"] + 1, "started": now(), **own}
@@ -188,7 +190,7 @@ class Run:
             values: parameters, nested; the saved ones where None.
         """
         name = stage(name).name
-        inputs = {part.name: _output(self.result(part.name)) for part in before(name)}
+        inputs: Json = {part.name: _output(self.result(part.name)) for part in before(name)}
         if name > "04_scaling":
             inputs["ladder.json"] = self.chosen
         code = closure.of_stage(self.root, name, self.study)

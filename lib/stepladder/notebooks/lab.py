@@ -212,7 +212,7 @@ class StageContext:
         else:
             from stepladder.view import render, web
 
-            size = self.params.view.size if "view" in readable(self.name) else ViewParams().size
+            size = self.params.view.size if "view" in readable(self.name) else ViewParams.defaults().size
             sidecar |= {"renderer": render.render(picture, path, tuple(size))}
             web.save_html(picture, path.with_suffix(".html"))
             sidecar["scene"] = path.with_suffix(".html").name
