@@ -207,7 +207,7 @@ class Parameters(Section):
             values.pop(name, None)
         for section, _, field in (name.partition(".") for name in hidden):
             if section in kept:
-                values[section] = values[section].model_copy()
-                part: dict[str, Any] = vars(values[section])
-                part.pop(field, None)
+                part: Section = values[section].model_copy()
+                values[section] = part
+                vars(part).pop(field, None)
         return copy

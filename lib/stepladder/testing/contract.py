@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stepladder.core.records import Split, Splits
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Asset, Dataset
@@ -159,14 +160,14 @@ class Contract:
         return convert.convert(self._assets, self.params, self._shards, convert.Inline())
 
     @cached_property
-    def _splits(self) -> dict:
+    def _splits(self) -> Splits:
         assert len(self._report)
         return splits.split(self._assets, self.params.splits, self.params.seed)
 
-    def _dataset(self, name: str) -> Dataset:
+    def _dataset(self, name: Split) -> Dataset:
         return self.study.dataset(*self._place(name))
 
-    def _place(self, name: str) -> tuple:
+    def _place(self, name: Split) -> tuple:
         """Shards of a split, parameters, and the regions to keep clear of."""
         clear = splits.keep_clear(self._assets, self._splits, name)
         return [self._shards / f"{id}.h5" for id in self._splits[name]], self.params, clear
