@@ -93,7 +93,11 @@ class Dataset(Protocol):
 
     groups: np.ndarray  # (N,) group name of every sample
     clusters: np.ndarray  # (N,) name of the independent unit (a trajectory, a clip) that intervals resample
-    weights: Mapping[str, float]  # group -> share of draws in training
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Group -> share of draws in training."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -102,8 +102,9 @@ def _assigned(source: str) -> tuple[set[str], bool]:
         body = ast.parse(source).body
     except SyntaxError:
         return set(), False
-    plain = all(isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) for node in body)
-    names = {node.targets[0].id for node in body} if plain else set()
+    assigned = [node.targets[0] for node in body if isinstance(node, ast.Assign)]
+    found = [target.id for target in assigned if isinstance(target, ast.Name)]
+    names = set(found) if len(found) == len(body) else set()
     return names, bool(names) and source.startswith("# Parameters")
 
 
