@@ -50,7 +50,7 @@ def of_stage(root: Path, notebook: str, study: str) -> dict[str, str]:
         return kept[1]
     path = root / "notebooks" / f"{notebook}.ipynb"
     cells = _code_cells(path) if path.exists() else []
-    modules = set().union(*(_imports(ast.parse(_plain(cell)), NAME) for cell in cells))
+    modules = {name for cell in cells for name in _imports(ast.parse(_plain(cell)), NAME)}
     modules.add(f"{NAME}.studies.{study}.study")
     files = _with_data(_closure(file for module in modules for file in _files(module)), root)
     found = {f"notebooks/{notebook}.ipynb": _digest("\n\n".join(cells).encode()), **_digests(files, root)}
@@ -159,7 +159,7 @@ def _parse(path: Path, stamp: tuple[int, int] | None) -> _Source:
 
 def _imports(tree: ast.AST, module: str) -> set[str]:
     """Dotted names that a syntax tree imports, `from a import b` as `a.b`; `module` resolves relative ones."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -181,7 +181,9 @@ def _definitions(path: Path, member: str) -> tuple[list[str], set[str]]:
             for name in _bound(node):
                 bound.setdefault(prefix + name, []).append(node)
     seen: set[str] = set()
-    ahead, lines, modules = [f"self.{member}"], {}, set()
+    ahead = [f"self.{member}"]
+    lines: dict[int, str] = {}
+    modules: set[str] = set()
     while ahead:
         name = ahead.pop()
         for node in bound.get(name, ()) if name not in seen else ():

@@ -10,12 +10,14 @@ Decisions:
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+from stepladder.core.files import Json
 
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 SECRET = re.compile(
@@ -56,7 +58,7 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             both = isinstance(value, dict) and isinstance(result.get(key), dict)
-            result[key] = merge(result[key], value) if both else value
+            result[key] = merge(result[key], cast(Json, value)) if both else value
     return result
 
 
@@ -68,7 +70,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ParameterError(f"{path.name} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise ParameterError(f"{path.name} must be a mapping of section names, found {type(values).__name__}")
-    return values
+    return cast(Json, values)
 
 
 def dump(values: dict[str, Any]) -> str:
@@ -80,18 +82,18 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
     """Nested parameters as (`training.steps`, 100)."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flat(cast(Json, value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
 def changes(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `values` that differs from `usual`, nested alike."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
         other = usual.get(key)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
-            if inner := changes(value, other):
+            if inner := changes(cast(Json, value), cast(Json, other)):
                 found[key] = inner
         elif value != other or key not in usual:
             found[key] = value
@@ -100,7 +102,7 @@ def changes(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, An
 
 def table(schema: type[BaseModel], section: str | None = None) -> list[dict[str, str]]:
     """One row per parameter: name, type, default, meaning. `section` limits to one section."""
-    rows = []
+    rows: list[dict[str, str]] = []
     for name, field in schema.model_fields.items():
         nested = _section_type(field.annotation)
         if section is not None and name != section:
@@ -118,7 +120,7 @@ def table(schema: type[BaseModel], section: str | None = None) -> list[dict[str,
     return rows
 
 
-def nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'? (known: ...)` for an error message, or the list alone when nothing is near."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -129,9 +131,9 @@ def nearest(name: str, known: Any) -> str:
 def _numbers(value: Any) -> Any:
     """Text such as `3e-4` as the number a person meant; everything else unchanged."""
     if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
+        return {key: _numbers(item) for key, item in cast(Json, value).items()}
     if isinstance(value, list):
-        return [_numbers(item) for item in value]
+        return [_numbers(item) for item in cast(list[Any], value)]
     if isinstance(value, str) and SCIENTIFIC.fullmatch(value):
         return float(value)
     return value

@@ -10,14 +10,16 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+Json = dict[str, Any]  # what a JSON object holds
 
 
 @contextmanager
-def atomic(path: Path | str) -> Iterator[Path]:
+def atomic(path: Path | str) -> Generator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` on success, delete it on failure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def append_line(path: Path | str, record: dict[str, Any]) -> None:
 def read_lines(path: Path | str) -> list[dict[str, Any]]:
     """All whole JSON lines of `path`; a cut last line (a killed writer) is left out. Empty list where absent."""
     path = Path(path)
-    records = []
+    records: list[dict[str, Any]] = []
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
@@ -92,11 +94,11 @@ def read_lines(path: Path | str) -> list[dict[str, Any]]:
 def plain(value: Any) -> Any:
     """`value` as JSON types: numpy scalars and arrays, paths and sets converted, NaN and infinities as None."""
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in cast(Json, value).items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item) for item in cast(list[Any], value)]
     if isinstance(value, set | frozenset):
-        return sorted(plain(item) for item in value)
+        return sorted(plain(item) for item in cast(set[Any], value))
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float):

@@ -40,9 +40,9 @@ class Key:
         inputs: what it builds on -> its key and content; None where that is missing.
     """
 
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    code: Mapping[str, str] = field(default_factory=dict)
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    code: Mapping[str, str] = field(default_factory=dict[str, str])
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def hash(self) -> str:
@@ -117,7 +117,7 @@ def vouch(paths: Iterable[Path], base: Path, memory: Path | None) -> dict[str, V
 
 def faults(vouched: Mapping[str, Vouched], base: Path, memory: Path | None, verify: bool = False) -> list[str]:
     """What is wrong with files that a result stands for: missing, of another size or, with `verify`, other bytes."""
-    found = []
+    found: list[str] = []
     for name, facts in vouched.items():
         path = base / name
         if not path.is_file():

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Lock:
     def __init__(self, folder: Path, what: str):
         self.place = folder / ".lock"
         self.place.mkdir(parents=True, exist_ok=True)
-        self.record = {**processes.identity(), "token": uuid.uuid4().hex, "released": False}
+        self.record: dict[str, Any] = {**processes.identity(), "token": uuid.uuid4().hex, "released": False}
         while True:
             number, holder = _newest(self.place)
             if holder is not None:
@@ -120,7 +120,7 @@ def wait_for_other_machines(folder: Path, what: str) -> None:
 
 
 @contextmanager
-def hold(folder: Path, what: str) -> Iterator[Lock | None]:
+def hold(folder: Path, what: str) -> Generator[Lock | None]:
     """Hold the lock of `folder` while the block runs; None where a parent process holds it for this one."""
     if os.environ.get(TOKEN) and os.environ[TOKEN] == (holder(folder) or {}).get("token"):
         yield None

@@ -32,6 +32,6 @@ def load(root: Path, study: str, profile: str = "quick", overrides: dict[str, An
     """
     from stepladder.core.study import find
 
-    schema = find(study).Params
+    schema: type[Parameters] = find(study).Params
     text = read_yaml(profile_path(root, study, profile))
     return check(schema, merge(text, {"study": study, "profile": profile}, overrides or {}))

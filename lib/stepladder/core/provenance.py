@@ -6,12 +6,12 @@ import platform
 import subprocess
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from stepladder.core.paths import PACKAGE
+from stepladder.core.records import Environment
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Where a run happens: device, versions, git commit and hash of uncommitted changes."""
     import torch
 

@@ -13,17 +13,19 @@ Decisions:
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from stepladder.core import closure, config, files, identity, lock, profiles
 from stepladder.core.config import ParameterError
+from stepladder.core.files import Json
 from stepladder.core.identity import Key
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.provenance import environment, now
+from stepladder.core.records import Conversion, Event, Ladder, Result, Status
 from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES, before, stage, visible
 from stepladder.machine import processes
@@ -87,9 +89,10 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
-    def chosen(self) -> dict[str, Any] | None:
+    def chosen(self) -> Json | None:
         """The setting in `04_scaling/ladder.json`: what the ladder chose, or a person who edited the file; or None."""
-        return (files.read_json(self.folder / CHOICE) or {}).get("chosen")
+        ladder: Ladder | None = files.read_json(self.folder / CHOICE)
+        return ladder.get("chosen") if ladder else None
 
     def stage_folder(self, name: str) -> Path:
         """Folder of a stage, made when it is not there."""
@@ -130,7 +133,7 @@ class Run:
                 files.write_text(path, text)
 
     @contextmanager
-    def locked(self) -> Iterator[lock.Lock | None]:
+    def locked(self) -> Generator[lock.Lock | None]:
         """Hold the run while the block runs (see `lock.hold`); an error names outputs that cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +150,7 @@ class Run:
         """Append one line to `events.jsonl`."""
         files.append_line(self.folder / "events.jsonl", {"time": now(), "kind": kind, **fields})
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[Event]:
         """All events, or those of one kind."""
         return [e for e in files.read_lines(self.folder / "events.jsonl") if kind in (None, e["kind"])]
 
@@ -155,9 +158,9 @@ class Run:
         """All lines of `metrics.jsonl`."""
         return files.read_lines(self.folder / "metrics.jsonl")
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """`run.json` with the state a reader may believe: `stale` when it says running and its holder is gone."""
-        record = files.read_json(self.folder / "run.json") or {"state": "stale", "reason": "never started"}
+        record: Status = files.read_json(self.folder / "run.json") or {"state": "stale", "reason": "never started"}
         if record["state"] == "running" and lock.holder(self.folder) is None:
             record = {**record, "state": "stale", "reason": "its process is gone without a word"}
         return record
@@ -165,7 +168,7 @@ class Run:
     def set_status(self, state: str, reason: str = "", **fields: Any) -> None:
         """Write `run.json`; a new attempt is counted whenever the run begins running."""
         assert state in STATES, state
-        record = files.read_json(self.folder / "run.json") or {"created": now(), "attempts": 0}
+        record: Json = files.read_json(self.folder / "run.json") or {"created": now(), "attempts": 0}
         if state == "running":
             own = {"process": processes.identity(), **environment()}
             record |= {"attempts": record["attempts"] + 1, "started": now(), **own}
@@ -176,7 +179,11 @@ class Run:
 
     # Stages ------------------------------------------------------------------------------------------------------
 
-    def result(self, name: str) -> dict[str, Any] | None:
+    @overload
+    def result(self, name: Literal["02_conversion"]) -> Conversion | None: ...
+    @overload
+    def result(self, name: str) -> Result | None: ...
+    def result(self, name: str) -> Result | None:
         """`result.json` of a stage, or None."""
         return files.read_json(self.folder / stage(name).name / "result.json")
 
@@ -188,7 +195,7 @@ class Run:
             values: parameters, nested; the saved ones where None.
         """
         name = stage(name).name
-        inputs = {part.name: _output(self.result(part.name)) for part in before(name)}
+        inputs: Json = {part.name: _output(self.result(part.name)) for part in before(name)}
         if name > "04_scaling":
             inputs["ladder.json"] = self.chosen
         code = closure.of_stage(self.root, name, self.study)
@@ -212,12 +219,16 @@ class Run:
             found[part.name] = state
         return found
 
-    def require(self, name: str, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    @overload
+    def require(self, name: Literal["02_conversion"], values: Mapping[str, Any] | None = None) -> Conversion: ...
+    @overload
+    def require(self, name: str, values: Mapping[str, Any] | None = None) -> Result: ...
+    def require(self, name: str, values: Mapping[str, Any] | None = None) -> Result:
         """`result.json` of an earlier stage that is done; else an error that says why not and names the command."""
-        state = self.states(values)[stage(name).name]
-        if state.state != "done":
+        state, result = self.states(values)[stage(name).name], self.result(name)
+        if state.state != "done" or result is None:
             raise ParameterError(self.refusal(state))
-        return self.result(name) or {}
+        return result
 
     def refusal(self, state: StageState) -> str:
         """Why nothing can be built on a stage, and the command that mends it."""
@@ -308,7 +319,7 @@ class Run:
         return StageState(name, "done")
 
 
-def _output(result: dict[str, Any] | None) -> str | None:
+def _output(result: Result | None) -> str | None:
     """What later stages build on: a result's key, and the content of the files it vouches for."""
     if result is None:
         return None

@@ -20,13 +20,19 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
+    @classmethod
+    def defaults(cls) -> Self:
+        """The section with every field at its default; `cls()`, but a type checker knows no defaults of pydantic's."""
+        return cls.model_validate({})
+
     def __getattr__(self, name: str) -> Any:
         if name in type(self).model_fields:  # taken out by `Parameters.only`
             raise ParameterError(
                 f"{type(self).__name__}.{name} is read where it does not count: a stage's key holds only what "
                 "`stages.STAGES` lets it read, a shard's recipe only `conversion`; name it there or read something else"
             )
-        return super().__getattr__(name)  # pyright: ignore[reportAttributeAccessIssue] (pydantic hides it)
+        inherited: Any = super()
+        return inherited.__getattr__(name)  # pydantic has it, and hides it from type checkers
 
 
 class DataParams(Section):
@@ -177,14 +183,14 @@ class Parameters(Section):
     profile: str = Field("quick", description="params/<study>/<profile>.yaml gives every value not set here")
     run: str = Field("quick", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder in outputs/<study>/")
     seed: int = Field(0, ge=0, description="seed of everything random")
-    data: DataParams = DataParams()
-    conversion: ConversionParams = ConversionParams()
-    splits: SplitParams = SplitParams()
-    model: Section = Section()
-    training: TrainingParams = TrainingParams()
-    ladder: LadderParams = LadderParams()
-    evaluation: EvaluationParams = EvaluationParams()
-    view: ViewParams = ViewParams()
+    data: DataParams = DataParams.defaults()
+    conversion: ConversionParams = ConversionParams.defaults()
+    splits: SplitParams = SplitParams.defaults()
+    model: Section = Section.defaults()
+    training: TrainingParams = TrainingParams.defaults()
+    ladder: LadderParams = LadderParams.defaults()
+    evaluation: EvaluationParams = EvaluationParams.defaults()
+    view: ViewParams = ViewParams.defaults()
     tracking: list[Literal["jsonl", "wandb", "tensorboard"]] = Field(["jsonl"], description="where metrics go")
 
     def only(self, sections: Iterable[str], hidden: Iterable[str] = ()) -> Self:
@@ -196,10 +202,12 @@ class Parameters(Section):
         """
         kept = {*LABELS, *sections}
         copy = self.model_copy()
+        values: dict[str, Any] = vars(copy)
         for name in set(type(self).model_fields) - kept:
-            copy.__dict__.pop(name, None)
+            values.pop(name, None)
         for section, _, field in (name.partition(".") for name in hidden):
             if section in kept:
-                part = copy.__dict__[section] = copy.__dict__[section].model_copy()
-                part.__dict__.pop(field, None)
+                part: Section = values[section].model_copy()
+                values[section] = part
+                vars(part).pop(field, None)
         return copy

@@ -200,7 +200,7 @@ def names() -> list[str]:
     return sorted({path.parent.name for folder in folders for path in folder.glob("*/study.py")})
 
 
-def find(name: str) -> Study:
+def find(name: str) -> Study[Any]:
     """The study called `name`; `ParameterError` with the nearest name, or naming the missing optional package."""
     if name not in names():
         raise ParameterError(f"no study {name!r}{nearest(name, names())}")

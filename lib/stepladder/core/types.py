@@ -58,7 +58,7 @@ class Asset:
     neighbours: tuple[Path, ...] = ()
     region: Box | None = None
     split_group: str = ""
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class ShardContent:
     """
 
     arrays: Mapping[str, np.ndarray]
-    compressed: Mapping[str, np.ndarray] = field(default_factory=dict)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    compressed: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     issues: Sequence[Issue] = ()
 
 
@@ -93,7 +93,11 @@ class Dataset(Protocol):
 
     groups: np.ndarray  # (N,) group name of every sample
     clusters: np.ndarray  # (N,) name of the independent unit (a trajectory, a clip) that intervals resample
-    weights: Mapping[str, float]  # group -> share of draws in training
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Group -> share of draws in training."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -127,7 +131,7 @@ class Loss:
     """A differentiable total and the parts it is made of (detached scalars, for the curves)."""
 
     total: Tensor
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    parts: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 @dataclass(frozen=True)

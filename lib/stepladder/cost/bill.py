@@ -80,7 +80,7 @@ def _row_of(predicted: pd.DataFrame, run: Run, processes: int) -> pd.Series:
     """The row of the machine that a run trained on: the measured one, or the offer its device means."""
     device = run.status().get("device")
     name = f"{HERE} ({device})" if device else predicted["GPU"][0]
-    if name not in set(predicted["GPU"]):
+    if device and name not in set(predicted["GPU"]):
         offer = read_prices().match(device, processes)
         name = offer.name if offer else name
     if name not in set(predicted["GPU"]):

@@ -77,7 +77,7 @@ def main(path: Path) -> int:
 
 def _epoch_steps(name: str, setup: Setup) -> Iterator[Finding]:
     counted = steps_per_epoch(setup)
-    if setup.steps_per_epoch and differ(setup.steps_per_epoch, counted):
+    if counted and setup.steps_per_epoch and differ(setup.steps_per_epoch, counted):
         why = f"{setup.samples:,} samples at batch {setup.batch} are {counted:,} steps"
         yield Finding(name, f"{setup.steps_per_epoch:,} steps per epoch", why, f"{counted:,} steps per epoch")
 
@@ -91,8 +91,9 @@ def _steps(name: str, setup: Setup) -> Iterator[Finding]:
 
 
 def _step_time(name: str, setup: Setup) -> Iterator[Finding]:
-    if setup.steps_per_hour and setup.seconds_per_step and apart(setup.seconds_per_step, step_seconds(setup)):
-        right = f"{shown(step_seconds(setup))} s per step"
+    seconds = step_seconds(setup)
+    if setup.steps_per_hour and seconds and setup.seconds_per_step and apart(setup.seconds_per_step, seconds):
+        right = f"{shown(seconds)} s per step"
         why = f"{shown(setup.steps_per_hour)} steps per hour are {right}"
         yield Finding(name, f"{shown(setup.seconds_per_step)} s per step", why, right)
 
@@ -108,7 +109,7 @@ def _epoch_hours(name: str, setup: Setup) -> Iterator[Finding]:
 
 def _hours_in_all(name: str, setup: Setup) -> Iterator[Finding]:
     right = compute_hours(setup)
-    if setup.hours and apart(setup.hours, right):
+    if right and setup.hours and apart(setup.hours, right):
         steps, seconds = total_steps(setup), step_seconds(setup)
         parts = f"{steps:,} steps of {shown(seconds)} s" if steps and seconds else f"{setup.epochs} epochs"
         yield Finding(
@@ -147,9 +148,9 @@ def _checkpoints(name: str, setup: Setup) -> Iterator[Finding]:
 
 
 def _speedup_said(name: str, setup: Setup, base: Setup) -> Iterator[Finding]:
-    implied = _implied_speedup(setup, base)
-    if setup.speedup and implied and apart(setup.speedup, implied):
-        rates = f"{shown(samples_per_hour(setup))} samples/h against {shown(samples_per_hour(base))}"
+    implied, ours, theirs = _implied_speedup(setup, base), samples_per_hour(setup), samples_per_hour(base)
+    if setup.speedup and ours and theirs and implied and apart(setup.speedup, implied):
+        rates = f"{shown(ours)} samples/h against {shown(theirs)}"
         said = f"{shown(setup.speedup)} times faster than {setup.against}"
         yield Finding(name, said, f"{rates} are {shown(implied)} times", f"{shown(implied)} times by these step times")
 
@@ -203,8 +204,9 @@ def _scaling(plan: Plan) -> Iterator[Finding]:
     for name, setup in plan.setups.items():
         if setup.gpus == 1 or not (setup.gpu and setup.hours):
             continue
-        singles = [s for s in plan.setups.values() if s.gpus == 1 and s.hours and _same_job(s, setup)]
-        for single in (s for s in singles if s.gpu == setup.gpu):
+        for single in (s for s in plan.setups.values() if s.gpus == 1 and s.gpu == setup.gpu and _same_job(s, setup)):
+            if not single.hours:
+                continue
             low, high = sorted(one / (setup.gpus * many) for one, many in zip(single.hours, setup.hours, strict=True))
             stated = setup.efficiency or (1.0, 1.0)
             if apart(stated, (low, high)):
@@ -220,12 +222,13 @@ def _cheapest(plan: Plan) -> Iterator[Finding]:
     if plan.cheapest is None:
         return
     chosen = plan.setups[plan.cheapest]
-    others = {name: s for name, s in plan.setups.items() if s is not chosen and s.dollars and _same_job(s, chosen)}
+    alike = {name: s for name, s in plan.setups.items() if s is not chosen and _same_job(s, chosen)}
+    others = {name: setup.dollars for name, setup in alike.items() if setup.dollars}
     if chosen.dollars and others:
-        name = min(others, key=lambda other: sum(others[other].dollars))
-        if sum(others[name].dollars) < sum(chosen.dollars) * (1 - ROUNDING):
+        name = min(others, key=lambda other: sum(others[other]))
+        if sum(others[name]) < sum(chosen.dollars) * (1 - ROUNDING):
             said = f"recommended for its cost: ${shown(chosen.dollars)}"
-            cheaper = f"{name} does it for ${shown(others[name].dollars)}"
+            cheaper = f"{name} does it for ${shown(others[name])}"
             yield Finding(plan.cheapest, said, cheaper, f"{name} is the cheapest; this one may be the fastest")
 
 

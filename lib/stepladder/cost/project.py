@@ -177,7 +177,7 @@ def measured(result: SearchResult) -> FullProbe | None:
 
 def loading(result: SearchResult, full: FullProbe) -> tuple[Span, str]:
     """Samples per second of one loader process, and where the number is from."""
-    probe, chosen = result.loader.probe if result.loader else None, result.chosen
+    probe, chosen = result.loader.probe if result.loader else None, _chosen(result)
     if probe:
         # Best known from the loader alone; else from a rung that loaded in its own process, or one whose step waited.
         seconds = np.array(probe.sample_seconds) + probe.collate_seconds
@@ -202,7 +202,7 @@ def utilisation(prices: Prices, result: SearchResult, full: FullProbe, flops: fl
         return share, f"The step is taken to reach {share.low:.0%} to {share.high:.0%} of data-sheet rates."
     rate, spread = _step_rate(result, full)
     # Reached over data-sheet rate; on another GPU it may differ by `prices.transfer`.
-    share = rate * flops / offer.flops(result.chosen.precision)
+    share = rate * flops / offer.flops(_chosen(result).precision)
     words = f"The step alone makes {rate:.3g} samples/s on {offer.name}, {share:.0%} of its data-sheet rate."
     return Span.around(share, math.hypot(spread, prices.transfer)), words
 
@@ -258,15 +258,21 @@ def _step_probe(result: SearchResult) -> StepProbe | None:
     def key(setting: Setting) -> tuple:
         return setting.batch, setting.threads, setting.precision, setting.checkpointing, setting.compile
 
-    return next((t.probe for t in result.steps if t.probe and key(t.setting) == key(result.chosen)), None)
+    return next((t.probe for t in result.steps if t.probe and key(t.setting) == key(_chosen(result))), None)
 
 
 def _step_rate(result: SearchResult, full: FullProbe) -> tuple[float, float]:
     """Samples per second of the step alone, and its relative half-width."""
     probe = _step_probe(result)
     if probe:
-        return result.chosen.batch / probe.seconds, probe.half_width / probe.seconds
-    return result.chosen.batch / full.step_seconds, full.half_width / full.rate
+        return _chosen(result).batch / probe.seconds, probe.half_width / probe.seconds
+    return _chosen(result).batch / full.step_seconds, full.half_width / full.rate
+
+
+def _chosen(result: SearchResult) -> Setting:
+    """The chosen setting of a search that found one; without it nothing is projected."""
+    assert result.chosen is not None, result.why
+    return result.chosen
 
 
 def _spread(name: str, span: Span) -> dict[str, float]:

@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from stepladder.core import closure, files, identity, study
+from stepladder.core.records import Splits
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters
 from stepladder.core.types import Asset, Check, Dataset, StudyError
@@ -189,7 +190,7 @@ def failed(report: pd.DataFrame) -> dict[str, str]:
     return {row.asset: row.reason for row in report.itertuples() if row.state == "failed"}
 
 
-def checks(report: pd.DataFrame, splits: dict[str, Any], train: Dataset) -> list[Check]:
+def checks(report: pd.DataFrame, splits: Splits, train: Dataset) -> list[Check]:
     """The gates of the conversion: shards exist, splits share nothing, training has samples."""
     broken = failed(report)
     reason = "all assets have a shard" if not broken else "; ".join(f"{id}: {why}" for id, why in broken.items())

@@ -125,7 +125,7 @@ def totals_figure(table: pd.DataFrame, labels: Mapping[str, str], planned: Mappi
         axes.barh(centre, sizes[:, i], 0.92 * height, label=label, color=(GREY, ACCENT, NAVY)[i % 3])
         for y, size in zip(centre, sizes[:, i], strict=True):
             axes.text(1.06 * sizes[sizes > 0].min() / 2.5, y, _short(size), va="center", fontsize=7)
-    marks = [(planned[row] / one, y) for y, row in zip(place, table.index, strict=True) if row in (planned or {})]
+    marks = [(planned[row] / one, y) for y, row in zip(place, table.index, strict=True) if planned and row in planned]
     if marks:
         x, y = np.array(marks).T
         axes.vlines(x, y - 0.42, y + 0.42, color=RED, linewidth=2, label="planned")
@@ -163,8 +163,8 @@ def map_figure(catalogue: pd.DataFrame, labels: Mapping[str, str], note: str = "
     names = panels[0, 0].get_legend_handles_labels()
     title = "Area in proportion to bytes within each panel"
     legend = figure.legend(*names, loc="outside lower center", ncols=8, title=title, title_fontsize=8)
-    for handle in legend.legend_handles:
-        handle.set_sizes([30])
+    for handle in filter(None, legend.legend_handles):
+        handle.set(sizes=[30])
     return figure
 
 

@@ -1,8 +1,9 @@
 """Samples of a run: the splits of its conversion, opened as the study's datasets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from stepladder.core.records import Conversion, Split
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters
 
@@ -17,8 +18,10 @@ def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Da
     It holds `shards` (asset id -> path relative to the study's outputs) and `splits` (name -> asset ids). Samples keep
     clear of the regions of the other splits' shards (their attribute `region`).
     """
-    result = run.result("02_conversion") or {}
-    train, validation = (split_shards(run.folder.parent, result, name) for name in ("train", "validation"))
+    result = run.result("02_conversion")
+    assert result is not None, f"02_conversion of {run.folder} has no result"
+    train = split_shards(run.folder.parent, result, "train")
+    validation = split_shards(run.folder.parent, result, "validation")
 
     def samples(place: "tuple[list[Path], list[Box]]") -> "Dataset":
         own, regions = place
@@ -27,7 +30,7 @@ def datasets(run: Run, study: "Study", params: Parameters) -> "tuple[Dataset, Da
     return samples(train), samples(validation), study.evaluation_dataset(validation[0], params, validation[1])
 
 
-def split_shards(home: Path, conversion: dict[str, Any], name: str) -> "tuple[list[Path], list[Box]]":
+def split_shards(home: Path, conversion: Conversion, name: Split) -> "tuple[list[Path], list[Box]]":
     """Shards of one split, and the regions of the others, which its samples keep clear of.
 
     Assets whose conversion failed have no shard and are left out here.

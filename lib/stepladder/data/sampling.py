@@ -13,6 +13,7 @@ Decisions:
 import functools
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -218,11 +219,14 @@ class Drawn(TorchDataset):
     def __getitem__(self, draw: Draw) -> Sample:
         n, index = draw
         if n == PLAIN:
+            assert self.validation is not None, "nobody draws plain samples of training alone"
             return self.validation.sample(index, None)
         return self.train.sample(index, self._dice.at(n))
 
 
-def loader(drawn: Drawn, batches: Iterable[list[Draw]], workers: int, prefetch: int, pin: bool = False) -> DataLoader:
+def loader(
+    drawn: TorchDataset, batches: Iterable[list[Any]], workers: int, prefetch: int, pin: bool = False
+) -> DataLoader:
     """The loader of training and of the ladder's probes: collated batches in the order of `batches`."""
     return DataLoader(
         drawn,

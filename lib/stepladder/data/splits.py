@@ -11,20 +11,20 @@ Decisions:
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stepladder.core import files
 from stepladder.core.config import ParameterError, nearest
+from stepladder.core.records import Split, Splits
 from stepladder.core.schema import SplitParams
 from stepladder.core.types import Asset
 
-NAMES = ("train", "validation", "test")
+NAMES: tuple[Split, ...] = ("train", "validation", "test")
 
 
-def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> dict[str, Any]:
+def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> Splits:
     """Divide `assets` by `params`.
 
     Returns:
@@ -44,10 +44,11 @@ def split(assets: Sequence[Asset], params: SplitParams, seed: int) -> dict[str, 
     _check(chosen, units)
     _check_split_groups(chosen, split_group_of)
     ids = {name: [asset.id for asset in assets if unit_of[asset.id] in chosen[name]] for name in NAMES}
-    return {**ids, "by": params.by, "buffer": params.buffer, "units": {name: sorted(chosen[name]) for name in NAMES}}
+    units_of = {name: sorted(chosen[name]) for name in NAMES}
+    return Splits(**ids, by=params.by, buffer=params.buffer, units=units_of)
 
 
-def save(path: Path, splits: dict[str, Any]) -> None:
+def save(path: Path, splits: Splits) -> None:
     """Write `splits.json`."""
     files.write_json(path, splits)
 
@@ -103,7 +104,7 @@ def _check_split_groups(chosen: dict[str, list[str]], split_group_of: Mapping[st
                 )
 
 
-def table(splits: dict[str, Any]) -> pd.DataFrame:
+def table(splits: Splits) -> pd.DataFrame:
     """One row per split: its units and assets."""
     rows = [
         {"split": name, splits["by"]: ", ".join(splits["units"][name]), "assets": len(splits[name])} for name in NAMES

@@ -120,8 +120,8 @@ def problems(root: Path, study: str) -> list[str]:
             found.append(f"{path.name} is stale: its source has changed")
         if len(outputs) < 5 or any(output.output_type == "error" for output in outputs):
             found.append(f"{path.name} holds {len(outputs)} outputs or an error")
-        if LOCAL_PATH.search(path.read_text(encoding="utf-8")):
-            found.append(f"{path.name} holds a local path: {LOCAL_PATH.search(path.read_text()).group()}")
+        if local := LOCAL_PATH.search(path.read_text(encoding="utf-8")):
+            found.append(f"{path.name} holds a local path: {local.group()}")
     return found
 
 

@@ -11,6 +11,7 @@ Decisions:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from stepladder.core.schema import LadderParams, TrainingParams
 from stepladder.ladder import gates
@@ -54,10 +55,10 @@ class Search:
         if refused:
             return self.record(Candidate(trial, "refused", refused + remark, cell))
         if self.best is None:
-            said = f"the first that runs; {gates.busy(trial.probe, self.ladder)}"
+            said = f"the first that runs; {gates.busy(trial.measured, self.ladder)}"
             return self.record(Candidate(trial, "better", said + remark, cell))
         cheaper = price(setting, self.training) < price(self.best.setting, self.training)
-        verdict, reason = gates.compare(trial.probe, self.best, cheaper, self.ladder)
+        verdict, reason = gates.compare(trial.measured, self.best, cheaper, self.ladder)
         candidate = Candidate(trial, verdict, reason + remark, cell)
         return self._settle(candidate) if verdict == "tie" else self.record(candidate)
 
@@ -69,7 +70,7 @@ class Search:
         self.on_candidate(candidate)
         return candidate
 
-    def finish(self, **found: object) -> SearchResult:
+    def finish(self, **found: Any) -> SearchResult:
         """Soak the best setting, and make the record of everything; `found` is what a policy adds to it."""
         soak = self._soak() if self.ladder.soak and self.best else None
         if self.best:
@@ -89,17 +90,18 @@ class Search:
             trial = self._soaked(setting)
             refused = gates.refusal(trial, self.limits, self.training)
             if not refused:
-                return Candidate(trial, "better", f"nothing gave way in {trial.probe.steps} passes")
+                return Candidate(trial, "better", f"nothing gave way in {trial.measured.steps} passes")
             self.record(Candidate(trial, "refused", f"soak: {refused}"))
             self.notes.append(f"rolled back from {setting} after the soak ({refused})")
             fallen = {candidate.setting for candidate in self.rungs if candidate.verdict == "refused"}
             standing = [candidate for candidate in self.rungs if candidate.setting not in fallen]
-            self.best = max(standing, key=lambda candidate: candidate.rate, default=None)
+            self.best = max(standing, key=lambda candidate: candidate.trial.measured.rate, default=None)
         return None
 
     def _settle(self, candidate: Candidate) -> Candidate:
         """Measure the best again beside a challenger that lies within the noise (A, B, A), and decide."""
         first, ladder = self.best, self.ladder
+        assert first is not None, "the first that runs is no tie"
         again = self.measurer.full(first.setting, self._passes(first.setting, ladder.steps, first.forecast))
         if again.probe is None:
             self.record(Candidate(again, "refused", f"measured again: {again.ending}: {again.reason}", first.forecast))
@@ -108,11 +110,11 @@ class Search:
             )
         # The challenger is held against the mean of both trials of the best. Their distance is what two trials of one
         # setting differ by, which no interval inside a trial holds: it is noise too.
-        rates = first.rate, again.probe.rate
+        rates = first.trial.measured.rate, again.probe.rate
         mean, spread = sum(rates) / 2, abs(rates[0] - rates[1]) / 2
         half_width = again.probe.half_width / 2**0.5  # of the mean of two
-        gain = candidate.rate / mean - 1
-        noise = (spread + candidate.trial.probe.half_width + half_width) / mean
+        gain = candidate.trial.measured.rate / mean - 1
+        noise = (spread + candidate.trial.measured.half_width + half_width) / mean
         said = f"{gain:+.0%} against both trials of {first.setting}, noise {noise:.0%}"
         foretold = candidate.forecast is not None and candidate.forecast.rate / mean - 1 > ladder.gain
         cheaper = price(candidate.setting, self.training) < price(first.setting, self.training)

@@ -51,7 +51,7 @@ def diagnose(result: SearchResult, ladder: LadderParams, cores: float) -> Diagno
         return _made(
             "none", "", f"Nothing ran to its end ({result.why})", "read the log of the first trial in 04_scaling/trials"
         )
-    probe, loader = candidate.trial.probe, result.loader.probe if result.loader else None
+    probe, loader = candidate.trial.measured, result.loader.probe if result.loader else None
     if probe.busy < ladder.busy:
         return _data(candidate.setting, probe, loader, ladder, cores)
     return _launch(result, candidate.setting) or _compute(candidate.setting, probe, loader)
@@ -69,15 +69,15 @@ def _leak(result: SearchResult, candidate: Candidate | None) -> Diagnosis | None
     loader = result.loader.probe if result.loader else None
     kept = loader.growth_bytes_per_sample if loader else 0.0
     grown = [r for r in (*result.rungs, result.soak) if r and r.verdict == "refused" and r.trial.probe]
-    grown = [r for r in grown if max(r.trial.probe.host_growth, r.trial.probe.device_growth) > 0]
+    grown = [r for r in grown if max(r.trial.measured.host_growth, r.trial.measured.device_growth) > 0]
     if not grown:
         return None
     worst, said = grown[-1], grown[-1].reason.split("; ")[0]  # without remarks on the trial
-    if kept > 0:
+    if loader and kept > 0:
         where = f" ({loader.hot})" if loader.hot else ""
         text = f"Leak: every loader process keeps {kept / 1e6:.1f} MB of each sample it draws{where}; {said}"
         return _made("leak", "loader", text, "bound its cache, or map the data instead of keeping it")
-    device = worst.trial.probe.device_growth > 0
+    device = worst.trial.measured.device_growth > 0
     text = f"Leak: the training process keeps more {'device ' if device else ''}memory after every pass; {said}"
     return _made("leak", "step", text, "keep no tensor with its graph: log `loss.detach()` or `float(loss)`")
 
@@ -143,7 +143,7 @@ def _data(
 def _launch(result: SearchResult, setting: Setting) -> Diagnosis | None:
     """A step that takes as long with few samples as with many."""
     alike = [t for t in result.steps if t.probe and kind(t.setting) == kind(setting)]
-    by_batch = {trial.setting.batch: trial.probe for trial in alike}
+    by_batch = {trial.setting.batch: trial.measured for trial in alike}
     if len(by_batch) < 2:
         return None
     small, large = min(by_batch), max(by_batch)
@@ -201,7 +201,7 @@ def _largest(loader: LoaderProbe) -> tuple[str, float]:
 
 def _largest_phase(phases: Mapping[str, float]) -> str:
     spent = {name: seconds for name, seconds in phases.items() if name != "load"}
-    return max(spent, key=spent.get, default="")
+    return max(spent, key=lambda name: spent[name], default="")
 
 
 def _mean(values: Sequence[float]) -> float:

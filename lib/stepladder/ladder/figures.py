@@ -9,6 +9,7 @@ Decisions:
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -127,13 +128,13 @@ def where_time_goes(result: SearchResult) -> Figure:
     size = (WIDTH, 0.34 * sum(heights) + 1.25 * len(heights))
     figure, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights, squeeze=False)
     if rungs:
-        bars = [{n: 1e3 * s / r.setting.batch for n, s in r.trial.probe.phases.items()} for r in rungs]
+        bars = [{n: 1e3 * s / r.setting.batch for n, s in r.trial.measured.phases.items()} for r in rungs]
         names = [*PHASE_COLOURS, *sorted({name for bar in bars for name in bar} - PHASE_COLOURS.keys())]
         colours = {name: PHASE_COLOURS.get(name, "#5b8c5a") for name in names if any(bar.get(name) for bar in bars)}
         shared, labels = candidate_labels(rungs, result, ", ")
         _stacked(axes[0, 0], bars, colours, labels)
         axes[0, 0].set(title=f"Where the time of a sample goes, by rung{shared}")
-    if stages:
+    if probe and stages:
         bar = {name: 1e3 * seconds for name, seconds in stages.items()}
         _stacked(axes[-1, 0], [bar], dict(zip(bar, STAGE_COLOURS, strict=False)), ["loader"])
         hot = f"\n{probe.hot_share:.0%} of it {probe.hot}" if probe.hot else ""
@@ -148,8 +149,8 @@ def forecast_scatter(result: SearchResult) -> Figure:
     if not rungs:
         return nothing("Forecast against measurement", "No rung was both forecast and measured.")
     figure, axis = plt.subplots(figsize=(WIDTH, 4.8))
-    forecast = np.array([candidate.forecast.rate for candidate in rungs])
-    real = np.array([candidate.trial.probe.rate for candidate in rungs])
+    forecast = np.array([candidate.forecast.rate for candidate in rungs if candidate.forecast])
+    real = np.array([candidate.trial.measured.rate for candidate in rungs])
     low, high = 0.8 * min(*forecast, *real), 1.2 * max(*forecast, *real)
     if high / low > 20:
         axis.set(xscale="log", yscale="log")
@@ -160,7 +161,7 @@ def forecast_scatter(result: SearchResult) -> Figure:
     for candidate, x, y in zip(rungs, forecast, real, strict=True):
         colour = colour_of(candidate, result)
         axis.errorbar(
-            x, y, candidate.trial.probe.half_width, fmt="o", color=colour, ecolor=colour, capsize=3, markersize=6
+            x, y, candidate.trial.measured.half_width, fmt="o", color=colour, ecolor=colour, capsize=3, markersize=6
         )
     shared, labels = candidate_labels(rungs, result, ", ")
     axis.set(xlabel="forecast, samples per second", ylabel="measured, samples per second")
@@ -195,8 +196,8 @@ def throughput_map(result: SearchResult) -> Figure:
             ink = PAPER if rate < half else INK
             axis.text(column, row, f"{rate:.3g}", ha="center", va="center", fontsize=8, color=ink)
     framed = _frames(axis, result, cells, workers, batches)
-    axis.set_xticks(range(len(batches)), batches)
-    axis.set_yticks(range(len(workers)), workers)
+    axis.set_xticks(range(len(batches)), map(str, batches))
+    axis.set_yticks(range(len(workers)), map(str, workers))
     shared, _ = setting_labels([cell.setting for cell in cells], "")
     axis.set(xlabel="samples per forward pass", ylabel="loader processes", title=f"Forecast of every setting{shared}")
     axis.grid(visible=False)
@@ -232,7 +233,7 @@ def memory_line(result: SearchResult, limit: float | None = None) -> Figure:
         label = "forecast" if on_device else f"forecast, {workers} w"
         axis.plot([cell.setting.batch for cell in line], needed, "-", color=shade, marker=".", label=label)
     for candidate in rungs:
-        probe = candidate.trial.probe
+        probe = candidate.trial.measured
         held = probe.device_bytes if on_device else probe.host_bytes
         axis.plot(
             candidate.setting.batch,
@@ -299,9 +300,11 @@ def _spread_labels(axis: Axes, x: np.ndarray, y: np.ndarray, labels: Sequence[st
         height = taken[side] = min(places[number, 1] - 3, taken[side] - LINE)
         down = height - places[number, 1]
         line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "relpos": (side < 0, 0.5)} if down < -6 else None
-        align = {"ha": "right" if side < 0 else "left", "fontsize": 7.5, "arrowprops": line}
+        align: dict[str, Any] = {"ha": "right" if side < 0 else "left", "fontsize": 7.5, "arrowprops": line}
         place = (x[number], y[number])
-        axis.annotate(labels[number], place, ((24 if line else 10) * side, down), textcoords="offset points", **align)
+        axis.annotate(
+            labels[int(number)], place, ((24 if line else 10) * side, down), textcoords="offset points", **align
+        )
 
 
 def _hatched(axis: Axes, row: int, column: int, reason: str, width: int) -> None:

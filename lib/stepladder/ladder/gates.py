@@ -33,7 +33,7 @@ def refusal(trial: Trial[FullProbe], limits: Limits, training: TrainingParams) -
 
 def filling(trial: Trial[FullProbe], limits: Limits, training: TrainingParams) -> str:
     """At which forward pass memory would be full, where that is before the training ends; else empty."""
-    probe, passes = trial.probe, training.steps * trial.setting.accumulate
+    probe, passes = trial.measured, training.steps * trial.setting.accumulate
     host = ("host", max(trial.peak_bytes, probe.host_bytes), probe.host_growth, limits.host)
     device = ("device", probe.device_bytes, probe.device_growth, limits.device)
     for name, level, growth, limit in (host, device):
@@ -52,7 +52,8 @@ def compare(probe: FullProbe, best: Candidate, cheaper: bool, ladder: LadderPara
     `tie` means a gain within the noise: only further trials can tell. A cheaper setting wins where it loses no more
     than `ladder.tie`.
     """
-    gain, noise = probe.rate / best.rate - 1, (probe.half_width + best.trial.probe.half_width) / best.rate
+    other = best.trial.measured
+    gain, noise = probe.rate / other.rate - 1, (probe.half_width + other.half_width) / other.rate
     said = f"{gain:+.0%} samples/s against {best.setting}"
     if cheaper and gain > -ladder.tie and noise < SURE:
         return "better", f"{said}, and cheaper"

@@ -82,6 +82,12 @@ class Trial(Generic[Probe]):
     peak_bytes: int = 0  # PSS of the process tree, as the watchdog saw it
     probe: Probe | None = None  # only where `ending` is ok
 
+    @property
+    def measured(self) -> Probe:
+        """The probe of a trial that ended well."""
+        assert self.probe is not None, f"{self.setting}: {self.reason}"
+        return self.probe
+
 
 class Measurer(Protocol):
     """What can be measured of one job. Every call is one trial; none of them may raise for what the job does."""

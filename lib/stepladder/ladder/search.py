@@ -88,18 +88,18 @@ class Jump:
         cores: CPUs all processes may use together.
 
     Attributes:
-        loader: the probe of the loader alone; None before it is made.
+        loader: the probe of the loader alone, once it is made.
         steps: probes of the step alone, those that failed too.
-        loader_model: the forecast as it stands; None where the probes gave none.
+        loader_model: the forecast as it stands, where the probes gave one.
         foreseen, cells: what the loader model says of every setting: before the first trial, and now.
     """
 
     def __init__(self, search: Search, cores: float):
         self.search, self.measurer, self.cores = search, search.measurer, cores
         self.settings = space(search.ladder, search.training)
-        self.loader: Trial[LoaderProbe] | None = None
+        self.loader: Trial[LoaderProbe]
         self.steps: list[Trial[StepProbe]] = []
-        self.loader_model: LoaderModel | None = None
+        self.loader_model: LoaderModel
         self.foreseen: list[Cell] = []
         self.cells: list[Cell] = []
         self._fakes: dict[Setting, int | None] = {}
@@ -184,7 +184,7 @@ class Jump:
             in_vain = nearby and candidate.verdict != "better"
             if candidate.rate is None:
                 continue  # it did not run: nothing to learn but that, which `_open` heeds
-            if candidate.trial.probe.host_growth and candidate.verdict == "refused":
+            if candidate.trial.measured.host_growth and candidate.verdict == "refused":
                 return  # a leak is in the code: no setting heals it
             self.loader_model = self.loader_model.refit(candidate.trial)
             self.cells = self._forecast()
@@ -207,7 +207,7 @@ class Jump:
         Of settings that tie, those stay that still tie where loading turns out to be `RESERVE` times slower.
         """
         ladder, best = self.search.ladder, self.search.best
-        enough = best.rate * (1 + ladder.gain) if best else 0.0
+        enough = best.trial.measured.rate * (1 + ladder.gain) if best else 0.0
         left = [cell for cell in self._open() if cell.rate > enough]
         tied = _top(left, {cell: cell.rate for cell in left}, ladder.tie)
         sturdy = _top(tied, {cell: self.loader_model.rate(cell.setting, RESERVE) for cell in tied}, ladder.tie)
@@ -216,12 +216,16 @@ class Jump:
     def _doubtful(self) -> bool:
         """Whether the best was not as forecast, or waits for data so often that more loading may yet help."""
         best = self.search.best
-        return best is not None and (abs(best.rate / best.forecast.rate - 1) > WRONG or best.trial.probe.busy < STARVED)
+        if best is None or best.forecast is None:
+            return False
+        probe = best.trial.measured
+        return abs(probe.rate / best.forecast.rate - 1) > WRONG or probe.busy < STARVED
 
     def _neighbour(self) -> Cell | None:
         """The best one step away from the best rung, along what binds it: the loader's axes, or the step's."""
         best, near = self.search.best, []
-        data_bound = best.trial.probe.busy < self.search.ladder.busy
+        assert best is not None, "neighbours are those of a rung that stands"
+        data_bound = best.trial.measured.busy < self.search.ladder.busy
         for axis in ("workers", "prefetch", "threads") if data_bound else ("batch", "precision", "compile", "threads"):
             value = getattr(best.setting, axis)
             line = [cell for cell in self._open() if _differ_only(cell.setting, best.setting, axis)]

@@ -11,7 +11,7 @@ from itertools import product
 
 from stepladder.core.config import ParameterError
 from stepladder.core.schema import LadderParams, TrainingParams
-from stepladder.training.setting import Setting
+from stepladder.training.setting import Precision, Setting
 
 
 def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:
@@ -28,13 +28,14 @@ def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:
             f"parameter 'ladder.batch' = {ladder.batch}: none divides training.batch = {training.batch}; "
             "add a divisor, or set ladder.keep_global_batch: false"
         )
-    found = []
+    found: list[Setting] = []
+    precisions: list[Precision] = ladder.precision or [training.precision]
     for workers, batch, threads, prefetch, precision, checkpointing, compiled in product(
         sorted(set(ladder.workers)),
         batches,
         ladder.threads,
         ladder.prefetch,
-        ladder.precision or [training.precision],
+        precisions,
         sorted(ladder.checkpointing or [training.activation_checkpointing]),
         sorted(ladder.compile or [training.compile]),
     ):

@@ -9,6 +9,7 @@ Decisions:
 
 import os
 import socket
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,14 @@ def identity(pid: int | None = None) -> dict[str, Any]:
     return {**machine(), "pid": pid, "started": start_ticks(pid)}
 
 
-def is_here(process: dict[str, Any]) -> bool:
+def is_here(process: Mapping[str, Any]) -> bool:
     """Whether a recorded process is one of this machine."""
     return {name: process.get(name) for name in machine()} == machine()
 
 
-def is_alive(process: dict[str, Any] | None) -> bool:
+def is_alive(process: Mapping[str, Any] | None) -> bool:
     """Whether a recorded process is of this machine and still runs."""
-    return bool(process) and is_here(process) and start_ticks(process["pid"]) == process["started"] is not None
+    return process is not None and is_here(process) and start_ticks(process["pid"]) == process["started"] is not None
 
 
 def start_ticks(pid: int) -> int | None:

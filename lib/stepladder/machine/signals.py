@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 GRACE_SECONDS = (
     25.0  # clouds give 30 s between SIGTERM and the end (Kubernetes, GCP); 5 s are left to write the records
@@ -38,7 +39,7 @@ def install_kernel_handler() -> None:
 
     Does nothing outside a kernel (a plain Python process keeps the default), and nothing when called again.
     """
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if not hasattr(shell, "kernel") or isinstance(signal.getsignal(signal.SIGTERM), _KernelHandler):
         return
     handler = _KernelHandler()
@@ -95,7 +96,7 @@ class Stop:
         self._asked = 0.0
         self._kernel: int | None = None
         self._timer: threading.Timer | None = None
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():

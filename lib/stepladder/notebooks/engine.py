@@ -48,7 +48,7 @@ class KernelDied(DeadKernelError):
 
     def __init__(self, returncode: int | None):
         self.returncode = returncode
-        died = f"was killed (signal {-returncode})" if (returncode or 0) < 0 else f"ended with code {returncode}"
+        died = f"was killed (signal {-(returncode or 0)})" if (returncode or 0) < 0 else f"ended with code {returncode}"
         super().__init__(f"the kernel {died}")
 
 
@@ -93,17 +93,21 @@ class Manager(NotebookExecutionManager):
         self.end_time = self.now()
         record = self.nb.metadata.papermill
         record["end_time"] = self.end_time.isoformat()
-        record["duration"] = (self.end_time - self.start_time).total_seconds()
+        record["duration"] = (self.end_time - (self.start_time or self.end_time)).total_seconds()
         record["exception"] = any(c.metadata.papermill["status"] != self.COMPLETED for c in self.nb.cells) or None
         self.cleanup_pbar()
         self.save()
 
-    def _place(self, index: int) -> dict[str, Any]:
+    def _place(self, index: int | None) -> dict[str, Any]:
+        assert index is not None, "nbclient names every cell by its index"
         return {"cell": self.code.index(index) + 1, "of": len(self.code), "title": self.titles[index]}
 
 
 class Client(PapermillNotebookClient):
     """Runs the cells of one notebook in one kernel, and stops when asked."""
+
+    km: Any  # traits that are None before a kernel runs, and of more kinds than ours
+    kc: Any
 
     def __init__(self, nb_man: Manager, stop: Stop, cell_timeout: float | None = None, **options: Any):
         super().__init__(nb_man, config=Config({"KernelManager": {"transport": "ipc"}}), **options)
@@ -115,7 +119,7 @@ class Client(PapermillNotebookClient):
         with self._kernel(**kwargs):
             try:
                 self.papermill_execute_cells()
-                reply = self.wait_for_reply(self.kc.kernel_info())
+                reply: Any = self.wait_for_reply(self.kc.kernel_info())
                 self.nb.metadata["language_info"] = reply["content"]["language_info"]
             except BaseException:
                 self.shutdown_kernel = "immediate"  # it may still be busy
@@ -259,7 +263,7 @@ class KernelEngine(NBClientEngine):
         """
         options.pop("input_path", None)
         client_options = {"kernel_name": kernel_name, "startup_timeout": start_timeout, **options}
-        launch = {"env": os.environ | (environment or {})}
+        launch: dict[str, Any] = {"env": os.environ | (environment or {})}
         if folder is not None:
             launch["cwd"] = str(folder)
         with ExitStack() as stack:

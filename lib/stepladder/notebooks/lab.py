@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from stepladder import __version__
 from stepladder.core import closure, config, files, study
 from stepladder.core.paths import outputs_root, project_root
+from stepladder.core.records import Conversion, Result, Split
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, ViewParams
 from stepladder.core.stages import before, hidden, readable, visible
@@ -101,8 +102,9 @@ def _assigned(source: str) -> tuple[set[str], bool]:
         body = ast.parse(source).body
     except SyntaxError:
         return set(), False
-    plain = all(isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) for node in body)
-    names = {node.targets[0].id for node in body} if plain else set()
+    assigned = [node.targets[0] for node in body if isinstance(node, ast.Assign)]
+    found = [target.id for target in assigned if isinstance(target, ast.Name)]
+    names = set(found) if len(found) == len(body) else set()
     return names, bool(names) and source.startswith("# Parameters")
 
 
@@ -156,7 +158,11 @@ class StageContext:
         """Folder of the study's runs and data; paths in results are relative to it."""
         return self.run.folder.parent
 
-    def require(self, name: str) -> dict[str, Any]:
+    @overload
+    def require(self, name: Literal["02_conversion"]) -> Conversion: ...
+    @overload
+    def require(self, name: str) -> Result: ...
+    def require(self, name: str) -> Result:
         """Result of an earlier stage (see `Run.require`)."""
         return self.run.require(name, self.params.model_dump(mode="json"))
 
@@ -183,18 +189,18 @@ class StageContext:
         found = self.study.assets([report.root for report in reports], self.params)
         return [asset for asset in found if asset.files[0] in asked]
 
-    def shards(self, split: str | None = None) -> list[Path]:
+    def shards(self, split: Split | None = None) -> list[Path]:
         """Paths of the converted shards, of one split or of all."""
         result = self.require("02_conversion")
         names = result["splits"][split] if split else result["shards"]
         return [self.home / result["shards"][name] for name in names if name in result["shards"]]
 
-    def dataset(self, split: str, conversion: dict[str, Any] | None = None) -> Dataset:
+    def dataset(self, split: Split, conversion: Conversion | None = None) -> Dataset:
         """Samples of one split, clear of the others; `conversion`: the result of 02_conversion not yet recorded."""
         own, regions = split_shards(self.home, conversion or self.require("02_conversion"), split)
         return self.study.dataset(own, self.params, regions)
 
-    def evaluation_dataset(self, split: str) -> Dataset:
+    def evaluation_dataset(self, split: Split) -> Dataset:
         """What is scored and shown of one split, clear of the others."""
         own, regions = split_shards(self.home, self.require("02_conversion"), split)
         return self.study.evaluation_dataset(own, self.params, regions)
@@ -212,7 +218,7 @@ class StageContext:
         else:
             from stepladder.view import render, web
 
-            size = self.params.view.size if "view" in readable(self.name) else ViewParams().size
+            size = self.params.view.size if "view" in readable(self.name) else ViewParams.defaults().size
             sidecar |= {"renderer": render.render(picture, path, tuple(size))}
             web.save_html(picture, path.with_suffix(".html"))
             sidecar["scene"] = path.with_suffix(".html").name

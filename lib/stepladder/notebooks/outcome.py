@@ -60,7 +60,7 @@ def judge(nb: Any, error: Exception | None, stop: Stop, before: Memory) -> Outco
     if stop.state:
         late = f"; the cell did not end within {stop.grace:g} s and was killed" if stop.killed else ""
         return Outcome(stop.state, EXIT_CODES[stop.state], f"{stop.reason}, {where}{late}")
-    return _of_error(error, where, before) if error else _of_cell(cell, where, before)
+    return _of_error(error, where, before) if error else cell and _of_cell(cell, where, before)
 
 
 def failed_cell(nb: Any) -> FailedCell | None:

@@ -117,7 +117,7 @@ def _digests(path: Path) -> Iterator[tuple[str, bytes]]:
             constant = bool((row == row.flat[0]).all()) if row.size else True
             alike = alike and constant
             if by_row and not constant:
-                yield str(number), hashlib.blake2b(row, digest_size=16).digest()
-            whole.update(row)
+                yield str(number), hashlib.blake2b(row.data, digest_size=16).digest()
+            whole.update(row.data)
         if not by_row and not alike and array.size >= LEAST:
             yield name, whole.digest()

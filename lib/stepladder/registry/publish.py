@@ -214,7 +214,7 @@ def _told(card: str, heading: str) -> str:
 def _publication() -> dict[str, Any]:
     """When and by what it is published: commit, uncommitted changes, versions."""
     facts = environment()
-    return {"created": now(), "code": {key: facts[key] for key in ("commit", "dirty", "python", "torch")}}
+    return {"created": now(), "code": {key: facts.get(key) for key in ("commit", "dirty", "python", "torch")}}
 
 
 def _secret(path: Path, entry: Entry) -> str:

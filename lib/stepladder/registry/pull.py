@@ -103,8 +103,8 @@ def renamed(manifest: Manifest, run: str) -> Manifest:
 def survey(manifest: Manifest, folder: Path) -> dict[str, State]:
     """Hash everything of an artifact that is in `folder`: path of each entry -> `there`, `missing` or `differs`."""
     with ThreadPoolExecutor(PARALLEL) as pool:
-        states = pool.map(lambda entry: _state(entry, folder), manifest.files)
-        return dict(zip((entry.path for entry in manifest.files), states, strict=True))
+        states = pool.map(_state, manifest.files, [folder] * len(manifest.files))
+        return {entry.path: state for entry, state in zip(manifest.files, states, strict=True)}
 
 
 def fetched(folder: Path, reference: str) -> tuple[str, Manifest]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from stepladder.registry.store import RegistryError
 
@@ -114,7 +114,7 @@ def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
 def _of_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     plain = info.isreg() or info.isdir()
     flaw = path_flaw(info.name) or ("" if plain else "a link" if info.issym() or info.islnk() else "no plain file")
-    return Member(info.name, info.size, info.isdir(), flaw, lambda: archive.extractfile(info))
+    return Member(info.name, info.size, info.isdir(), flaw, lambda: cast(IO[bytes], archive.extractfile(info)))
 
 
 def _check(members: Sequence[Member], shown: str) -> None:

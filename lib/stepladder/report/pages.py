@@ -20,8 +20,10 @@ from markupsafe import Markup
 
 from stepladder.core import files
 from stepladder.core.config import ParameterError, flat
+from stepladder.core.files import Json
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.profiles import load
+from stepladder.core.records import Result
 from stepladder.core.run import Run, runs
 from stepladder.core.stages import stage as find_stage
 from stepladder.core.stages import visible
@@ -106,7 +108,7 @@ def _figures(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"image": "", "caption": f"{name} in 3-D", "scene": scene}
 
 
-def _made_with(result: dict[str, Any] | None) -> dict[str, Any]:
+def _made_with(result: Result | Json | None) -> dict[str, Any]:
     """The parameters a result was made with."""
     return (result or {}).get("key", {}).get("parameters", {})
 

@@ -61,7 +61,7 @@ def code(source: str) -> Markup:
 def _cell(cell: dict[str, Any], frozen: "_Frozen", folder: Path) -> Markup:
     source = _text(cell["source"])
     if cell["cell_type"] == "markdown":
-        prose = clean(_MARKDOWN(source), folder, cell.get("attachments"))
+        prose = clean(str(_MARKDOWN(source)), folder, cell.get("attachments"))
         return Markup('<section class="prose">{}</section>').format(prose)
     if cell["cell_type"] != "code":
         return Markup("")
@@ -108,7 +108,7 @@ class _Frozen:
             if Markup(STYLE.sub("", kept)).striptags() or "<img" in kept:
                 return Markup('<div class="rich">{}</div>').format(kept)
         if "text/markdown" in data:
-            return clean(_MARKDOWN(_text(data["text/markdown"])))
+            return clean(str(_MARKDOWN(_text(data["text/markdown"]))))
         return Markup("<pre>{}</pre>").format(_plain(plain)) if plain else Markup("")
 
     def _widget(self, model_id: str) -> Markup:

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from stepladder.core.config import read_yaml
+from stepladder.core.files import Json
+from stepladder.core.records import Result
 from stepladder.core.run import Run, StageState
 from stepladder.core.stages import STAGES
 from stepladder.report import html
@@ -22,8 +24,8 @@ class Step:
     state: str
     reason: str
     seconds: float | None
-    result: dict[str, Any]
-    checks: list[dict[str, Any]]
+    result: Result | Json  # empty where there is none
+    checks: list[Json]
     has_notebook: bool
 
     @property
@@ -98,12 +100,13 @@ class RunSummary:
     def provenance(self) -> dict[str, Any]:
         """Where and from what it was made, without naming the host."""
         status = self.status
-        dirty = f", modified ({status['dirty'][:6]})" if status.get("dirty") else ""
+        commit, changes = status.get("commit"), status.get("dirty")
+        dirty = f", modified ({changes[:6]})" if changes else ""
         return {
             "device": status.get("device"),
             "torch": status.get("torch"),
             "Python": status.get("python"),
-            "commit": f"{status['commit'][:10]}{dirty}" if status.get("commit") else None,
+            "commit": f"{commit[:10]}{dirty}" if commit else None,
         }
 
     def _step(self, name: str, event: dict[str, Any] | None, checks: list[dict[str, Any]]) -> Step:

@@ -29,9 +29,7 @@ REACH = 1.5  # factor by which curves go on beyond what was measured
 class Pictures:
     """The pictures of one outcome."""
 
-    def __init__(
-        self, plan: Plan, records: Sequence[dict[str, Any]], laws: Sequence[Laws], price: Price | None
-    ) -> None:
+    def __init__(self, plan: Plan, records: Sequence[dict[str, Any]], laws: Sequence[Laws], price: Price) -> None:
         self.plan, self.records, self.laws, self.price = plan, records, laws, price
 
     def sizes(self) -> Figure:
@@ -100,7 +98,7 @@ class Pictures:
         """The run outside the grid at `x`: its band, its measured error, the verdict."""
         low, value, high = laws.forecast.low, laws.forecast.value, laws.forecast.high
         span = [[value - low], [high - value]]
-        wide = {"xerr": span} if across else {"yerr": span}
+        wide: dict[str, Any] = {"xerr": span} if across else {"yerr": span}
         y = laws.measured if across and laws.measured else value
         axis.errorbar(x, y, **wide, color=AMBER, capsize=4, marker="_", label="forecast before the run")
         if laws.measured:

@@ -93,6 +93,7 @@ def plan(run: Run, params: Parameters, folder: Path) -> Plan:
             units twice, or a run beyond that lies inside the grid.
     """
     study, wanted = find(params.study), params.ladder.scaling
+    assert wanted is not None, "no scaling law is asked for"
     data, cases = datasets(run, study, params)
     sizes = {name: resized(study, params, model, name) for name, model in wanted.sizes.items()}
     outside = resized(study, params, wanted.beyond_model, BEYOND)
@@ -170,8 +171,9 @@ def runs(jobs: Sequence[Job], processes: int) -> Iterator[dict[str, Any]]:
 
     When the caller stops early, so do the processes.
     """
-    missing = [job for job in jobs if job.record() is None]
-    yield from (job.record() for job in jobs if job not in missing)
+    found = [job.record() for job in jobs]
+    missing = [job for job, record in zip(jobs, found, strict=True) if record is None]
+    yield from filter(None, found)
     context = multiprocessing.get_context("forkserver")
     threads = max(1, int(limits.cpus() // processes))
     if missing:  # imports are paid once, not by every run
@@ -200,6 +202,7 @@ def measure(job: Job) -> None:
     study = find(job.values["study"])
     params = resized(study, check(study.Params, job.values), job.model, job.size)
     wanted = params.ladder.scaling
+    assert wanted is not None, "a run of no scaling law"
     data, cases = datasets(run, study, params)
     data = Subset(data, job.units, params.seed)
     # Operations of one sample, counted once: a point's compute is its samples times this.
@@ -238,8 +241,9 @@ def _ended(job: Job, child: BaseProcess) -> dict[str, Any]:
     found = job.record()
     if found is not None:
         return found
-    if child.exitcode < 0:
-        words = f"killed ({signal.Signals(-child.exitcode).name}), perhaps for lack of memory"
+    status = child.exitcode or 0
+    if status < 0:
+        words = f"killed ({signal.Signals(-status).name}), perhaps for lack of memory"
     else:
         words = _log(job).read_text(encoding="utf-8").strip().splitlines()[-1][:300]
     return {"name": job.name, "failed": words}

@@ -17,7 +17,7 @@ Shape legend: P points, K axes, R replicates (row 0 is the fit itself), T parame
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,9 +39,9 @@ class LawError(ValueError):
 class Band(NamedTuple):
     """Values with the ends of their intervals, arrays of one shape or numbers."""
 
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    value: Any
+    low: Any
+    high: Any
 
     def at(self, place: int) -> "Band":
         """The band at one place of several, as numbers."""

@@ -42,6 +42,12 @@ class Outcome:
     price: Price | None = None
 
     @property
+    def _asked(self) -> tuple[grid.Plan, Price]:
+        """Plan and price of a law that was asked for."""
+        assert self.plan is not None and self.price is not None, NOT_ASKED
+        return self.plan, self.price
+
+    @property
     def headline(self) -> str:
         """What was asked for, in one line that is the same every time."""
         if self.plan is None:
@@ -55,7 +61,7 @@ class Outcome:
         """Tables and figures by title, in the order to be read; none where no law was asked for."""
         if self.plan is None:
             return {}
-        pictures = figures.Pictures(self.plan, self.records, self.laws, self.price)
+        pictures = figures.Pictures(self.plan, self.records, self.laws, self._asked[1])
         told = {f"{laws.name} = {laws.data.formula()}": laws.data.terms() for laws in self.laws}
         timed = {f"{laws.name} = {laws.time.formula()}": laws.time.terms() for laws in self.laws}
         return {
@@ -72,25 +78,26 @@ class Outcome:
 
     def protocol(self) -> pd.DataFrame:
         """What the numbers rest on."""
-        wanted = self.plan.wanted
+        plan, price = self._asked
+        wanted = plan.wanted
         rows = {
             "runs": f"constant rate, decay to zero over the last {wanted.cooldown:.0%} of every budget; one seed",
             "data": "nested subsets of the training split, counted in independent units",
             "scores": f"the study's own, on {wanted.samples} validation cases",
             "laws": "least squares on logarithms, Huber's loss; bands: bootstrap over runs, forecasts with scatter",
-            "FLOPs": f"{self.price.scale:.3g} parameters^{self.price.power:.3g} per sample. {optimum.NOT_COUNTED}",
+            "FLOPs": f"{price.scale:.3g} parameters^{price.power:.3g} per sample. {optimum.NOT_COUNTED}",
         }
         return pd.DataFrame(rows.items(), columns=["what", "how"])
 
     def runs(self) -> pd.DataFrame:
         """One row per run: what it was, what it reached at its longest budget, what it cost."""
-        rows = []
+        rows, wanted = [], self._asked[0].wanted
         for record in self.records:
             points = record.get("points") or []
             last = points[-1] if points else {}
-            scores = {name: last.get("scores", {}).get(name) for name in self.plan.wanted.metrics}
+            scores = {name: last.get("scores", {}).get(name) for name in wanted.metrics}
             told = {name: record.get(name) for name in ("name", "parameters", "flops_per_sample")}
-            remark = record.get("failed") or _remark(points, self.plan.wanted)
+            remark = record.get("failed") or _remark(points, wanted)
             rows.append({**told, "steps": last.get("steps"), **scores, "CPU s": last.get("cpu_s"), "remark": remark})
         return pd.DataFrame(rows).rename(columns={"name": "size x units", "flops_per_sample": "FLOPs per sample"})
 
@@ -99,7 +106,8 @@ class Outcome:
 
         `spans` is the factor from one end of the band to the other.
         """
-        place = f"{self.plan.beyond_parameters:,} parameters, {self.plan.beyond.units} units"
+        plan, _ = self._asked
+        place = f"{plan.beyond_parameters:,} parameters, {plan.beyond.units} units"
         rows = [
             {
                 "metric": laws.name,
@@ -114,8 +122,9 @@ class Outcome:
 
     def recommended(self) -> pd.DataFrame:
         """The best size for every budget of operations, by every metric."""
-        budgets = self.plan.wanted.flops or self._budgets()
-        tables = [optimum.table(laws.time, self.price, budgets, self.plan.sizes) for laws in self.laws]
+        plan, price = self._asked
+        budgets = plan.wanted.flops or self._budgets()
+        tables = [optimum.table(laws.time, price, budgets, plan.sizes) for laws in self.laws]
         named = [table.assign(metric=laws.name) for laws, table in zip(self.laws, tables, strict=True)]
         return pd.concat(named, ignore_index=True)[["metric", *tables[0].columns]]
 

@@ -145,9 +145,9 @@ class _Walk:
 
     def state(self) -> tuple[int, dict, dict]:
         """Everything a step changes."""
-        return self.step, *(
-            copy.deepcopy(part.state_dict()) for part in (self.train_state.model, self.train_state.optimizer)
-        )
+        parts = self.train_state.model, self.train_state.optimizer
+        weights, moments = (copy.deepcopy(part.state_dict()) for part in parts)
+        return self.step, weights, moments
 
     def back_to(self, state: tuple[int, dict, dict]) -> None:
         """Restore a state; the model learns again."""

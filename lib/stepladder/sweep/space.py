@@ -49,6 +49,12 @@ class Knob(Section):
     sigma: float = Field(1.0, gt=0, description="standard deviation of the same")
     q: float = Field(1.0, gt=0, description="step of the q_ distributions")
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest value, of a distribution that needs them."""
+        assert self.min is not None and self.max is not None
+        return self.min, self.max
+
 
 class SweepFile(Section):
     """A sweep file."""
@@ -93,7 +99,7 @@ class Space:
                     f"sweep parameter {axis.name!r} is continuous: a grid needs `values`, int_uniform or q_uniform; "
                     "or set method: random"
                 )
-        combined = itertools.product(*(axis.choices for axis in self.axes))
+        combined = itertools.product(*(axis.choices or () for axis in self.axes))
         return [dict(zip((axis.name for axis in self.axes), values, strict=True)) for values in combined]
 
     def at(self, shares: Sequence[float]) -> dict[str, Any]:
@@ -124,7 +130,7 @@ def flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Knob]:
     found: dict[str, Knob] = {}
     for key, spec in parameters.items():
         name = prefix + key
-        if isinstance(spec, Mapping) and "parameters" in spec:
+        if isinstance(spec, dict) and "parameters" in spec:
             found |= flat(spec["parameters"], f"{name}.")
             continue
         try:
@@ -143,9 +149,9 @@ def axis(name: str, knob: Knob) -> Axis:
     missing = [key for key in needed if getattr(knob, key) is None]
     if missing:
         raise ParameterError(f"sweep parameter {name!r}: {kind} needs {' and '.join(needed)}; {missing[0]} is missing")
-    if "min" in needed and not knob.min < knob.max:
+    if "min" in needed and not knob.bounds[0] < knob.bounds[1]:
         raise ParameterError(f"sweep parameter {name!r}: min = {knob.min:g} is not below max = {knob.max:g}")
-    if kind in POSITIVE and knob.min <= 0:
+    if kind in POSITIVE and knob.bounds[0] <= 0:
         raise ParameterError(f"sweep parameter {name!r}: {kind} is of positive values, min = {knob.min:g} is not")
     return DISTRIBUTIONS[kind].make(name, knob)
 
@@ -185,14 +191,15 @@ def _choose(name: str, choices: Sequence[Any], probabilities: Sequence[float] | 
 
 
 def _integers(name: str, knob: Knob) -> Axis:
-    return _choose(name, range(math.ceil(knob.min), math.floor(knob.max) + 1))
+    low, high = knob.bounds
+    return _choose(name, range(math.ceil(low), math.floor(high) + 1))
 
 
 def _line(inner: Callable[[float], float], outer: Callable[[float], float]) -> Callable[[str, Knob], Axis]:
     """Uniform between inner(min) and inner(max), then through `outer`."""
 
     def make(name: str, knob: Knob) -> Axis:
-        low, high = inner(knob.min), inner(knob.max)
+        low, high = map(inner, knob.bounds)
         return Axis(name, lambda share: outer(low + share * (high - low)))
 
     return make
@@ -214,7 +221,7 @@ def _stepped(inner: Callable[[str, Knob], Axis], listed: bool = False) -> Callab
         def rounded(value: float) -> float:
             return _tidy(round(value / knob.q) * knob.q)
 
-        steps = range(round(knob.min / knob.q), round(knob.max / knob.q) + 1) if listed else None
+        steps = range(round(knob.bounds[0] / knob.q), round(knob.bounds[1] / knob.q) + 1) if listed else None
         choices = tuple(_tidy(step * knob.q) for step in steps) if steps else None
         return Axis(name, lambda share: rounded(plain.at(share)), choices)
 
@@ -236,9 +243,9 @@ NORMAL, LOG_NORMAL = _bell(_same), _bell(math.exp)
 BOTH = ("min", "max")
 DISTRIBUTIONS = {
     "constant": Distribution(("value",), lambda name, knob: _choose(name, [knob.value])),
-    "categorical": Distribution(("values",), lambda name, knob: _choose(name, knob.values)),
+    "categorical": Distribution(("values",), lambda name, knob: _choose(name, knob.values or ())),
     "categorical_w_probabilities": Distribution(
-        ("values", "probabilities"), lambda name, knob: _choose(name, knob.values, knob.probabilities)
+        ("values", "probabilities"), lambda name, knob: _choose(name, knob.values or (), knob.probabilities)
     ),
     "int_uniform": Distribution(BOTH, _integers),
     "uniform": Distribution(BOTH, UNIFORM),

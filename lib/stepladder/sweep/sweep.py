@@ -104,7 +104,7 @@ class Sweep:
 
     def _reached(self) -> bool:
         best, target = self.best(), self.space.file.metric.target
-        return None not in (best, target) and self.sign * best["score"] <= self.sign * target
+        return best is not None and target is not None and self.sign * best["score"] <= self.sign * target
 
     def _trial(self, setting: dict[str, Any]) -> dict[str, Any]:
         """Score, seconds and reason of one trial."""

@@ -8,10 +8,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from stepladder.core.records import Split, Splits
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Asset, Dataset
@@ -159,18 +161,18 @@ class Contract:
         return convert.convert(self._assets, self.params, self._shards, convert.Inline())
 
     @cached_property
-    def _splits(self) -> dict:
+    def _splits(self) -> Splits:
         return splits.split(self._assets, self.params.splits, self.params.seed)
 
     @cached_property
-    def _conversion(self) -> dict:
+    def _conversion(self) -> dict[str, Any]:
         """What 02_conversion records."""
         return {"shards": dict(convert.converted(self._report, self._shards)), "splits": self._splits}
 
-    def _dataset(self, name: str) -> Dataset:
+    def _dataset(self, name: Split) -> Dataset:
         return self.study.dataset(*self._place(name))
 
-    def _place(self, name: str) -> tuple:
+    def _place(self, name: Split) -> tuple:
         """Shards of a split, parameters, and the regions to keep clear of."""
         shards, clear = loading.split_shards(self.folder, self._conversion, name)
         return shards, self.params, clear

@@ -213,9 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
         with self.faulty._lock:
             self.faulty.log.append(self._served)
         try:
-            if Status in faults:
-                wait = faults[Status].retry_after
-                self._head(faults[Status].code, {"Content-Length": "0"} | ({"Retry-After": wait} if wait else {}))
+            if isinstance(refusal := faults.get(Status), Status):
+                wait = refusal.retry_after
+                self._head(refusal.code, {"Content-Length": "0"} | ({"Retry-After": wait} if wait else {}))
             elif path in self.faulty.redirects:
                 self._head(302, {"Content-Length": "0", "Location": self.faulty.redirects[path]})
             elif path in self.faulty.answers:

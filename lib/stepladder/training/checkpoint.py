@@ -76,6 +76,7 @@ def restore_train_state(state: dict[str, Any], model: nn.Module, train_state: Tr
     """Load what belongs to a stage under way: optimizer, averaged weights, scaler."""
     gathered.set_optimizer_state_dict(model, train_state.optimizer, state["optimizer"], options=SPREAD)
     for name, value in (state["average"] or {}).items():
+        assert train_state.ema is not None, "averaged weights of a training that keeps none"
         own = train_state.ema.values[name]
         own.copy_(distribute_tensor(value, own.device_mesh, own.placements) if isinstance(own, DTensor) else value)
     if train_state.scaler and state["scaler"]:

@@ -22,7 +22,7 @@ def training_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
         smooth = part["loss"].ewm(halflife=max(1, len(part) / 40)).mean()
         upper.plot(part["step"], part["loss"], color=NAVY, alpha=0.25, linewidth=1)
         upper.plot(part["step"], smooth, color=NAVY, label=None if place else "training loss, smoothed")
-    for place, (_, part) in enumerate(validation.groupby("stage", sort=False) if len(validation) else ()):
+    for place, (_, part) in enumerate(validation.groupby("stage", sort=False) if len(validation) else []):
         label = None if place else "validation loss"
         upper.plot(part["step"], part["validation_loss"], "o-", color=ACCENT, markersize=4, label=label)
     upper.set(ylabel="loss", title="Training")

@@ -108,7 +108,7 @@ class Training:
             self.distributed.rank,
             self.distributed.world,
         )
-        self.train_state: TrainState | None = None
+        self.train_state: TrainState  # of the stage under way
         self.step = 0
         self.tracker = tracking.Tracker()
         self._pending: list[Pending] = []
@@ -210,6 +210,7 @@ class Training:
         self.train_state = make_train_state(module, self.model, self.training, self.params.seed, self.distributed)
         self.train_state.begin = span.begin
         if under_way:
+            assert state is not None, f"{self.step} steps are done, and no checkpoint says so"
             checkpoint.restore_train_state(state, self.model, self.train_state)
         self._report("training_stage", stage=span.phase.name, step=self.step, end=span.end)
 
@@ -261,7 +262,8 @@ class Training:
         values = iter(self.distributed.total(torch.stack(scalars)).tolist() if scalars else ())
         norms = torch.stack([line.result.norm for line in self._pending]).tolist() if scalars else ()
         for line, norm in zip(self._pending, norms, strict=True):
-            named = {name: next(values) for name in ("loss", *(f"loss_{part}" for part in line.result.parts))}
+            names = ("loss", *(f"loss_{part}" for part in line.result.parts))
+            named: dict[str, float] = {name: next(values) for name in names}
             if not math.isfinite(named["loss"]) or not (math.isfinite(norm) or self.train_state.scaler):
                 self._not_finite(line.step, named, norm)
             if line.step % self.training.log_every == 0:

@@ -51,7 +51,7 @@ class EMA:
     def update(self, step: int) -> None:
         """Move towards the parameters after `step` earlier updates."""
         keep = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.values.values()), self._live, 1 - keep)
+        torch._foreach_lerp_(list(self.values.values()), self._live, 1 - keep)  # pyright: ignore[reportPrivateImportUsage] (torch has no public one)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ import pandas as pd
 from stepladder.core import files, lock
 from stepladder.core.config import ParameterError, dump
 from stepladder.core.identity import Key
+from stepladder.core.records import Job as JobRecord
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
@@ -185,7 +186,7 @@ def start(run: Run, params: Parameters) -> Job:
     """
     folder, key = run.stage_folder("05_training"), schedule.job_key(run, params)
     found = _job_file(run)
-    if processes.is_alive(found):
+    if found and processes.is_alive(found):
         return Job(run, found["pid"], _same(run, found, key), attached=True)
     run.require("04_scaling", params.model_dump(mode="json"))
     lock.wait_for_other_machines(folder, f"training of {run.study}/{run.name}")
@@ -205,13 +206,13 @@ def start(run: Run, params: Parameters) -> Job:
 def stop(run: Run) -> bool:
     """Ask the training process of a run to save and stop, and wait until it has; whether one was running here."""
     found = _job_file(run)
-    running = processes.is_alive(found)
-    if running:
-        Job(run, found["pid"], attached=True).stop()
-    return running
+    if not found or not processes.is_alive(found):
+        return False
+    Job(run, found["pid"], attached=True).stop()
+    return True
 
 
-def _same(run: Run, found: dict[str, Any], key: Key) -> Mapping[str, str]:
+def _same(run: Run, found: JobRecord, key: Key) -> Mapping[str, str]:
     """Digests of the code that a running job runs; `ParameterError` where it is not the job that is asked for."""
     own = Key(**found["key"])
     if changed := replace(own, code={}).differences(replace(key, code={})):
@@ -229,5 +230,5 @@ def _headless() -> bool:
     return "JPY_SESSION_NAME" not in os.environ or "STEPLADDER_HEADLESS" in os.environ
 
 
-def _job_file(run: Run) -> dict[str, Any] | None:
+def _job_file(run: Run) -> JobRecord | None:
     return files.read_json(run.folder / "05_training" / "job.json")

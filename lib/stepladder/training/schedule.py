@@ -51,7 +51,8 @@ def config_fingerprint(run: Run, study: Study, params: Parameters, training: Tra
 
 def data(run: Run) -> str:
     """Hash of the splits and of what every shard was made by; the same again when the same data is converted again."""
-    result = run.result("02_conversion") or {}
+    result = run.result("02_conversion")
+    assert result is not None, f"02_conversion of {run.folder} has no result"
     recipes = {asset: recipe_of(run.folder.parent / path) for asset, path in result["shards"].items()}
     return files.fingerprint([result["splits"], recipes])
 

@@ -173,7 +173,7 @@ def check_untrained(study: Study, params: Parameters, cases: Sequence[Sample], t
     best = [_values(study, params, cases, baseline) for baseline in study.baselines(params, train).values()]
     beaten = []
     for name, value in own.items():
-        others = [sign * table[name] for table in best if table.get(name) is not None]
+        others = [sign * score for table in best if (score := table.get(name)) is not None]
         if value is not None and others and sign * value > max(others) + ROUNDING:
             beaten.append(name)
     return Check(

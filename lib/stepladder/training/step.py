@@ -119,6 +119,7 @@ def train_step(train_state: TrainState, step: int, micros: Iterable[Batch], cloc
         share, total, pieces = forward_backward(train_state, step, micro, batch, lap)
         loss = _plus(loss, _times(total, share))
         parts = {name: _plus(parts.get(name), _times(piece, share)) for name, piece in pieces.items()}
+    assert loss is not None, "a step has at least one micro-batch"
     norm = update(train_state, step)
     lap("optimizer")
     return StepResult(loss, parts, norm)
@@ -139,7 +140,7 @@ def forward_backward(
     lap("host_to_device")
     # Dropout of this micro-batch, whatever ran before it.
     seed_torch(torch_seed(train_state.seed, step, distributed.rank, micro), distributed.device)
-    train_state.model.optimizer_step = step
+    train_state.model.optimizer_step = step  # pyright: ignore[reportArgumentType] (torch thinks of tensors only)
     share = size(batch) / training.batch
     # With several micro-batches gradients stay on their rank until the last one's backward.
     if last:
@@ -170,7 +171,8 @@ def update(train_state: TrainState, step: int) -> Tensor:
     if train_state.ema:
         train_state.ema.update(step - train_state.begin)
     # A sharded model's norm is a sharded tensor.
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    whole = getattr(norm, "full_tensor", None)
+    return whole() if whole else norm
 
 
 def make_train_state(

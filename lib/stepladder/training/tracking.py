@@ -114,18 +114,19 @@ class Guarded(Tracker):
     """A mirror whose failure is reported once and never felt by training."""
 
     def __init__(self, name: str, make: Callable[[], Tracker], report: Report):
-        self._name, self._report, self._tracker = name, report, None
+        self._name, self._report = name, report
+        self._tracker: Tracker | None = None
         self._try(lambda: setattr(self, "_tracker", make()))
 
     def log(self, record: Record) -> None:
         """Pass the record on, while the mirror works."""
-        if self._tracker:
-            self._try(lambda: self._tracker.log(record))
+        if tracker := self._tracker:
+            self._try(lambda: tracker.log(record))
 
     def finish(self, state: str) -> None:
         """Pass the end on, while the mirror works."""
-        if self._tracker:
-            self._try(lambda: self._tracker.finish(state))
+        if tracker := self._tracker:
+            self._try(lambda: tracker.finish(state))
 
     def _try(self, action: Callable[[], None]) -> None:
         try:

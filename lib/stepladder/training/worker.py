@@ -41,7 +41,8 @@ ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry of agent and workers; ends the process."""
-    parser = argparse.ArgumentParser(prog="python -m stepladder.training.worker", description=__doc__.split("\n")[0])
+    told = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m stepladder.training.worker", description=told)
     parser.add_argument(
         "run", type=Path, help="run folder, outputs/<study>/<run>"
     )  # torchrun would take a --run for its own

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,7 +68,7 @@ def picture(scene: Scene | Figure, size: Sequence[int] = (1000, 700)) -> Figure:
     figure.suptitle(scene.title, x=0.01, ha="left", fontsize=12)
     swatch = {"edgecolor": "#b8b5ad", "linewidth": 0.4}
     handles = [Patch(facecolor=colour, label=label, **swatch) for label, colour in _legend(scene).items()]
-    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     wide = max(LEGEND_INCHES, SWATCH_INCHES + LETTER_INCHES * longest)
     columns_of_legend = max(1, min(len(handles), int(figure.get_figwidth() / wide)))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns_of_legend)
@@ -98,10 +99,10 @@ def _drawn(panel: Panel) -> Panel:
     return Panel(panel.title, tuple(item for item in panel.items if isinstance(item, Lines) or len(item.faces_M3)))
 
 
-def _vtk(scene: Scene, panel: Panel, size: tuple[int, int]) -> np.ndarray:
+def _vtk(scene: Scene, panel: Panel, size: Sequence[int]) -> np.ndarray:
     import pyvista
 
-    plotter = pyvista.Plotter(off_screen=True, window_size=size, lighting="light kit")
+    plotter: Any = pyvista.Plotter(off_screen=True, window_size=list(size), lighting="light kit")
     plotter.set_background("#fbfaf7")
     for item in panel.items:
         if isinstance(item, Lines):

@@ -6,6 +6,7 @@ imported.
 
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,7 +55,8 @@ def figure(scene: Scene):
             seen.add(trace.name)
             page.add_trace(trace, row=number // columns + 1, col=number % columns + 1)
     x, y, z = 1.7 * camera_direction(scene)
-    axes = {f"{name}axis": {"title": f"{name} ({scene.unit})" if scene.unit else name} for name in "xyz"}
+    unit = f" ({scene.unit})" if scene.unit else ""
+    axes: dict[str, Any] = {f"{name}axis": {"title": f"{name}{unit}"} for name in "xyz"}
     page.update_scenes(aspectmode="data", camera={"eye": {"x": x, "y": y, "z": z}}, **axes)
     page.update_layout(
         title=scene.title, paper_bgcolor="#fbfaf7", margin={"l": 0, "r": 0, "t": 60, "b": 0}, height=420 * rows + 80

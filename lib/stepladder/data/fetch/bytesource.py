@@ -3,7 +3,7 @@
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -102,7 +102,7 @@ class Bytes(Protocol):
     traffic: Traffic
     cancel: threading.Event
 
-    def stream(self, start: int, stop: int) -> Iterator[bytes]:
+    def stream(self, start: int, stop: int) -> Generator[bytes]:
         """The bytes from `start` up to `stop`, in pieces."""
         ...
 
@@ -132,7 +132,7 @@ class LocalBytes:
         self.identity = Identity(stat.st_size, modified=str(stat.st_mtime_ns))
         self.unchanged, self.cancel = self.identity == known, threading.Event()
 
-    def stream(self, start: int, stop: int) -> Iterator[bytes]:
+    def stream(self, start: int, stop: int) -> Generator[bytes]:
         """The bytes from `start` up to `stop`, in pieces."""
         with self.path.open("rb") as file:
             file.seek(start)

@@ -53,10 +53,12 @@ class Shelf:
 
     def part(self, member: Member) -> Path:
         """Where the bytes of a member in hand are gathered."""
-        return self.scratch(self.identity) / f"{member.offset}.part"
+        return self.scratch() / f"{member.offset}.part"
 
-    def scratch(self, identity: Identity) -> Path:
-        """Folder of what is in hand of one version of the archive."""
+    def scratch(self, identity: Identity | None = None) -> Path:
+        """Folder of what is in hand of one version of the archive; of the one that is remembered where None."""
+        identity = identity or self.identity
+        assert identity is not None, f"{self.root}: no archive is remembered"
         folder = self._state / files.fingerprint(asdict(identity))
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -78,7 +80,7 @@ class Shelf:
 
     def tidy(self) -> None:
         """Drop everything in hand; only the files and the records stay."""
-        shutil.rmtree(self.scratch(self.identity))
+        shutil.rmtree(self.scratch())
 
     def locked(self) -> AbstractContextManager[None]:
         """Let one process at a time fetch into this folder; the others wait."""

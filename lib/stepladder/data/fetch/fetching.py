@@ -12,7 +12,7 @@ from stepladder.core import files
 from stepladder.data.fetch.bytesource import Changed, FetchError, LocalBytes, NoRanges, Traffic, Unreachable
 from stepladder.data.fetch.cache import Shelf
 from stepladder.data.fetch.planning import Plan, plan_archive, plan_members, plan_whole, too_big
-from stepladder.data.fetch.remote import PER_HOST
+from stepladder.data.fetch.remote import PER_HOST, HttpBytes
 from stepladder.data.fetch.remotezip import Member, read_directory
 from stepladder.data.fetch.transfer import Progress, Transfer
 
@@ -78,13 +78,13 @@ def fetch(plan: Plan, on_progress: Progress | None = None, parallel: int = PER_H
         for _ in range(BEGINNINGS):
             try:
                 if change:
-                    plan = plan_archive(plan.source, plan.root, plan.archive.patience, traffic, (str(change),))
+                    plan = plan_archive(plan.source, plan.root, plan.opened.patience, traffic, (str(change),))
                 complete, transfer = _move(plan, on_progress, parallel)
                 return _report(complete, transfer, traffic, time.monotonic() - began)
             except Changed as error:
                 change = error
             except NoRanges:
-                plan, change = plan_whole(plan.source, Shelf(plan.root), plan.archive, plan.notes), None
+                plan, change = plan_whole(plan.source, Shelf(plan.root), plan.opened, plan.notes), None
             except OSError as error:
                 raise (_disk_full(plan, error) if error.errno in FULL else error) from None
     raise Unreachable(f"{plan.source.url}: changed again and again while it was fetched; call again later")
@@ -96,7 +96,7 @@ def _move(plan: Plan, on_progress: Progress | None, parallel: int) -> tuple[Plan
         raise FetchError(too_big(plan))
     plan = _download(plan, on_progress) if plan.whole else plan
     shelf = Shelf(plan.root)
-    transfer = Transfer(plan.archive, shelf, on_progress, parallel)
+    transfer = Transfer(plan.opened, shelf, on_progress, parallel)
     transfer.run(plan.wanted)
     shelf.tidy()
     return plan, transfer
@@ -105,7 +105,7 @@ def _move(plan: Plan, on_progress: Progress | None, parallel: int) -> tuple[Plan
 def _download(plan: Plan, on_progress: Progress | None) -> Plan:
     """Move the whole archive into scratch space, and plan its members from there."""
     shelf = Shelf(plan.root)
-    identity = plan.archive.identity
+    identity = plan.opened.identity
     path = shelf.scratch(identity) / "archive.zip"
     for beginning in range(BEGINNINGS):
         if path.exists() and identity.firm:
@@ -116,7 +116,7 @@ def _download(plan: Plan, on_progress: Progress | None) -> Plan:
         except Unreachable:
             if beginning + 1 == BEGINNINGS:
                 raise
-    archive = LocalBytes(path, plan.archive.patience, None, Traffic())
+    archive = LocalBytes(path, plan.opened.patience, None, Traffic())
     shelf.remember(identity, read_directory(archive))
     local = plan_members(plan.source, shelf, archive, plan.notes)
     if not local.fits:
@@ -126,6 +126,7 @@ def _download(plan: Plan, on_progress: Progress | None) -> Plan:
 
 def _write_whole(plan: Plan, path: Path, on_progress: Progress | None) -> None:
     """The whole archive, in one go."""
+    assert isinstance(plan.archive, HttpBytes), "a file on this machine has ranges"
     with files.atomic(path) as temporary, temporary.open("wb") as out:
         for chunk in plan.archive.whole():
             out.write(chunk)

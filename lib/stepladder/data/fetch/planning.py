@@ -39,6 +39,12 @@ class Plan:
     whole: bool = False
 
     @property
+    def opened(self) -> Bytes:
+        """The open archive of a plan that has one."""
+        assert self.archive is not None, f"{self.source.url} is a local folder"
+        return self.archive
+
+    @property
     def missing(self) -> tuple[Member, ...]:
         """Wanted members that are not in place yet."""
         there = {member.path for member in self.there}
@@ -47,7 +53,7 @@ class Plan:
     @property
     def bytes_to_move(self) -> int:
         """Compressed bytes still to come; of a whole archive its size, 0 where the server does not tell it."""
-        return (self.archive.identity.size or 0) if self.whole else sum(m.compressed for m in self.missing)
+        return (self.opened.identity.size or 0) if self.whole else sum(m.compressed for m in self.missing)
 
     @property
     def bytes_to_write(self) -> int:
@@ -130,14 +136,14 @@ def plan_archive(
 
 def plan_members(source: "Source", shelf: Shelf, archive: Bytes, notes: tuple[str, ...]) -> Plan:
     """The plan for an archive whose listing is on the shelf."""
-    wanted = choose(shelf.directory.members, source.members, source.url)
+    directory = shelf.directory
+    assert directory is not None, f"{source.url} has not been listed"
+    wanted = choose(directory.members, source.members, source.url)
     if not wanted:
-        raise FetchError(
-            f"{source.url}: {'; '.join(_unmatched(source, wanted))}; it holds {_tops(shelf.directory.members)}"
-        )
+        raise FetchError(f"{source.url}: {'; '.join(_unmatched(source, wanted))}; it holds {_tops(directory.members)}")
     there = tuple(member for member in wanted if shelf.has(member))
     notes = (*notes, *_unmatched(source, wanted))
-    plan = Plan(source, shelf.root, wanted, there, shelf.directory.bytes, shelf.disk_free(), notes, archive)
+    plan = Plan(source, shelf.root, wanted, there, directory.bytes, shelf.disk_free(), notes, archive)
     return plan if plan.fits else replace(plan, notes=(*notes, too_big(plan)))
 
 

@@ -11,7 +11,7 @@ Decisions:
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, NoReturn
@@ -102,7 +102,7 @@ class HttpBytes:
         self.identity, self.ranges, self.unchanged = Identity(None), True, False
         self._persist(lambda: self._look(known))
 
-    def stream(self, start: int, stop: int) -> Iterator[bytes]:
+    def stream(self, start: int, stop: int) -> Generator[bytes]:
         """The bytes from `start` up to `stop`, in pieces, however often it takes.
 
         Raises:
@@ -137,7 +137,7 @@ class HttpBytes:
         condition = {"If-None-Match": known.etag} if known and known.etag else {}
         with self._get({"Range": "bytes=0-0", **condition}, follow=True) as answer:
             self._address = answer.url
-            if answer.status_code == 304:
+            if known and answer.status_code == 304:
                 self.identity, self.unchanged = known, True
                 return
             self.ranges = answer.status_code == 206
@@ -280,7 +280,7 @@ def _retry_after(answer: requests.Response) -> float | None:
         return None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """The innermost cause of a network error, in words."""
     while error.__context__ is not None:
         error = error.__context__

@@ -161,7 +161,7 @@ class _Window(io.RawIOBase):
     """A seekable view of remote bytes that keeps the archive's last bytes and reads the rest in one piece each."""
 
     def __init__(self, source: Bytes):
-        self._source, self.size, self._position = source, source.identity.size, 0
+        self._source, self.size, self._position = source, source.identity.size or 0, 0
         self._begin, self._held = self.size, b""
         if self.size:
             self._extend(max(0, self.size - TAIL))

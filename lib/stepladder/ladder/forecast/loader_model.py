@@ -91,8 +91,8 @@ class StepLine:
     def fit(cls, trials: Sequence[Trial[StepProbe]]) -> "StepLine":
         """The line through the step probes of one kind."""
         batches = [trial.setting.batch for trial in trials]
-        seconds = line(batches, [trial.probe.seconds for trial in trials])
-        return cls(*seconds, *line(batches, [trial.probe.cpu_seconds for trial in trials]))
+        seconds = line(batches, [trial.measured.seconds for trial in trials])
+        return cls(*seconds, *line(batches, [trial.measured.cpu_seconds for trial in trials]))
 
     def seconds(self, batch: int) -> float:
         """Seconds of one step at `batch`."""
@@ -159,7 +159,7 @@ class LoaderModel:
     @property
     def measured_device_bytes(self) -> int:
         """Largest memory of the accelerator that was measured."""
-        return max(trial.probe.device_bytes for trial in self.steps)
+        return max(trial.measured.device_bytes for trial in self.steps)
 
     def rate(self, setting: Setting, reserve: float = 1.0) -> float:
         """Samples per second of loader and step together; were loading `reserve` times slower than it is thought."""
@@ -187,7 +187,7 @@ class LoaderModel:
         share of time not spent waiting gives the step's slowdown; where there was waiting, the loader's slowdown is
         sought by bisection, for the rate falls as it grows.
         """
-        setting, probe = trial.setting, trial.probe
+        setting, probe = trial.setting, trial.measured
         # The weighted geometric mean of forecast and measurement is what the loader model shall say from here on.
         doubt = probe.half_width / 2 / probe.rate
         weight = UNSURE**2 / (UNSURE**2 + doubt**2)
@@ -216,10 +216,10 @@ class LoaderModel:
     def host_bytes(self, setting: Setting, samples: int) -> int:
         """Bytes of the process tree after `samples` samples: training and loader processes, batches prepared ahead."""
         # With an accelerator the process holds no activations, so its memory hardly changes with the batch.
-        on_device = any(trial.probe.device_bytes for trial in self.steps)
+        on_device = any(trial.measured.device_bytes for trial in self.steps)
         trials = self._trials[kind(setting)]
         if on_device:
-            main = max(trial.probe.process_bytes for trial in trials)
+            main = max(trial.measured.process_bytes for trial in trials)
         else:
             main = self._step_bytes(setting, lambda probe: probe.process_bytes)
         # Without workers the training process loads, and what loading needs is its own.
@@ -234,7 +234,7 @@ class LoaderModel:
         They are taken to be smaller than thought only as far as they must be if no batch had been prepared ahead, for
         where the step waits for data there may be none.
         """
-        setting, level = trial.setting, max(trial.peak_bytes, trial.probe.host_bytes)
+        setting, level = trial.setting, max(trial.peak_bytes, trial.measured.host_bytes)
         forked = self.forked_bytes
         if setting.workers:
             ahead = setting.workers * setting.prefetch * setting.batch * self.loader.sample_bytes
@@ -267,13 +267,14 @@ class LoaderModel:
 
     def _step_bytes(self, setting: Setting, measured: Callable[[StepProbe], int]) -> int:
         """Memory of a step at any batch, from what `measured` takes from the probes of its kind."""
-        seen = sorted((trial.setting.batch, measured(trial.probe)) for trial in self._trials[kind(setting)])
+        seen = sorted((trial.setting.batch, measured(trial.measured)) for trial in self._trials[kind(setting)])
         if not any(size for _, size in seen):
             return 0
         fakes = {batch: self.fakes(replace(setting, batch=batch)) for batch in (setting.batch, *(b for b, _ in seen))}
         # A forecast by fake tensors knows the shape of the curve; without one a straight line has to do.
-        if None not in fakes.values():
-            return memory.forecast(fakes, dict(seen), setting.batch)
+        known = {batch: size for batch, size in fakes.items() if size is not None}
+        if known == fakes:
+            return memory.forecast(known, dict(seen), setting.batch)
         return straight_up(seen, setting.batch)
 
 

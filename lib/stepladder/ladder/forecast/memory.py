@@ -98,17 +98,19 @@ def deciding(setting: Setting) -> Setting:
 @contextlib.contextmanager
 def _fake_modules() -> Iterator[None]:
     """Let `module.to(...)` work on fake parameters inside the block; torch 2.13 refuses to swap them in place."""
-    of_torch, nn.Module._apply = nn.Module._apply, _apply
+    module: Any = nn.Module
+    of_torch, module._apply = module._apply, _apply
     try:
         yield
     finally:
-        nn.Module._apply = of_torch
+        module._apply = of_torch
 
 
 def _apply(module: nn.Module, convert: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
     """Put the converted tensors in the place of the old ones, which is all that a forecast of memory needs."""
     for part in module.modules():
-        for table in (part._parameters, part._buffers):
+        tables: Any = part._parameters, part._buffers
+        for table in tables:
             for name, old in table.items():
                 if old is not None and (new := convert(old)) is not old:
                     parameter = table is part._parameters

@@ -8,7 +8,7 @@ Decisions:
 """
 
 import importlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from stepladder.training.setting import Setting
 from stepladder.training.step import Clock
 
-Key = Hashable  # what addresses one sample
+Key = Any  # what addresses one sample; hashable
 Stepper = Callable[[int, Any, Clock], Tensor | float]  # (number of the pass, collated batch, clock) -> loss
 
 

@@ -220,7 +220,7 @@ def _source(batches: DataLoader) -> Iterator[Iterator[Any]]:
 
     torch would wait for each to finish its batch, up to 5 s, and take their death for an accident meanwhile.
     """
-    source = iter(batches)
+    source: Any = iter(batches)
     try:
         yield source
     finally:

@@ -50,7 +50,7 @@ class Seen:
 class Node:
     """A place in the call tree: seconds in it and below, by callee."""
 
-    code: CodeType | None = None
+    code: Any = None  # a `CodeType`; None of the root
     line: int = 0  # where its caller calls it
     seconds: float = 0.0
     lines: dict[int, float] = field(default_factory=lambda: defaultdict(float))  # its own lines, callees included
@@ -134,6 +134,7 @@ def _stack(frame: FrameType | None) -> list[tuple[CodeType, int]]:
 def _hot(tree: Node) -> tuple[Node, tuple[CodeType, int]]:
     """The function that dominates, and the (code, line) of the user's code that is to blame."""
     node = tree.heaviest()
+    assert node is not None, "nothing was seen"
     blamed = node.code, _hottest_line(node)
     while not (_installed(node.code) and public_name(node.code)):
         callee = node.heaviest()
@@ -150,6 +151,7 @@ def _hot(tree: Node) -> tuple[Node, tuple[CodeType, int]]:
 def _stages(tree: Node) -> dict[str, float]:
     """Shares of the callees of the first function that does more than hand on; own lines where they weigh."""
     node = tree.heaviest()
+    assert node is not None, "nothing was seen"
     while (callee := node.heaviest()) and callee.seconds > PASSES_ON * node.seconds and not _installed(callee.code):
         node = callee
     shares: dict[str, float] = defaultdict(float)
@@ -182,7 +184,7 @@ def _said(hot: Node, blamed: tuple[CodeType, int]) -> str:
 
 
 def _hottest_line(node: Node) -> int:
-    return max(node.lines, key=node.lines.get, default=node.code.co_firstlineno)
+    return max(node.lines, key=lambda line: node.lines[line], default=node.code.co_firstlineno)
 
 
 def _plain(code: CodeType) -> str:

@@ -53,7 +53,7 @@ class Runner:
     """Runs one trial at a time. The warm process starts with the first one and ends with this object."""
 
     def __init__(self) -> None:
-        self._warm: subprocess.Popen | None = None
+        self._warm: Any = None  # a `Popen` with pipes, or None
 
     def run(
         self, spec: dict[str, Any], path: Path, seconds: float, memory: float
@@ -205,17 +205,17 @@ def _warm_process(log: Path) -> subprocess.Popen:
         )
 
 
-def _answers(warm: subprocess.Popen, seconds: float) -> bool:
+def _answers(warm: Any, seconds: float) -> bool:
     """Whether the warm process says something (or ends) within `seconds`."""
     return bool(select.select([warm.stdout], [], [], seconds)[0])
 
 
-def _answer(warm: subprocess.Popen) -> int | None:
+def _answer(warm: Any) -> int | None:
     line = warm.stdout.readline()
     return int(line) if line else None
 
 
-def _end(warm: subprocess.Popen) -> None:
+def _end(warm: Any) -> None:
     """Close the warm process: it leaves when its input ends, and is killed with all its children if it does not."""
     warm.stdin.close()
     try:

@@ -112,7 +112,7 @@ class PdeEvaluation(EvaluationParams):
 class PdeParams(Parameters):
     """Parameters of the PDE study."""
 
-    data: PdeData = PdeData()
-    conversion: PdeConversion = PdeConversion()
-    model: PdeModel = PdeModel()
-    evaluation: PdeEvaluation = PdeEvaluation()
+    data: PdeData = PdeData.defaults()
+    conversion: PdeConversion = PdeConversion.defaults()
+    model: PdeModel = PdeModel.defaults()
+    evaluation: PdeEvaluation = PdeEvaluation.defaults()

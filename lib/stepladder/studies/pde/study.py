@@ -95,15 +95,15 @@ class Pde(Study[PdeParams]):
         """The operator, and the later stages that have steps."""
         return stages.phases(params)
 
-    def accept(self, phase: TrainingPhase, model: nn.Module, cases: Dataset, params: PdeParams) -> Check:
+    def accept(self, phase: TrainingPhase, model: Any, cases: Dataset, params: PdeParams) -> Check:
         """The verdict of a stage's gate, on whole trajectories."""
         return stages.accept(phase, model, cases, params)
 
-    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
+    def loss(self, model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
         """The stage's own loss, in field space."""
         return model.loss(batch, phase.name)
 
-    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+    def predict(self, model: Any, batch: Batch) -> Prediction:
         """The rollout from the first state alone."""
         return model.predict(batch)
 
@@ -123,7 +123,7 @@ class Pde(Study[PdeParams]):
         """PDEBench's metrics, per trajectory."""
         return scoring.score(batch, prediction, params)
 
-    def analysis(self, model: nn.Module, cases: Dataset, params: PdeParams) -> dict[str, pd.DataFrame | Figure]:
+    def analysis(self, model: Any, cases: Dataset, params: PdeParams) -> dict[str, pd.DataFrame | Figure]:
         """Best, median and worst trajectory, breakeven, what the stages are worth."""
         return analysis.analysis(model, cases, params)
 

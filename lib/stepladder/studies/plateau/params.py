@@ -60,9 +60,9 @@ class PlateauModel(Section):
 class PlateauParams(Parameters):
     """Parameters of the PLATEAU study."""
 
-    data: PlateauData = PlateauData()
-    conversion: PlateauConversion = PlateauConversion()
-    model: PlateauModel = PlateauModel()
+    data: PlateauData = PlateauData.defaults()
+    conversion: PlateauConversion = PlateauConversion.defaults()
+    model: PlateauModel = PlateauModel.defaults()
 
     @model_validator(mode="after")
     def _clip_long_enough(self) -> "PlateauParams":

@@ -79,13 +79,13 @@ class ScrollEvaluation(EvaluationParams):
     """How whole volumes are scored."""
 
     batch: int = Field(1, ge=1, le=1, description="volumes per pass: they differ in shape, so one at a time")
-    post: PostParams = PostParams()
+    post: PostParams = PostParams.defaults()
 
 
 class ScrollParams(Parameters):
     """Parameters of the scroll study."""
 
-    data: ScrollData = ScrollData()
-    conversion: ScrollConversion = ScrollConversion()
-    model: ScrollModel = ScrollModel()
-    evaluation: ScrollEvaluation = ScrollEvaluation()
+    data: ScrollData = ScrollData.defaults()
+    conversion: ScrollConversion = ScrollConversion.defaults()
+    model: ScrollModel = ScrollModel.defaults()
+    evaluation: ScrollEvaluation = ScrollEvaluation.defaults()

@@ -54,8 +54,8 @@ class DiscModel(Section):
 class DiscParams(Parameters):
     """Parameters of the template study."""
 
-    data: DiscData = DiscData()
-    model: DiscModel = DiscModel()
+    data: DiscData = DiscData.defaults()
+    model: DiscModel = DiscModel.defaults()
 
 
 class Discs:

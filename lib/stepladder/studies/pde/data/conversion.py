@@ -100,9 +100,9 @@ def _split_group(first: Fields, meta: Mapping[str, Any]) -> str:
     """Equal for blocks, of any files, that begin with the same first state (of a steady problem: the same question)."""
     if "frames" in meta:  # stretches of one trajectory, which share no frame
         return ""
-    asked = first.given is not None and equations.EQUATIONS[first.equation].steady
-    state = first.given[0] if asked else first.u[0, 0]  # of a problem in time the given field is often the same
-    return f"{hashlib.sha256(np.ascontiguousarray(state)).hexdigest()[:16]}/{meta['first']}"
+    asked = first.given if equations.EQUATIONS[first.equation].steady else None
+    state = first.u[0, 0] if asked is None else asked[0]  # of a problem in time the given field is often the same
+    return f"{hashlib.sha256(np.ascontiguousarray(state).data).hexdigest()[:16]}/{meta['first']}"
 
 
 def _parts(first: Fields, count: int, block: int, every_frame: int) -> dict[str, dict[str, Any]]:
@@ -193,12 +193,14 @@ def arrays(fields: Fields, name: str = "fields") -> dict[str, np.ndarray]:
         position = np.stack(np.meshgrid(*fields.axes, indexing="ij"), axis=-1)
         result[f"position_{letters}D"] = position.astype(np.float32)
     elif fields.kind == "mesh":
-        own = fields.points_PD.ndim == 3
-        result["position_NXD" if own else "position_XD"] = fields.points_PD.astype(np.float32)
+        place = fields.points_PD
+        assert place is not None, "a mesh has points"
+        own = place.ndim == 3
+        result["position_NXD" if own else "position_XD"] = place.astype(np.float32)
         result["edge_E2"] = fields.edges_E2
         if fields.cells_M3 is not None:
             result["cell_M3"] = fields.cells_M3
-            given_NPD = fields.points_PD if own else fields.points_PD[None]
+            given_NPD = place if own else place[None]
             far_NX2 = np.stack([border_distances(points_PD, fields.cells_M3) for points_PD in given_NPD])
             result["distance_NX2" if own else "distance_X2"] = far_NX2 if own else far_NX2[0]
     else:

@@ -10,6 +10,8 @@ Decisions:
 Shape legend: B batch, N points, L tokens, D axes of space.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,8 @@ def short_way(offset: Tensor) -> Tensor:
 def squared_distances(place_BND: Tensor, other_BLD: Tensor) -> Tensor:
     """Squared distances of all pairs, the short way round: (B, N, L)."""
     axes = zip(place_BND.unbind(-1), other_BLD.unbind(-1), strict=True)
-    return sum(short_way(one_BN[:, :, None] - other_BL[:, None]).square() for one_BN, other_BL in axes)
+    total: Any = sum(short_way(one_BN[:, :, None] - other_BL[:, None]).square() for one_BN, other_BL in axes)
+    return total
 
 
 def waves(place_BND: Tensor, count: int) -> Tensor:

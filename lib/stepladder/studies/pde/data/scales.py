@@ -16,8 +16,10 @@ Decisions:
 - Networks without the buffers (the baselines) are left alone.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
 
 from stepladder.core.types import Batch
@@ -26,7 +28,7 @@ SMALLEST = 1e-12  # a channel that is zero in the whole batch keeps its unit
 
 
 @torch.no_grad()
-def fit(network: nn.Module, batch: Batch) -> None:
+def fit(network: Any, batch: Batch) -> None:
     """Set `scale_C` and `answer_scale_C` of a network from `batch`, once: nothing changes where they are known."""
     if not hasattr(network, "fitted"):
         return

@@ -7,7 +7,7 @@ from stepladder.core.types import Source, StudyError
 from stepladder.studies.pde.data.solvers import tasks
 from stepladder.studies.pde.params import Task
 
-DEFAULT = Task(equation="burgers", coefficients={"eps": 0.01}, trajectories=10, points=128)
+DEFAULT = Task(equation="burgers", coefficients={"eps": 0.01}, files=1, trajectories=10, points=128)
 
 
 def synthesize(folder: Path, count: int, seed: int, wanted: Sequence[Task] = ()) -> list[Source]:

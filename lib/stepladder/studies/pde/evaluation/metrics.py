@@ -66,7 +66,7 @@ def boundary(prediction: Tensor, truth: Tensor) -> Tensor:
             face = square.select(axis, place)
             total = total + face.flatten(2, -2).sum(2) if face.ndim > 3 else total + face
             cells += face.flatten(2, -2).shape[2] if face.ndim > 3 else 1
-    return (total / cells).sqrt().mean(-1)
+    return torch.as_tensor(total / cells).sqrt().mean(-1)
 
 
 def fourier(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stepladder.core.types import Prediction, Sample
@@ -60,7 +61,7 @@ def _preview_particles(sample: Sample, state_XC: np.ndarray, ahead_TXC: np.ndarr
 
 
 def _draw_paths(
-    axis: plt.Axes, sample: Sample, start_XD: np.ndarray, ahead_TXC: np.ndarray, sides: tuple[int, int]
+    axis: Axes, sample: Sample, start_XD: np.ndarray, ahead_TXC: np.ndarray, sides: tuple[int, int]
 ) -> float:
     """Particles as dots, their paths from there, the box around them; how much longer the paths are drawn."""
     times, pair = longer(start_XD, ahead_TXC), list(sides)
@@ -98,7 +99,7 @@ def _preview_line(sample: Sample, state_XC: np.ndarray, ahead_TXC: np.ndarray) -
     return figure
 
 
-def _draw_field(axis: plt.Axes, sample: Sample, values: np.ndarray, **scale: float) -> Any:
+def _draw_field(axis: Any, sample: Sample, values: np.ndarray, **scale: Any) -> Any:
     """First field of a frame on a grid, a mesh or as points; `scale` is vmin and vmax, by default the frame's own."""
     position = np.asarray(sample[key(sample, "position_")])
     axis.set_aspect("equal")
@@ -132,7 +133,7 @@ def forecast_figure(rows: Mapping[str, tuple[Sample, Prediction]], params: PdePa
 
 
 def _draw_space_time(
-    axes: Sequence[plt.Axes], pictures: Mapping[str, np.ndarray], sample: Sample, times: np.ndarray
+    axes: Sequence[Axes], pictures: Mapping[str, np.ndarray], sample: Sample, times: np.ndarray
 ) -> None:
     """Pictures over space and time; truth and forecast in one scale, the error in its own."""
     x, truth = np.asarray(sample["position_XD"])[:, 0], pictures["truth"]
@@ -147,7 +148,7 @@ def _draw_space_time(
 
 
 def _draw_spectra_and_drift(
-    axes: Sequence[plt.Axes], truth_TX: np.ndarray, guess_TX: np.ndarray, start: float, times: np.ndarray
+    axes: Sequence[Axes], truth_TX: np.ndarray, guess_TX: np.ndarray, start: float, times: np.ndarray
 ) -> None:
     """Spectrum of the last frame and the mean over time, of truth and forecast."""
     for title, u_TX, colour in (("truth", truth_TX, "#1f3a5f"), ("forecast", guess_TX, "#d98e04")):
@@ -180,7 +181,7 @@ def overview(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_trajectory(axis: plt.Axes, table: Trajectories) -> None:
+def _draw_trajectory(axis: Axes, table: Trajectories) -> None:
     """The first trajectory of a shard: over space and time, or its last frame."""
     sample = table.sample(0, table.starts.start, table.frames - 1 - table.starts.start if not table.steady else 1)
     ahead = np.asarray(sample[key(sample, "target_")])

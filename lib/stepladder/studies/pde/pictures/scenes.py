@@ -77,9 +77,10 @@ def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, nam
     shown = "The first field" + (": truth, forecast and absolute error" if guess is not None else "")
     if truth.ndim == 3 and "edge_E2" not in sample:
         state = np.asarray(sample[key(sample, "input_")])[None]
-        whole = [None if u is None else _thinned(np.concatenate([state, u])) for u in (truth, guess)]
+        real = _thinned(np.concatenate([state, truth]))
+        said = None if guess is None else _thinned(np.concatenate([state, guess]))
         title = f"{name}: x to the right, t to the back"
-        scene = _fields_scene(_space_time(whole[0]), *whole, title, named)
+        scene = _fields_scene(_space_time(real), real, said, title, named)
         return {"rollout": Picture(scene, f"{shown}, over space and time.")}
     frames = {"first": 0, "last": len(truth) - 1} if len(truth) > 1 else {"answer": 0}
     surface = _mesh_surface(sample) if "edge_E2" in sample else _grid_surface(sample)

@@ -66,7 +66,7 @@ def fuse(occ_BTXYZ: Tensor, pose_BT4: Tensor, pose_to_B4: Tensor, voxel_m: float
     return fused_BXYZ, nearest_BXYZ.isfinite()
 
 
-def seen(pose_BT4: Tensor, pose_to_B4: Tensor, shape: tuple[int, int, int], voxel_m: float) -> Tensor:
+def seen(pose_BT4: Tensor, pose_to_B4: Tensor, shape: tuple[int, ...], voxel_m: float) -> Tensor:
     """Which voxels of the window at `pose_to` lie in any of the windows at `pose_BT4`: (B, X, Y, Z) bool."""
     masks = [_look_up(pose_B4, pose_to_B4, shape, voxel_m).known_BXYZ for pose_B4 in pose_BT4.unbind(1)]
     return torch.stack(masks).any(0)
@@ -93,7 +93,7 @@ class _View:
     miss_BXYZ: Tensor  # squared distance in voxels between the target's centre and the source voxel's
 
 
-def _look_up(pose_from_B4: Tensor, pose_to_B4: Tensor, shape: tuple[int, int, int], voxel_m: float) -> _View:
+def _look_up(pose_from_B4: Tensor, pose_to_B4: Tensor, shape: tuple[int, ...], voxel_m: float) -> _View:
     """Computed in float64, so that a shift by whole voxels is exact."""
     nx, ny, nz = shape
     step_B4 = relative(pose_from_B4.double(), pose_to_B4.double())

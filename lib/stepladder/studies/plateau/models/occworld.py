@@ -17,6 +17,8 @@ Decisions:
 Shape legend: B batch, T frames, F future frames, C channels, H W latent map, K codes, M modes.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -128,14 +130,14 @@ def phases(params: PlateauParams) -> list[TrainingPhase]:
     ]
 
 
-def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
+def loss(model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
     """Published weights: 10 cross entropy + Lovasz + codebook; then cross entropy of codes + 0.1 x L2 of the ego."""
     parts = model(batch["occ_TXYZ"], batch["pose_T4"], phase.name)
-    total = sum(WEIGHTS[name] * part for name, part in parts.items())
+    total: Any = sum(WEIGHTS[name] * part for name, part in parts.items())
     return Loss(total, {name: part.detach() for name, part in parts.items()})
 
 
-def predict(model: nn.Module, batch: Batch) -> Prediction:
+def predict(model: Any, batch: Batch) -> Prediction:
     """Autoregressive forecast; the model's own ego motion, see the module's docstring."""
     return model.forecast(batch["occ_TXYZ"], batch["pose_T4"])
 
@@ -158,7 +160,7 @@ def can_start(phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
 
 
 @torch.no_grad()
-def reconstruction(model: nn.Module, occ_BTXYZ: Tensor) -> tuple[float, int]:
+def reconstruction(model: Any, occ_BTXYZ: Tensor) -> tuple[float, int]:
     """IoU of occupied voxels after coding and decoding, and the number of codes in use."""
     truth_NXYZ = occ_BTXYZ.flatten(0, 1)
     scores_NXYZC, index_NHW, _ = model.tokenizer(truth_NXYZ)

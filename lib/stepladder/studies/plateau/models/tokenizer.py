@@ -54,6 +54,7 @@ class Tokenizer(nn.Module):
             # learnt.
             self.label.weight.copy_(functional.normalize(self.label.weight) * math.sqrt(EMBEDDING))
             self.decoder.last.weight.mul_(0.1)
+            assert self.decoder.last.bias is not None
             self.decoder.last.bias.copy_(self.label.weight[EMPTY].repeat(heights))
 
     def encode(self, occ_NXYZ: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ class Tokenizer(nn.Module):
         through_NHWC = z_NHWC + (code_NHWC - z_NHWC).detach()
         return through_NHWC.permute(0, 3, 1, 2), index_NHW, loss
 
-    def decode(self, code_NCHW: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    def decode(self, code_NCHW: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Class scores (N, X, Y, Z, 18) of quantised latents; `shape` is the window's (X, Y, Z)."""
         x_NCXY = self.decoder(self.after(code_NCHW), sizes(shape[0], shape[1]))
         return x_NCXY.permute(0, 2, 3, 1).unflatten(-1, (shape[2], EMBEDDING)) @ self.label.weight.T

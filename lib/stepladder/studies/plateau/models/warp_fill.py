@@ -18,6 +18,8 @@ Decisions:
 Shape legend: B batch, T past frames, F future frames, N windows (B x F), X Y Z voxels, C static classes or channels.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -49,6 +51,7 @@ class WarpFill(nn.Module):
         self.net = UNet((2 * EMBEDDING + 1) * heights, len(STATIC) * heights, model.width, model.levels, model.dropout)
         self.evidence = nn.Embedding.from_pretrained(_evidence(), freeze=False)
         static_18 = torch.tensor([STATIC.index(c) if c in STATIC else 0 for c in range(len(OCC3D))])
+        self.static_18: Tensor
         self.register_buffer("static_18", static_18, persistent=False)  # Occ3D class -> static class
         self.register_buffer("occ3d_C", torch.tensor(STATIC, dtype=torch.uint8), persistent=False)  # and back
 
@@ -87,8 +90,8 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(Block(w, dropout) for w in reversed(widths[:-1]))
         self.last = nn.Conv2d(width, channels_out, 1)
         with torch.no_grad():
-            self.last.weight.mul_(START)
-            self.last.bias.mul_(START)
+            for parameter in self.last.parameters():
+                parameter.mul_(START)
 
     def forward(self, x_NCXY: Tensor) -> Tensor:
         """Logits in the channels of a plane of the same size."""
@@ -135,7 +138,7 @@ def can_start(phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
     return Check("stage may start", True, f"stage {phase.name!r} starts from the warped past and needs nothing trained")
 
 
-def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
+def loss(model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
     """Weighted cross entropy + soft IoU on all voxels and on newly revealed ones, of a random few future frames.
 
     The frames are drawn from torch's global generator.
@@ -151,11 +154,12 @@ def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
     scores_NCZXY = model(*(x.flatten(0, 1) for x in (fused_BFXYZ, known_BFXYZ, present_BFXYZ)))
     truth_NZXY, known_NZXY = (x.flatten(0, 1).permute(0, 3, 1, 2) for x in (truth_BFXYZ, known_BFXYZ))
     parts = _loss_parts(scores_NCZXY.float(), model.static_18[truth_NZXY.int()], ~known_NZXY)
-    return Loss(sum(parts.values()), {name: part.detach() for name, part in parts.items()})
+    total: Any = sum(parts.values())
+    return Loss(total, {name: part.detach() for name, part in parts.items()})
 
 
 @torch.no_grad()
-def predict(model: nn.Module, batch: Batch) -> Prediction:
+def predict(model: Any, batch: Batch) -> Prediction:
     """`occ_BFXYZ` uint8: the likeliest class of every voxel of every future frame, given the true future poses."""
     frames = []
     for frame in range(model.future):  # one at a time: scores of a full window are large

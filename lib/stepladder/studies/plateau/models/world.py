@@ -170,7 +170,7 @@ class Convolutions(nn.Module):
 
     def __init__(self, before: int, after: int, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(shape)
+        self.norm = nn.LayerNorm(list(shape))
         self.conv1, self.conv2 = nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 

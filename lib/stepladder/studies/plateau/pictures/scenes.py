@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -50,7 +51,7 @@ def preview(occ_TXYZ: np.ndarray, params: PlateauParams) -> Figure:
     return figure
 
 
-def birdseye(axis: plt.Axes, occ_XYZ: np.ndarray, voxel_m: float) -> None:
+def birdseye(axis: Axes, occ_XYZ: np.ndarray, voxel_m: float) -> None:
     """Draw the topmost class of every column on `axis`, ahead up and left to the left, in metres around the ego."""
     filled = occ_XYZ != EMPTY
     top = occ_XYZ.shape[2] - 1 - np.argmax(filled[:, :, ::-1], axis=2)
@@ -165,7 +166,7 @@ def map_figure(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_city(axis: plt.Axes, tiles: Sequence[Shard], splits: Mapping[str, Any]) -> None:
+def _draw_city(axis: Axes, tiles: Sequence[Shard], splits: Mapping[str, Any]) -> None:
     """The tiles of one city, each in the colour of its split; the view is where anything is driven."""
     corner = np.min([tile.attributes["region"][:2] for tile in tiles], axis=0)
     region_K4 = (np.array([tile.attributes["region"] for tile in tiles]) - [*corner, *corner]) / 1000

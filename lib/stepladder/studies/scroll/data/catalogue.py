@@ -113,7 +113,7 @@ def sources(params: ScrollParams, environment: Mapping[str, str] = os.environ) -
         )
     path = fetch.local_path(params.data.mirror)
     archives = sorted(path.glob("*.zip")) if path is not None and path.is_dir() else []
-    if archives and not list(path.glob(kaggle.TABLE)):
+    if path and archives and not list(path.glob(kaggle.TABLE)):
         return [kaggle.source(archive, archive.stem) for archive in archives]
     return [kaggle.source(params.data.mirror, "mirror")]
 

@@ -6,6 +6,7 @@ the fault can be to blame. Contents depend on `seed` only.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import zarr
@@ -27,7 +28,7 @@ def faults(folder: Path, seed: int) -> dict[str, Path]:
     return {name: folder / name for name in DAMAGES}
 
 
-def write_zarr(folder: Path, array_ZYX: np.ndarray, version: int, chunk: int = 16) -> None:
+def write_zarr(folder: Path, array_ZYX: np.ndarray, version: Literal[2, 3], chunk: int = 16) -> None:
     """An OME-Zarr pyramid of one level, of Zarr version 2 or 3, with 7.91 micrometres between voxels."""
     group = zarr.open_group(str(folder), mode="w", zarr_format=version)
     array = group.create_array("0", shape=array_ZYX.shape, chunks=(chunk,) * 3, dtype=array_ZYX.dtype)

@@ -77,12 +77,12 @@ class Patches:
             corner = self._place(shard, rng)
         box = tuple(slice(start, start + side) for start, side in zip(corner, self.patch.tolist(), strict=True))
         cut: dict[str, Any] = {name: shard.array(name)[box] for name in ARRAYS}
-        augment = rng is not None and self.params.model.augment
-        if augment:
-            axes, flips = symmetry(self.patch, rng)
+        dice = rng if self.params.model.augment else None
+        if dice is not None:
+            axes, flips = symmetry(self.patch, dice)
             cut = {name: turned(array_ZYX, axes, flips) for name, array_ZYX in cut.items()}
         sample: Sample = {name: np.ascontiguousarray(cut[name]).astype(kind) for name, kind in ARRAYS.items()}
-        gain, shift = rng.uniform((-GAIN, -SHIFT), (GAIN, SHIFT)) if augment else (0.0, 0.0)
+        gain, shift = dice.uniform((-GAIN, -SHIFT), (GAIN, SHIFT)) if dice is not None else (0.0, 0.0)
         normalise(sample["image_ZYX"], shard, gain, shift)
         return {**sample, "index": int(index)}
 

@@ -17,6 +17,7 @@ import functools
 import importlib.util
 import itertools
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def euler_score(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray) -> float:
 
 def f1(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray, count: Count) -> float:
     """Weighted F1 over dimensions; `count(truth, guess)` gives (features of truth, of guess, matched) of an octant."""
-    counts_3D = sum(np.array(count(truth_ZYX[o], guess_ZYX[o])) for o in octants(truth_ZYX.shape))
+    counts_3D = np.sum([count(truth_ZYX[o], guess_ZYX[o]) for o in octants(truth_ZYX.shape)], axis=0)
     value = weight = 0.0
     for share, real, said, matched in zip(WEIGHTS, *counts_3D.tolist(), strict=True):
         # A dimension that neither has says nothing and takes no weight.
@@ -57,7 +58,7 @@ def octants(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
     return list(itertools.product(*halves))
 
 
-def components(mask_ZYX: np.ndarray, connectivity: int = 26) -> np.ndarray:
+def components(mask_ZYX: np.ndarray, connectivity: Literal[6, 18, 26] = 26) -> np.ndarray:
     """Connected components, numbered from 1; 0 is background."""
     import cc3d
 
@@ -91,7 +92,7 @@ def _smaller(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray) -> list:
 
 def _matched(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray) -> list:
     """Features of truth, of guess, and matched ones, by Betti matching of the sublevel sets of the complements."""
-    import betti_matching
+    import betti_matching  # pyright: ignore[reportMissingImports] (optional, on no index)
 
     # Inside 0 and outside 1: the sublevel set at 0 is the mask.
     inverted = [np.ascontiguousarray(~mask, dtype=np.float64) for mask in (guess_ZYX, truth_ZYX)]

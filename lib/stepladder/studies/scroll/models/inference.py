@@ -12,9 +12,10 @@ Shape legend: B batch, Z Y X voxels.
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stepladder.core.types import Batch, Prediction
 from stepladder.studies.scroll.models import postprocess
@@ -24,7 +25,7 @@ LEAST = 1e-3  # of the largest weight, so that every voxel counts for something
 
 
 @torch.no_grad()
-def predict(model: nn.Module, batch: Batch) -> Prediction:
+def predict(model: Any, batch: Batch) -> Prediction:
     """`probability_BZYX` float32 and, after post-processing, `mask_BZYX` uint8, of patches or whole volumes."""
     settings = model.settings
     probability_BZYX = torch.stack(

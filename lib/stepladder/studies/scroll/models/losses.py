@@ -16,8 +16,10 @@ Decisions:
 Shape legend: B batch, Z Y X voxels.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from stepladder.core.types import Batch, Loss, TrainingPhase
@@ -25,7 +27,7 @@ from stepladder.studies.scroll.data.distance import squared_distance
 from stepladder.studies.scroll.data.labels import SHEET, UNKNOWN
 
 
-def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
+def loss(model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
     """Cross entropy + Dice + weighted skeleton recall and boundary loss of one batch.
 
     Reads `image_ZYX`, `label_ZYX`, `skeleton_ZYX` and `distance_ZYX` (squared voxels) of the batch, and the weights of
@@ -49,7 +51,7 @@ def loss(model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         stored = settings.distance == "precomputed"
         distance_BZYX = batch["distance_ZYX"] if stored else distance_map(label_BZYX, model.reach)
         parts["boundary"] = boundary(probability_BZYX, distance_BZYX, known_BZYX)
-    total = sum(weights[name] * part for name, part in parts.items())
+    total: Any = sum(weights[name] * part for name, part in parts.items())
     return Loss(total, {name: part.detach() for name, part in parts.items()})
 
 

@@ -17,6 +17,7 @@ Decisions:
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,7 @@ def patch_sheet(sheet_ZYX: np.ndarray) -> np.ndarray | None:
     # The sheet as a height map over the plane that shows most of it; a gap is a hole in its shadow.
     axis = int(np.argmax([np.count_nonzero(sheet_ZYX.any(axis=a)) for a in range(3)]))
     sheet_HUV = np.moveaxis(sheet_ZYX, axis, 0)
-    known_UV = sheet_HUV.any(axis=0)
+    known_UV: Any = sheet_HUV.any(axis=0)
     gap_UV = ndimage.binary_fill_holes(known_UV) & ~known_UV
     if not gap_UV.any():
         return None
@@ -167,7 +168,7 @@ def fill(mask_ZYX: np.ndarray, largest: int) -> np.ndarray:
 def _bridged(known_UV: np.ndarray, height_UV: np.ndarray, thick_UV: np.ndarray, axis: int) -> list[np.ndarray]:
     """Height, thickness and distance to the nearest known pixel, interpolated along `axis`."""
     known, height, thick = (np.moveaxis(image, axis, 1) for image in (known_UV, height_UV, thick_UV))
-    result = np.zeros((3, *known.shape))
+    result: Any = np.zeros((3, *known.shape))
     result[2] = 1e6  # lines without anything known count for nothing
     place = np.arange(known.shape[1])
     for row in np.flatnonzero(known.any(axis=1)):

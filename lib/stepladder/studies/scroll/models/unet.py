@@ -54,6 +54,7 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(Merge(width) for width in widths[:-1])
         self.last = nn.Conv3d(widths[0], 1, 1)
         with torch.no_grad():
+            assert self.last.bias is not None
             self.last.weight.mul_(START)
             self.last.bias.fill_(math.log(SHEET_SHARE / (1 - SHEET_SHARE)))
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy import ndimage
@@ -80,16 +82,14 @@ def volume_figure(
     return figure
 
 
-def draw_slice(
-    axis: plt.Axes, image_ZYX: np.ndarray, layer_ZYX: np.ndarray | None, axis_name: str, limits: Sequence[float]
-) -> None:
+def draw_slice(axis: Axes, image_ZYX: np.ndarray, layer_ZYX: np.ndarray | None, axis_name: str, limits: Any) -> None:
     """The middle slice of an image across an axis in greys, with label 1 and 2 of `layer_ZYX` over it."""
     axis.imshow(_slice(image_ZYX, axis_name), cmap="gray", vmin=limits[0], vmax=limits[1])
     if layer_ZYX is not None:
         layer = _slice(layer_ZYX, axis_name)
         for value, colour, alpha in ((SHEET, SHEET_COLOUR, 0.75), (UNKNOWN, UNKNOWN_COLOUR, 0.35)):
             rgba = np.zeros((*layer.shape, 4))
-            rgba[layer == value] = (*plt.matplotlib.colors.to_rgb(colour), alpha)
+            rgba[layer == value] = (*to_rgb(colour), alpha)
             axis.imshow(rgba)
     axis.grid(False)
 
@@ -233,7 +233,7 @@ def _slice(volume_ZYX: np.ndarray, axis_name: str) -> np.ndarray:
     return np.take(volume_ZYX, np.shape(volume_ZYX)[axis] // 2, axis)
 
 
-def _name_axes(axis: plt.Axes, axis_name: str, shape: Sequence[int], prefix: str) -> None:
+def _name_axes(axis: Axes, axis_name: str, shape: Sequence[int], prefix: str) -> None:
     right, down = PLANES[axis_name]
     axis.set(xlabel=f"{right} (voxels)", ylabel=f"{down} (voxels)")
     axis.set_title(f"{prefix}{axis_name} = {shape['zyx'.index(axis_name)] // 2}")

@@ -10,7 +10,7 @@ Decisions:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -73,13 +73,13 @@ class Fields:
     times_T: np.ndarray
     axes: tuple[np.ndarray, ...] = ()
     points_PD: np.ndarray | None = None
-    coefficients: Mapping[str, float | np.ndarray] = field(default_factory=dict)
+    coefficients: Mapping[str, Any] = field(default_factory=dict)
     boundary: str = "periodic"
     given: np.ndarray | None = None
     cells_M3: np.ndarray | None = None
     edges_E2: np.ndarray | None = None
     types_P: np.ndarray | None = None
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     issues: tuple[Issue, ...] = ()
 
     @property
@@ -110,7 +110,7 @@ def without_gaps(fields: Fields, name: str) -> Fields:
     Raises:
         StudyError: nothing is left.
     """
-    finite_N = np.isfinite(fields.u).all(axis=tuple(range(1, fields.u.ndim)))
+    finite_N: Any = np.isfinite(fields.u).all(axis=tuple(range(1, fields.u.ndim)))
     if fields.given is not None:
         finite_N &= np.isfinite(fields.given).all(axis=tuple(range(1, fields.given.ndim)))
     if finite_N.all():
@@ -118,12 +118,13 @@ def without_gaps(fields: Fields, name: str) -> Fields:
     if not finite_N.any():
         raise StudyError(f"{name}: no trajectory is free of NaN and infinities ({len(finite_N)} looked at)")
     first = f"{name}, trajectory {np.flatnonzero(~finite_N)[0]}"
+    points_PD = fields.points_PD
     kept = {key: value[finite_N] if np.ndim(value) else value for key, value in fields.coefficients.items()}
     return replace(
         fields,
         u=fields.u[finite_N],
         given=None if fields.given is None else fields.given[finite_N],
-        points_PD=fields.points_PD[finite_N] if np.ndim(fields.points_PD) == 3 else fields.points_PD,
+        points_PD=points_PD[finite_N] if points_PD is not None and points_PD.ndim == 3 else points_PD,
         coefficients=kept,
         issues=(*fields.issues, Issue("trajectory with NaN left out", int((~finite_N).sum()), first)),
     )

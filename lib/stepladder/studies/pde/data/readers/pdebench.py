@@ -68,7 +68,7 @@ def length(file: h5py.File) -> int:
     kind = layout(file)
     if kind == "groups":
         return len(_rows(file))
-    return len(file[{"fields": "density", "incompressible": "velocity"}.get(kind, "tensor")])
+    return len(file[{"fields": "density", "incompressible": "velocity"}.get(kind or "", "tensor")])
 
 
 def read(file: h5py.File, take: Take) -> Fields:
@@ -84,7 +84,7 @@ def read(file: h5py.File, take: Take) -> Fields:
         "groups": _groups,
         "incompressible": _incompressible,
     }
-    return readers[layout(file)](file, take)
+    return readers[layout(file) or ""](file, take)
 
 
 def _tensor(file: h5py.File, take: Take) -> Fields:
@@ -248,7 +248,7 @@ def coefficients_of(
                 f"{name}: coefficient {symbol!r} is neither an attribute nor in the file's name; "
                 f"add the attribute {spellings[0]!r}"
             )
-        found[symbol] = float(match[1]) if told is None else float(np.asarray(told).ravel()[0])
+        found[symbol] = float(match[1]) if told is None and match else float(np.asarray(told).ravel()[0])
         if told is None:
             issues.append(Issue("coefficient taken from the file name", 1, f"{name}: {symbol}={found[symbol]:g}"))
         elif match is not None and not np.isclose(float(match[1]), found[symbol], rtol=1e-3):

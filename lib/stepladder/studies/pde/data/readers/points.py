@@ -59,7 +59,7 @@ def read_comsol(path: Path) -> Fields:
     expected = int(header.get("Nodes", len(table)))
     if len(table) < expected:
         raise StudyError(f"{path.name}: {len(table)} nodes, but its header says {expected}: cut short, fetch it again")
-    dims = int(header.get("Dimension", table.shape[1] - 1))
+    dims = int(header.get("Dimension", str(table.shape[1] - 1)))
     if not 0 < dims < table.shape[1]:
         raise StudyError(f"{path.name}: {table.shape[1]} columns cannot be {dims} coordinates and a field")
     issues = () if columns else (Issue("file without header", 1, path.name),)
@@ -73,9 +73,9 @@ def _comsol_fields(
     name: str, points_PD: np.ndarray, columns: list[str], values_PK: np.ndarray, header: dict[str, str], issues: tuple
 ) -> Fields:
     """Columns sorted into fields and times; a parameter other than the time must be the same for all."""
-    told = [COLUMN.match(column) for column in columns]
-    if not all(told):
-        bad = columns[[match is None for match in told].index(True)]
+    told = [match for column in columns if (match := COLUMN.match(column))]
+    if len(told) < len(columns):
+        bad = next(column for column in columns if not COLUMN.match(column))
         raise StudyError(f"{name}: column {bad!r} does not read as `field (unit) @ key=value`")
     names = tuple(dict.fromkeys(match["name"] for match in told))
     times = list(dict.fromkeys(float(match["value"]) if match["key"] == "t" else 0.0 for match in told))

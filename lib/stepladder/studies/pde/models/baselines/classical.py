@@ -120,6 +120,7 @@ def _navier_stokes(question: _Question, cells: int | None) -> np.ndarray:
     """Periodic flow only; on coarse grids every n-th point."""
     points = len(question.state)
     every = 1 if cells is None else max(1, points // max(cells // 2, 8))
+    assert question.driver is not None, "a flow is driven by a force"
     state, force = question.state[::every, ::every], question.driver[::every, ::every]
     vorticity, curl = (navier_stokes.curl(field[..., :2], question.length) for field in (state, force))
     started = vorticity[None], state[None, ..., 2], curl[None]

@@ -42,6 +42,7 @@ class Attention(nn.Module):
         # that are exact on a periodic domain).
         turns_F = torch.arange(pairs) // axes + 1
         axis_FD = functional.one_hot(torch.arange(pairs) % axes, axes)
+        self.turn_DF: Tensor
         self.register_buffer("turn_DF", (axis_FD * turns_F[:, None]).T.float() * 2 * math.pi, persistent=False)
 
     def forward(self, x_BQW: Tensor, place_BQD: Tensor, token_BLW: Tensor, place_BLD: Tensor) -> Tensor:
@@ -127,12 +128,12 @@ class UTransformer(nn.Module):
                 above.append((token_BLW, place_BLD))
                 token_BLW = self.merge[level - 1](token_BLW.unflatten(1, (-1, 2)).flatten(2))
                 place_BLD = place_BLD.unflatten(1, (-1, 2)).mean(2)
-            for block in blocks:
+            for block in blocks.children():
                 token_BLW = block(token_BLW, place_BLD, condition_BW)
         for split, blocks in zip(self.split, self.up, strict=True):
             # Every token is split in two again and added to what stood there on the way down.
             skip_BLW, place_BLD = above.pop()
             token_BLW = skip_BLW + split(token_BLW).unflatten(-1, (2, -1)).flatten(1, 2)
-            for block in blocks:
+            for block in blocks.children():
                 token_BLW = block(token_BLW, place_BLD, condition_BW)
         return token_BLW

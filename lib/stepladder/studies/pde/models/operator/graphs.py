@@ -64,7 +64,9 @@ class GraphOperator(nn.Module):
         self.conservative = conservative and particles
         out = axes if particles else answers or fields
         self.register_buffer("fitted", torch.tensor(False))
+        self.scale_C: Tensor
         self.register_buffer("scale_C", torch.ones(fields - axes if particles else fields))
+        self.answer_scale_C: Tensor
         self.register_buffer("answer_scale_C", torch.ones(out))
         self.conditioning = Conditioning(size.conditioning)
         channels = len(self.scale_C) + (0 if particles else axes * (1 + 2 * WAVES) + 2) + size.conditioning

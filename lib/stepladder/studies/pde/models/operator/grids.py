@@ -73,6 +73,7 @@ class GridOperator(nn.Module):
         self.axes, self.periodic, self.conservative, self.steady = axes, periodic, conservative, answers is not None
         self.diffuse = diffuse
         self.register_buffer("fitted", torch.tensor(False))
+        self.scale_C: Tensor
         self.register_buffer("scale_C", torch.ones(fields))
         self.register_buffer("answer_scale_C", torch.ones(answers or fields))
         self.conditioning = Conditioning(size.conditioning)
@@ -129,6 +130,7 @@ class GridOperator(nn.Module):
 
         Multiplied and summed, not a matrix product: autocast would round the distance to three digits.
         """
+        assert self.distance is not None, "a network without `carry`"
         travelled_BK = batch["coefficient_K"] * batch["dt"][:, None]
         length_B1 = batch["dx"][:, None] * points
         return GAIN * (travelled_BK * self.distance.weight).sum(1, keepdim=True) / length_B1

@@ -10,6 +10,8 @@ Decisions:
 Shape legend: B batch, T frames, C channels; X stands for all axes of space.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ def relative_l2(prediction: Tensor, truth: Tensor) -> Tensor:
     return (error_BC / truth.square().sum(axes).clamp_min(TINY) + TINY**2).sqrt().mean()
 
 
-def training_loss(network: torch.nn.Module, batch: Batch, reconstruct: float = 0.0, unrolled: float = 0.0) -> Loss:
+def training_loss(network: Any, batch: Batch, reconstruct: float = 0.0, unrolled: float = 0.0) -> Loss:
     """One step, plus `reconstruct` x reconstruction, plus `unrolled` x the mean error of later frames."""
     truth, answer = batch[target_key(batch)], network(batch)
     parts = {"step": relative_l2(answer, truth[:, 0])}

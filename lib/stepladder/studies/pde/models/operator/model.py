@@ -11,6 +11,8 @@ Decisions:
 - No lazy modules and no complex weights: every parameter exists, real, before the first batch.
 """
 
+from typing import Any
+
 from torch import nn
 
 from stepladder.studies.pde.models.operator.graphs import GraphOperator
@@ -24,11 +26,11 @@ __all__ = ["GraphOperator", "GridOperator", "Size", "operator_of"]
 def operator_of(model: PdeModel) -> nn.Module:
     """The operator a profile's `model` section describes, freshly initialised."""
     size = Size(model.width, model.depth, model.levels, model.heads, model.conditioning)
-    common = {"answers": model.answers or None, "conservative": model.conservative}
+    common: dict[str, Any] = {"answers": model.answers or None, "conservative": model.conservative}
     if model.kind == "grid":
         layers = {"channels": model.channels, "modes": model.modes, "before": model.before, "after": model.after}
         physics = {"periodic": model.periodic, "carry": model.carry, "diffuse": model.diffuse}
-        network = GridOperator(model.axes, model.fields, size, **layers, **physics, patch=model.patch, **common)
+        network: Any = GridOperator(model.axes, model.fields, size, **layers, **physics, patch=model.patch, **common)
     else:
         graph = {"supernodes": model.supernodes, "rounds": model.rounds, "particles": model.kind == "particles"}
         network = GraphOperator(model.axes, model.fields, size, **graph, **common)

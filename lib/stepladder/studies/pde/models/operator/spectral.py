@@ -12,6 +12,7 @@ Shape legend: B batch, X Y axes of space, M modes of an axis, C channels.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,8 @@ class SpectralMix(nn.Module):
 
     def forward(self, x: Tensor, scale_BC: Tensor | None = None) -> Tensor:
         """`x` (B, *X, C); `scale` multiplies the answer's channels, in Fourier space where that costs the least."""
-        return sum(self._along(x, axis + 1, weight, scale_BC) for axis, weight in enumerate(self.weight_DMPCC))
+        total: Any = sum(self._along(x, axis + 1, one, scale_BC) for axis, one in enumerate(self.weight_DMPCC))
+        return total
 
     def _along(self, x: Tensor, axis: int, weight_MPCC: Tensor, scale_BC: Tensor | None) -> Tensor:
         x = x.movedim(axis, -2)

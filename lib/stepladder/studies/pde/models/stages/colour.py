@@ -10,6 +10,8 @@ Decisions:
 Shape legend: B batch, X (in `*X`: all axes) points, K rings, C fields.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,9 @@ class Colour(nn.Module):
 
     def __init__(self, fields: int, rings: int) -> None:
         super().__init__()
+        self.scale_KC: Tensor
         self.register_buffer("scale_KC", torch.ones(rings, fields))
+        self.fitted: Tensor
         self.register_buffer("fitted", torch.tensor(False))
 
     @torch.no_grad()
@@ -61,7 +65,7 @@ class Colour(nn.Module):
         # Whole wave numbers of each axis; the last one has only the half spectrum of a real field.
         numbers = [torch.fft.fftfreq(size, 1 / size, device=x.device) for size in others]
         numbers.append(torch.fft.rfftfreq(last, 1 / last, device=x.device))
-        squares = sum(grid.square() for grid in torch.meshgrid(*numbers, indexing="ij"))
+        squares: Any = sum(grid.square() for grid in torch.meshgrid(*numbers, indexing="ij"))
         return squares.sqrt().floor().long().clamp_max(len(self.scale_KC) - 1)
 
 

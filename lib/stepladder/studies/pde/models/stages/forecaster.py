@@ -47,6 +47,7 @@ class Forecaster(nn.Module):
     def __init__(self, network: nn.Module, model: PdeModel, members: int = 8):
         super().__init__()
         self.network, self.model, self.members = network, model, members
+        self.kept: Tensor
         self.register_buffer("kept", torch.tensor(0))
         self.optimizer_step = 0
         if model.flow_steps:

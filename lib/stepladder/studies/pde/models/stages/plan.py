@@ -137,7 +137,7 @@ def _operator(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> C
     if params.model.answers:
         guesses = {"the mean of the other answers": _mean_of_others(found)}
     errors = {name: _mean([_nrmse(batch, guess(batch), params) for batch in found]) for name, guess in guesses.items()}
-    strongest = min(errors, key=errors.get)
+    strongest = min(errors, key=lambda name: errors[name])
     return verdict("operator", {"nRMSE": errors[strongest]}, {"nRMSE": own}, strongest)
 
 

@@ -10,6 +10,8 @@ Decisions:
 Shape legend: B batch, Y X axes of a square grid.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,12 +49,14 @@ class SteadyPrior(nn.Module):
     def __init__(self, channels: int = 24, modes: int = 8, rounds: int = 4, patch: int = 8) -> None:
         super().__init__()
         self.rounds = rounds
+        self.scale: Tensor
         self.register_buffer("scale", torch.ones(2))  # of the answer and of its residual
+        self.scaled: Tensor
         self.register_buffer("scaled", torch.tensor(False))
-        layers = {"channels": channels, "modes": modes, "before": 1, "after": 1, "patch": patch}
+        layers: dict[str, Any] = {"channels": channels, "modes": modes, "before": 1, "after": 1, "patch": patch}
         self.correct = GridOperator(2, 3, **layers, periodic=False, answers=1)
-        nn.init.zeros_(self.correct.head[-1].weight)
-        nn.init.zeros_(self.correct.head[-1].bias)
+        for parameter in self.correct.head[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def answers(self, batch: Batch, first: Tensor) -> list[Tensor]:
         """The answer `first` (B, Y, X, 1) and that after every round."""

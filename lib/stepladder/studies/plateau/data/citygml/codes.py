@@ -147,7 +147,7 @@ def surface_class(surface: etree._Element, kind: str, theme: str, default: int, 
     found = BOUNDARIES[kind]
     if found is None:
         tally.add("closure or interior surface skipped", example=kind)
-    return BRIDGE_BOUNDARIES.get(found, found) if theme == "brid" else found
+    return BRIDGE_BOUNDARIES.get(found, found) if theme == "brid" and found is not None else found
 
 
 def _look_up(table: dict[str, int], code: str, digits: int, default: int, kind: str, tally: Tally) -> int:

@@ -32,7 +32,7 @@ def label_by_normal(triangles_N33: np.ndarray, label_N: np.ndarray, feature_N: n
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     volume_F = np.bincount(group, np.einsum("td,td->t", normal, corners[:, 0] - middle[group])) / 6
     inverted = (volume_F < -LEAST_VOLUME)[group]
-    tally.add("solid inside out, turned", np.sum(volume_F < -LEAST_VOLUME))
+    tally.add("solid inside out, turned", int(np.sum(volume_F < -LEAST_VOLUME)))
     area_F = np.bincount(group, np.linalg.norm(normal, axis=1))
     leak_F = np.linalg.norm(np.add.reduceat(normal, first_F), axis=1)  # the normals of a closed surface add up to zero
     building_F = label_N[untyped][first_F] == codes.BY_NORMAL_BUILDING

@@ -58,7 +58,7 @@ def zone_of_city(code: str) -> int | None:
 
 
 @lru_cache
-def projector(epsg: int) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def projector(epsg: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """A function (lat_N, lon_N) in degrees -> (x_N easting, y_N northing) in metres of zone `epsg`."""
     if not FIRST_ZONE <= epsg < FIRST_ZONE + len(ORIGINS):
         raise MeshError(f"zone {epsg} is not a plane-rectangular zone of JGD2011: use EPSG 6669 to 6687")

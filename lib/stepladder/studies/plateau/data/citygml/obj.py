@@ -98,8 +98,8 @@ def _polygons(corner_V3: np.ndarray, faces: list[list[int]], tally: Tally) -> tu
     missing_R = np.bincount(owner_C[~known_C], minlength=len(faces)) > 0
     nan_R = np.bincount(owner_C[~number_C], minlength=len(faces)) > 0
     tally.add("face with a corner the file does not hold", missing_R.sum())
-    tally.add("polygon with a coordinate that is not a number", np.sum(nan_R & ~missing_R))
-    tally.add("degenerate polygon", np.sum(corners_R < 3))
+    tally.add("polygon with a coordinate that is not a number", int(np.sum(nan_R & ~missing_R)))
+    tally.add("degenerate polygon", int(np.sum(corners_R < 3)))
     good_R = ~missing_R & ~nan_R & (corners_R >= 3)
     kept_C = good_R[owner_C]
     corner_C, owner_C, corners_R = corner_C[kept_C], owner_C[kept_C], corners_R[good_R]

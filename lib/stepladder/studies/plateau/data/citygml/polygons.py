@@ -67,8 +67,8 @@ def open_rings(polygons: Polygons, tally: Tally) -> tuple[Polygons, np.ndarray]:
     # A polygon lives by its outline; a degenerate hole alone is dropped and the polygon stays whole.
     whole_R = opened.corners_R >= 3
     whole_P = whole_R[opened.outline_P()]
-    tally.add("degenerate polygon", np.sum(~whole_P))
-    tally.add("degenerate hole", np.sum(~whole_R & whole_P[opened.owner_R]) if len(whole_R) else 0)
+    tally.add("degenerate polygon", int(np.sum(~whole_P)))
+    tally.add("degenerate hole", int(np.sum(~whole_R & whole_P[opened.owner_R])) if len(whole_R) else 0)
     return opened.keep(whole_R, whole_P), whole_P
 
 

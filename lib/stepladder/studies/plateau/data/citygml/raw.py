@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from stepladder.core.types import Issue, StudyError
 
@@ -19,7 +19,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """Open `path` for reading bytes, unzipped where its name ends in .gz; `RawFileError` where it is absent or cut."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            yield file
+            yield cast(BinaryIO, file)
     except FileNotFoundError as error:
         raise RawFileError(f"{path}: no such file; check the raw folder or fetch it again") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ class Surfaces:
         if missing := sorted(set(range(len(described))).difference(row_F.tolist())):
             tally.add("feature without usable surface", len(missing), described[missing[0]][0])
         feature_N = np.searchsorted(row_F, feature_N).astype(np.int32)
-        table = dict(zip((*TEXTS, "lod"), zip(*kept, strict=True) if kept else [()] * 4, strict=True))
+        table: dict[str, Any] = dict(zip((*TEXTS, "lod"), zip(*kept, strict=True) if kept else [()] * 4, strict=True))
         lower_F3, upper_F3 = np.empty((0, 3)), np.empty((0, 3))
         if len(kept):
             corner_V3, first_V = triangles_N33.reshape(-1, 3), 3 * first_F

@@ -70,9 +70,9 @@ class Clips:
         number, row = self.rows[index]
         shard, model, conversion = self.shards[number], self.params.model, self.params.conversion
         pose_T4 = np.array(shard.array("pose_P4")[row : row + conversion.frames])
-        augment = rng is not None and model.augment
-        if augment:
-            pose_T4 = shifted(pose_T4, rng.uniform(-SHIFT_M, SHIFT_M))
+        dice = rng if model.augment else None
+        if dice is not None:
+            pose_T4 = shifted(pose_T4, dice.uniform(-SHIFT_M, SHIFT_M))
         pose_T4[:, 2] = on_lattice(pose_T4[:, 2], shard.attributes["voxel_m"], model.z_min_m)
         occ_TXYZ = windows.cut(
             shard.array("voxels_XYL"),
@@ -85,7 +85,7 @@ class Clips:
             TO_OCC3D,
         )
         pose_T4[:, :3] -= pose_T4[0, :3]
-        if augment and rng.random() < 0.5:
+        if dice is not None and dice.random() < 0.5:
             occ_TXYZ, pose_T4 = mirrored(occ_TXYZ, pose_T4)
         return {"occ_TXYZ": occ_TXYZ, "pose_T4": pose_T4.astype(np.float32), "index": int(index)}
 
@@ -112,7 +112,7 @@ def mirrored(occ_TXYZ: np.ndarray, pose_T4: np.ndarray) -> tuple[np.ndarray, np.
 
 def _reach(params: PlateauParams) -> float:
     """Half the diagonal of the window in plan, metres."""
-    return 0.5 * float(np.hypot(*params.model.window[:2])) * params.conversion.voxel_m
+    return 0.5 * float(np.hypot(params.model.window[0], params.model.window[1])) * params.conversion.voxel_m
 
 
 def _near(pose_P4: np.ndarray, boxes: Sequence[Box], distance: float) -> np.ndarray:

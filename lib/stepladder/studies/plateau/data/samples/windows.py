@@ -19,7 +19,7 @@ def cut(
     base_XY: np.ndarray,
     origin_2: tuple[int, int] | np.ndarray,
     pose_T4: np.ndarray,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     voxel_m: float,
     z_min_m: float,
     table_256: np.ndarray = TO_OCC3D,

@@ -12,6 +12,7 @@ Decisions:
 from dataclasses import asdict, replace
 from functools import cache as once
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _pieces(surfaces: Surfaces) -> list[Surfaces]:
     return [whole.select(square_P == square) for square in range(square_P.max() + 1)]
 
 
-def _meet(bounds: list[float | None], box: Box) -> bool:
+def _meet(bounds: list[Any], box: Box) -> bool:
     """Whether two boxes touch; a piece without features has no bounds and meets nothing."""
     if bounds[0] is None:
         return False

@@ -58,8 +58,9 @@ def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> 
     Raises:
         StudyError: one of the tile's own files cannot be read.
     """
-    conversion = params.conversion
-    box = _stored(asset.region, conversion)
+    conversion, region = params.conversion, asset.region
+    assert region is not None, f"{asset.id} is a tile of a mesh"
+    box = _stored(region, conversion)
     # More than the box is read, for the ground is interpolated from what lies beyond.
     surfaces = surfaces_in(_grown(box, ground.REACH_M), asset, folder)
     field, near = Ground.of(surfaces, box, conversion.voxel_m), surfaces.clip(box)
@@ -71,7 +72,7 @@ def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> 
     # Roads that do not lie on the ground (bridges) have a height field of their own.
     deck = _decks(near.triangles_N33[road_N & standing], box)
     seed = (params.conversion.seed, int(asset.meta["mesh"]))
-    drives = paths.drive(lines, asset.region, (field.height, deck.height), conversion, seed)
+    drives = paths.drive(lines, region, (field.height, deck.height), conversion, seed)
     return ShardContent(
         arrays={
             "voxels_XYL": grid.voxels_XYL,
@@ -80,12 +81,12 @@ def convert(asset: Asset, params: PlateauParams, folder: Path | None = None) -> 
             "path_P": drives.path_P,
             "clip_C": drives.clips(conversion.frames, conversion.stride),
         },
-        compressed=_centre_lines(lines) | _standing_surfaces(near, standing, asset.region, box),
+        compressed=_centre_lines(lines) | _standing_surfaces(near, standing, region, box),
         attributes={
             **_facts(asset, grid, near),
             **PROVENANCE,
             "box": box,
-            "road_km": lines.length(asset.region) / 1000,
+            "road_km": lines.length(region) / 1000,
             "paths": len(np.unique(drives.path_P)),
         },
         issues=(*surfaces.issues, *field.issues, *grid.issues),
@@ -117,7 +118,8 @@ def surfaces_in(box: Box, asset: Asset, folder: Path | None = None) -> Surfaces:
 def _stored(region: Box, conversion: PlateauConversion) -> Box:
     """`region` and its halo, out to whole voxels."""
     x0, y0, x1, y1 = columns(_grown(region, conversion.halo_m), conversion.voxel_m)
-    return tuple(edge * conversion.voxel_m for edge in (x0, y0, x1, y1))
+    voxel = conversion.voxel_m
+    return x0 * voxel, y0 * voxel, x1 * voxel, y1 * voxel
 
 
 def _grown(box: Box, margin_m: float) -> Box:

@@ -5,6 +5,7 @@ street, then hedges and trees in what is left. The random generator is drawn fro
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -210,7 +211,7 @@ class Site:
         rng = self.rng
         width, depth = min(lot - rng.uniform(2.2, 3.5), 11.0), rng.uniform(7.0, 9.5)
         (eaves, slope), (garage, hedge, tree) = rng.uniform((5.4, 0.4), (6.2, 0.52)), rng.random(3) < 0.2
-        roof = str(rng.choice([name for name, _ in ROOFS], p=[share for _, share in ROOFS]))
+        roof: Any = str(rng.choice([name for name, _ in ROOFS], p=[share for _, share in ROOFS]))
         centre = edge + front * (rng.uniform(1.4, 3.2) + depth / 2)
         short, long = sorted((width, depth))
         outline = solids.rectangle(centre, along if width == long else front, long, short)

@@ -58,7 +58,8 @@ def synthesize(folder: Path, tiles: int, seed: int) -> list[Source]:
     sources = []
     for number, (code, name, second) in enumerate(MUNICIPALITIES):
         root = f"{code}_{name}_city_2024_citygml_1_op"
-        members = {f"{root}/codelists/{list_}.xml": [gml.dictionary(CODES[list_])] for list_ in sorted(CODES)}
+        members: dict[str, Iterable[str]] = {}
+        members |= {f"{root}/codelists/{list_}.xml": [gml.dictionary(CODES[list_])] for list_ in sorted(CODES)}
         share = (tiles + 1 - number) // 2
         built = (build(town, (seed, number, row)) for row, town in enumerate(towns(second, share)))
         for path, contents in sorted(deliver(itertools.chain.from_iterable(built), second).items()):

@@ -20,7 +20,7 @@ from stepladder.studies.scroll.data.readers.volume import (
 
 def nifti(path: Path, level: int) -> Volume:
     """Open a NIfTI file, which stores X, Y, Z and gives its spacing in the unit of its header."""
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     if len(image.shape) != 3:
         raise VolumeError(f"{shown(path)} has the shape {image.shape}; needed is a single volume")
     unit = image.header.get_xyzt_units()[0]

@@ -2,6 +2,7 @@
 
 from itertools import product
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -27,7 +28,7 @@ def pyramid(path: Path, level: int) -> Volume:
         raise VolumeError(f"{shown(path)} has the shape {array.shape}; needed is Z, Y, X behind axes of length one")
 
     def read(box: Box3) -> np.ndarray:
-        return array[(0,) * leading + box]
+        return np.asarray(array[(0,) * leading + box])
 
     def gaps(box: Box3) -> tuple[Issue, ...]:
         absent = _absent_chunks(path / array.path, array, (slice(None),) * leading + box)
@@ -40,7 +41,7 @@ def pyramid(path: Path, level: int) -> Volume:
 
 def _level(group: zarr.Group, path: Path, level: int) -> tuple[zarr.Array, Spacing | None]:
     """One level of a pyramid and its spacing; the metadata lie under `ome` since version 0.5."""
-    attributes = dict(group.attrs)
+    attributes: Any = dict(group.attrs)
     scales = attributes.get("ome", attributes).get("multiscales")
     if not scales:
         raise VolumeError(f"{shown(path)} is a Zarr group without `multiscales`: name the array inside it")
@@ -51,8 +52,10 @@ def _level(group: zarr.Group, path: Path, level: int) -> tuple[zarr.Array, Spaci
     scale = next((step["scale"] for step in steps if step["type"] == "scale"), None)
     units = [axis.get("unit", "") for axis in scales[0].get("axes", []) if isinstance(axis, dict)]
     known = scale is not None and len(units) == len(scale) and all(unit in MICROMETRES for unit in units[-3:])
-    spacing = tuple(s * MICROMETRES[u] for s, u in zip(scale[-3:], units[-3:], strict=True)) if known else None
-    return group[datasets[level]["path"]], spacing
+    spacing = None
+    if scale is not None and known:
+        spacing = tuple(s * MICROMETRES[u] for s, u in zip(scale[-3:], units[-3:], strict=True))
+    return cast(zarr.Array, group[datasets[level]["path"]]), spacing
 
 
 def _absent_chunks(folder: Path, array: zarr.Array, box: tuple[slice, ...]) -> list[str]:

@@ -42,7 +42,7 @@ def stack(path: Path, level: int) -> Volume:
 def _check_chain(file: tifffile.TiffFile, path: Path) -> None:
     """Each page names the next; in a file that was cut the last page found still names one, which tifffile skips."""
     count, width = len(file.pages), file.tiff.offsetsize
-    file.filehandle.seek(file.pages.next_page_offset)
+    file.filehandle.seek(file.pages.next_page_offset or 0)
     if file.filehandle.read(width) != bytes(width):
         raise VolumeError(f"{shown(path)} is cut: page {count} of the stack is missing; fetch it again")
 
@@ -81,8 +81,9 @@ def _numbered(path: Path, meta: dict[str, Any]) -> tuple[dict[int, Path], int]:
     should be, otherwise at the lowest one found.
     """
     found = sorted(path.glob("[!.]*.tif*"))
-    names = [re.fullmatch(r"(.*?)(\d+)", slice_path.stem) for slice_path in found]
-    if not all(names) or len({name[1] for name in names}) > 1:
+    matches = [re.fullmatch(r"(.*?)(\d+)", slice_path.stem) for slice_path in found]
+    names = [match for match in matches if match]
+    if len(names) < len(found) or len({name[1] for name in names}) > 1:
         return dict(enumerate(found)), len(found)
     numbers = [int(name[2]) for name in names]
     first = 0 if "slices" in meta else min(numbers)

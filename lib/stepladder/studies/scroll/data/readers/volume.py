@@ -19,7 +19,7 @@ import numpy as np
 from stepladder.core.types import Issue, StudyError
 
 Box3 = tuple[slice, slice, slice]  # Z, Y, X; whole numbers from 0, step 1
-Spacing = tuple[float, float, float]
+Spacing = tuple[float, ...]
 
 WHOLE: Box3 = (slice(None), slice(None), slice(None))
 MICROMETRES = {"micrometer": 1.0, "micron": 1.0, "um": 1.0, "µm": 1.0, "nanometer": 1e-3, "nm": 1e-3, "millimeter": 1e3,
@@ -45,7 +45,7 @@ class Volume:
     """
 
     path: Path
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: np.dtype
     spacing: Spacing | None
     read: Callable[[Box3], np.ndarray]
