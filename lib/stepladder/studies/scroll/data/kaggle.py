@@ -90,9 +90,8 @@ def parts(asset: Asset) -> tuple[Path, Path]:
     """Image and label of an asset. `StudyError` naming what is missing, and the way out."""
     image, label = (_part(asset, folder) for folder in (IMAGES, LABELS))
     if asset.meta["scroll"] == NO_SCROLL:
-        raise StudyError(
-            f"{shown(image or label or asset.files[0])} has no row in {TABLE}: add one that says which scroll it is from"
-        )
+        found = shown(image or label or asset.files[0])
+        raise StudyError(f"{found} has no row in {TABLE}: add one that says which scroll it is from")
     if image is None:
         raise StudyError(f"{asset.id} stands in {TABLE} but {IMAGES}/ holds no such volume: fetch it, or drop the row")
     if label is None:
