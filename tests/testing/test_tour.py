@@ -1,25 +1,21 @@
 """A tour of what a stamp promises: every way in which a finished run could say done and lie, tried on a real one.
 
-The template study walks the road once, in a copy of the project; every stop works on a copy of that.
+The template study has walked the road, in a copy of the project (see conftest); every stop works on a copy of that.
 """
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from stepladder.core import files
-from stepladder.core.run import Run
 from stepladder.core.stages import STAGES
 from stepladder.machine import processes
+from tests.testing.conftest import RUN, Project
 
-ROOT = Path(__file__).parents[2]
-RUN = ("run", "discs", "--profile", "smoke")
 OPEN = """
 import os, sys
 os.environ["JPY_SESSION_NAME"] = "notebook"
@@ -28,73 +24,13 @@ from stepladder.notebooks import lab
 from stepladder.training import process
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.xdist_group("tour")]
-
-
-class Project:
-    """A project folder of its own, with its code, and the run `discs/smoke`."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.run = Run(folder / "outputs" / "discs" / "smoke", folder)
-
-    def environment(self) -> dict[str, str]:
-        own = {"PYTHONPATH": str(self.folder / "lib"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        return {
-            **os.environ,
-            **own,
-            "STEPLADDER_ROOT": str(self.folder),
-            "STEPLADDER_OUTPUTS": str(self.folder / "outputs"),
-        }
-
-    def start(self, *command: str) -> subprocess.Popen:
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen([sys.executable, *command], cwd=self.folder, env=self.environment(), **pipes)
-
-    def cli(self, *arguments: str) -> tuple[int, str]:
-        """Exit code of a `stepladder` command, and what it said."""
-        process = self.start("-m", "stepladder.cli", *arguments)
-        said, _ = process.communicate(timeout=600)
-        return process.returncode, said
-
-    def states(self) -> str:
-        """One letter per stage, as `stepladder status` shows it: done, stale, missing."""
-        code, said = self.cli("status", "discs")
-        row = next(line for line in said.splitlines() if "discs/smoke" in line)
-        cells = [cell.strip() for cell in row.split("│")]
-        assert code == 0
-        return "".join({"done": "d", "stale": "s", "-": "m"}.get(cell, "?") for cell in cells[4:11])
-
-    def left(self) -> dict[str, str]:
-        """Content of everything the run left but its logs."""
-        logs = ("events.jsonl", "run.json")
-        paths = [p for p in self.run.folder.rglob("*") if p.is_file() and ".lock" not in p.parts and p.name not in logs]
-        paths = [path for path in paths if ".aside" not in path.as_posix()]
-        return {path.relative_to(self.run.folder).as_posix(): files.file_sha256(path) for path in paths}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Project:
-    """The template as the study `discs`, walked to its end."""
-    folder = tmp_path_factory.mktemp("tour") / "project"
-    for name in ("lib", "notebooks", "params"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    home = folder / "lib" / "stepladder" / "studies" / "discs"
-    shutil.copytree(folder / "lib" / "stepladder" / "testing" / "template", home)
-    shutil.move(home / "params", folder / "params" / "discs")
-    for profile in (folder / "params" / "discs").glob("*.yaml"):
-        profile.write_text(profile.read_text().replace("study: template", "study: discs"))
-    project = Project(folder)
-    code, said = project.cli(*RUN)
-    assert code == 0, said
-    assert "01_inventory       runs: no result yet" in said and project.states() == "ddddddd"
-    return project
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.xdist_group("template"), pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
-def project(finished, tmp_path) -> Project:
+def project(survived, tmp_path) -> Project:
     """A copy of the finished project."""
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    shutil.copytree(survived.project.folder, tmp_path / "project", symlinks=True)
     return Project(tmp_path / "project")
 
 
@@ -113,10 +49,10 @@ def edit_code(path: Path) -> None:
 def test_another_learning_rate_is_refused_where_it_would_stand_beside_an_old_evaluation(project):
     before = project.left()
     code, said = project.cli(*RUN, "--stages", "6-7", "--set", "training.learning_rate=0.00777")
-    assert code == 1 and "03_smoke_test of run discs/smoke is stale (training.learning_rate" in said
+    assert code == 1 and "03_smoke_test of run discs/quick is stale (training.learning_rate" in said
     assert "skipped" not in said
     assert project.left() == before and project.states() == "ddddddd"
-    code, said = project.cli("report", "discs/smoke")
+    code, said = project.cli("report", "discs/quick")
     assert code == 0 and "0.00777" not in (project.run.folder / "report.html").read_text()
 
 
@@ -172,14 +108,14 @@ def test_what_cannot_matter_to_a_shard_converts_nothing_and_training_is_kept(pro
 
 
 def test_a_running_job_is_not_taken_for_one_with_another_rate(project):
-    names = {"study": "discs", "profile": "smoke", "training": {"steps": 100_000}}
+    names = {"study": "discs", "training": {"steps": 100_000}}
     begin = f"stage = lab.open('03_smoke_test', {{**{names!r}, 'In': []}})\n"
     first = project.start("-c", f"{OPEN}{begin}job = process.start(stage.run, stage.params); print('pid', job.pid)")
     said, _ = first.communicate()
-    assert "04_scaling of run discs/smoke is stale" in said  # nothing is trained on a ladder of other parameters
+    assert "04_scaling of run discs/quick is stale" in said  # nothing is trained on a ladder of other parameters
     code, said = project.cli(*RUN, "--stages", "1-4", "--set", "training.steps=100000")
     assert code == 0, said
-    opened = "stage = lab.open('05_training', {'study': 'discs', 'profile': 'smoke', 'training': %r, 'In': []})\n"
+    opened = "stage = lab.open('05_training', {'study': 'discs', 'training': %r, 'In': []})\n"
     start = "job = process.start(stage.run, stage.params); print('attached', job.attached)"
     said, _ = project.start("-c", OPEN + opened % {} + start).communicate()
     assert "attached False" in said
@@ -189,8 +125,8 @@ def test_a_running_job_is_not_taken_for_one_with_another_rate(project):
     rate = "stage.params = stage.params.model_copy(update={'training': stage.params.training.model_copy("
     rate += "update={'learning_rate': 0.5})})\n"
     said, _ = project.start("-c", OPEN + opened % {} + rate + start).communicate()
-    assert "running with other settings (training.learning_rate" in said and "stepladder stop discs/smoke" in said
-    code, said = project.cli("stop", "discs/smoke")
+    assert "running with other settings (training.learning_rate" in said and "stepladder stop discs/quick" in said
+    code, said = project.cli("stop", "discs/quick")
     assert code == 0 and "has saved and stopped" in said
 
 
@@ -217,7 +153,7 @@ def test_a_data_folder_that_is_gone_is_made_again_and_the_training_stands(projec
 
 def test_looking_at_a_finished_stage_destroys_nothing(project):
     before = project.left()
-    script = f"{OPEN}stage = lab.open('06_evaluation', {{'study': 'discs', 'profile': 'smoke', 'In': []}})\n"
+    script = f"{OPEN}stage = lab.open('06_evaluation', {{'study': 'discs', 'In': []}})\n"
     script += "import pandas; stage.table(pandas.DataFrame({'a': [1]}), 'half'); os.kill(os.getpid(), 9)"
     project.start("-c", script).communicate()
     assert project.left() == before and project.states() == "ddddddd"

@@ -112,12 +112,10 @@ def _parameters(cells: list[_Cell], name: str) -> Problems:
 
 def _untouched(cells: list[_Cell], name: str) -> Problems:
     """No other cell gives a parameter's name to something else: the cell that opens the stage may be run again."""
-    for cell in (cell for cell in cells if cell.tree and "parameters" not in cell.tags):
-        bound = {
-            node.id for node in ast.walk(cell.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        }
-        aliases = [node for node in ast.walk(cell.tree) if isinstance(node, ast.alias)]
-        bound |= {alias.asname or alias.name for alias in aliases}
+    for cell in (cell for cell in cells if "parameters" not in cell.tags):
+        nodes = list(ast.walk(cell.tree)) if cell.tree else []
+        bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        bound |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
         for taken in sorted(bound & set(Parameters.model_fields)):
             yield cell.number, f"`{taken}` is a parameter: give what this cell binds another name"
 

@@ -21,14 +21,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from stepladder.core.config import ParameterError
 from stepladder.core.lock import TOKEN, Lock
 from stepladder.core.run import ATTEMPT, EXIT_CODES, Run
 from stepladder.core.schema import Parameters
 from stepladder.core.stages import STAGES
 from stepladder.core.stages import stage as find_stage
+from stepladder.machine import limits
 from stepladder.machine.oom import Memory
 from stepladder.machine.signals import GRACE_SECONDS, Stop
 from stepladder.notebooks.outcome import Outcome, judge
@@ -119,27 +118,6 @@ def _token(held: Lock | None) -> Iterator[None]:
     finally:
         if held:
             del os.environ[TOKEN]
-
-
-def run_stage(
-    run: Run,
-    stage_name: str,
-    params: Parameters,
-    root: Path,
-    on_event: Listener | None = None,
-    cell_timeout: float | None = None,
-) -> Outcome:
-    """Run one notebook with `params` into `<run>/<stage>/notebook.ipynb` and freeze its page `report.html`.
-
-    Leaves `run.json` alone (see `run_pipeline`).
-
-    Raises:
-        ParameterError: the notebook is missing.
-    """
-    name = find_stage(stage_name).name
-    with Stop() as stop:
-        stage = _StageRun(run, name, params, root, _teller(run, name, on_event))
-        return _run_stage(stage, stop, cell_timeout)
 
 
 def _run_stage(
@@ -339,7 +317,8 @@ def _heartbeat(run: Run, stage: str, stop: Stop, held: Lock | None) -> Iterator[
             if held and held.lost:
                 stop.request("preempted", "another machine took this run over while this one was silent")
                 return
-            run.event("heartbeat", stage=stage, memory_mb=round(_children_memory() / 1e6))
+            children = limits.family(os.getpid())[1:]
+            run.event("heartbeat", stage=stage, memory_mb=round(limits.resident_memory(children) / 1e6))
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -348,14 +327,3 @@ def _heartbeat(run: Run, stage: str, stop: Stop, held: Lock | None) -> Iterator[
     finally:
         over.set()
         thread.join()
-
-
-def _children_memory() -> int:
-    """Resident memory in bytes of all descendants of this process."""
-    total = 0
-    for child in psutil.Process().children(recursive=True):
-        try:
-            total += child.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total

@@ -8,12 +8,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 
-from stepladder.core.records import Split, Splits
+from stepladder.core.records import Conversion, Split, Splits
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Asset, Dataset
@@ -129,7 +129,7 @@ class Contract:
 
     def pictures_are_drawn(self) -> None:
         """The overview, and every view of a case without and with a prediction, is not blank and has a caption."""
-        case, shards = self._cases[0], list(self._conversion["shards"].values())
+        case, shards = self._cases[0], [Path(path) for path in self._conversion["shards"].values()]
         prediction = self.study.oracle(torch.utils.data.default_collate([case]), self.params)
         found = {
             "overview": self.study.figures(shards, self._splits, self.params),
@@ -165,9 +165,10 @@ class Contract:
         return splits.split(self._assets, self.params.splits, self.params.seed)
 
     @cached_property
-    def _conversion(self) -> dict[str, Any]:
+    def _conversion(self) -> Conversion:
         """What 02_conversion records."""
-        return {"shards": dict(convert.converted(self._report, self._shards)), "splits": self._splits}
+        paths = {asset: str(path) for asset, path in convert.converted(self._report, self._shards)}
+        return cast(Conversion, {"shards": paths, "splits": self._splits})
 
     def _dataset(self, name: Split) -> Dataset:
         return self.study.dataset(*self._place(name))

@@ -33,7 +33,7 @@ from stepladder.core.types import (
 from stepladder.studies.pde.data import catalogue, conversion, synthesis
 from stepladder.studies.pde.data.dataset import Cases, Windows, key
 from stepladder.studies.pde.evaluation import scoring
-from stepladder.studies.pde.models.baselines import classical
+from stepladder.studies.pde.models.baselines import classical, guesses
 from stepladder.studies.pde.models.stages import forecaster
 from stepladder.studies.pde.models.stages import plan as stages
 from stepladder.studies.pde.params import PdeParams
@@ -113,7 +113,7 @@ class Pde(Study[PdeParams]):
 
     def oracle(self, batch: Batch, params: PdeParams) -> Prediction:
         """The trajectory itself."""
-        return {classical.answer_name(batch): batch[key(batch, "target_")]}
+        return {guesses.answer_name(batch): batch[key(batch, "target_")]}
 
     def protocol(self, params: PdeParams) -> dict[str, str]:
         """How errors are averaged, in words."""

@@ -30,7 +30,7 @@ from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.data.equations import COEFFICIENTS, NAMES
 from stepladder.studies.pde.evaluation import metrics, scoring
-from stepladder.studies.pde.models.baselines import classical
+from stepladder.studies.pde.models.baselines import guesses
 from stepladder.studies.pde.models.stages import steady
 from stepladder.studies.pde.models.stages.flow import crps
 from stepladder.studies.pde.models.stages.forecaster import Forecaster
@@ -97,7 +97,7 @@ def quality(
         truth = batch[key(batch, "target_")]
         rough, wanted = (metrics.spectrum(u.double())[:, :, ROUGH:] for u in (members_MBTXC[0], truth))
         error_B = (rough - wanted).abs().sum((1, 2, 3)) / wanted.sum((1, 2, 3)).clamp_min(metrics.TINY)
-        mean = {classical.answer_name(batch): members_MBTXC.mean(0)}
+        mean = {guesses.answer_name(batch): members_MBTXC.mean(0)}
         rows.append(torch.stack([_nrmse(batch, mean, params), crps(members_MBTXC, truth).double(), error_B]))
     nrmse, score, spectrum = torch.cat(rows, dim=1).mean(1).tolist()
     return {"nRMSE": nrmse, "CRPS": score, "spectrum": spectrum, "ms": 1000 * spent / count}
@@ -133,10 +133,10 @@ def verdict(phase: str, before: Quality, after: Quality, against: str, allowed: 
 
 def _operator(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> Check:
     own = _mean([_nrmse(batch, _answer(model, batch), params) for batch in found])
-    guesses = {"persistence": classical.persistence, "the spatial mean": classical.spatial_mean}
+    rivals = {"persistence": guesses.persistence, "the spatial mean": guesses.spatial_mean}
     if params.model.answers:
-        guesses = {"the mean of the other answers": _mean_of_others(found)}
-    errors = {name: _mean([_nrmse(batch, guess(batch), params) for batch in found]) for name, guess in guesses.items()}
+        rivals = {"the mean of the other answers": _mean_of_others(found)}
+    errors = {name: _mean([_nrmse(batch, guess(batch), params) for batch in found]) for name, guess in rivals.items()}
     strongest = min(errors, key=lambda name: errors[name])
     return verdict("operator", {"nRMSE": errors[strongest]}, {"nRMSE": own}, strongest)
 
@@ -148,7 +148,7 @@ def _mean_of_others(found: Sequence[Batch]) -> Baseline:
 
     def guess(batch: Batch) -> Prediction:
         truth = batch[key(batch, "target_")]
-        return {classical.answer_name(batch): (total - truth) / max(count - 1, 1)}
+        return {guesses.answer_name(batch): (total - truth) / max(count - 1, 1)}
 
     return guess
 
@@ -179,14 +179,14 @@ def residuals(model: Forecaster, found: Sequence[Batch], params: PdeParams, phas
     errors, wrong = [], []
     for batch in found:
         u_BTYXC = model.ensemble(batch, phase)[0]
-        errors.append(_nrmse(batch, {classical.answer_name(batch): u_BTYXC}, params))
+        errors.append(_nrmse(batch, {guesses.answer_name(batch): u_BTYXC}, params))
         force_B = batch["coefficient_K"][:, COEFFICIENTS.index("force")]
         wrong.append(steady.residual(batch, u_BTYXC[:, 0]).square().mean((1, 2)).sqrt() / force_B)
     return {"nRMSE": _mean(errors), "residual": _mean(wrong)}
 
 
 def _answer(model: Forecaster, batch: Batch) -> Prediction:
-    return {classical.answer_name(batch): model.ensemble(batch, "operator")[0]}
+    return {guesses.answer_name(batch): model.ensemble(batch, "operator")[0]}
 
 
 def _nrmse(batch: Batch, prediction: Prediction, params: PdeParams) -> Tensor:
