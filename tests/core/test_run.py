@@ -145,9 +145,9 @@ def test_what_was_made_aside_takes_its_place_at_the_end_and_figures_that_are_gon
 
 def test_what_a_dead_process_made_aside_is_cleared_and_that_of_a_living_one_is_not(made):
     opened, _ = made
-    dead = opened.folder / "01_inventory" / f"{run.ASIDE}-1-1"
+    dead = opened.folder / "01_inventory" / f"{run.aside.PREFIX}-1-1"
     files.write_json(dead / "owner.json", {**run.processes.identity(), "pid": 2**22 + 1})
-    elsewhere = opened.folder / "01_inventory" / f"{run.ASIDE}-2-2"
+    elsewhere = opened.folder / "01_inventory" / f"{run.aside.PREFIX}-2-2"
     files.write_json(elsewhere / "owner.json", {**run.processes.identity(), "boot": "another"})
     opened.make_aside("01_inventory")
     assert not dead.exists() and elsewhere.exists()

@@ -12,14 +12,13 @@ Decisions:
 """
 
 import os
-import shutil
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from stepladder.core import closure, config, files, identity, lock, profiles
+from stepladder.core import aside, closure, config, files, identity, lock, profiles
 from stepladder.core.config import ParameterError
 from stepladder.core.files import Json
 from stepladder.core.identity import Key
@@ -33,7 +32,6 @@ from stepladder.machine import processes
 STATES = ("running", "done", "failed", "oom", "preempted", "timeout", "stale")
 EXIT_CODES = {"done": 0, "failed": 1, "preempted": 75, "timeout": 124, "oom": 137}
 ATTEMPT = "STEPLADDER_ATTEMPT"  # environment variable by which a runner knows the result that its kernel wrote
-ASIDE = ".aside"  # start of the names of folders in which stages under way make what they leave
 CHOICE = "04_scaling/ladder.json"  # the one file that a person may edit and a later stage reads
 
 
@@ -242,17 +240,8 @@ class Run:
         )
 
     def make_aside(self, name: str) -> Path:
-        """An empty folder for what this process makes in a stage; those of processes that died here are removed."""
-        for old in self.stage_folder(name).glob(f"{ASIDE}-*"):
-            owner = files.read_json(old / "owner.json")
-            if owner is None or (processes.is_here(owner) and not processes.is_alive(owner)):
-                shutil.rmtree(old, ignore_errors=True)
-        me = processes.identity()
-        own = self.stage_folder(name) / f"{ASIDE}-{me['pid']}-{me['started']}"
-        shutil.rmtree(own, ignore_errors=True)
-        own.mkdir()
-        files.write_json(own / "owner.json", me)
-        return own
+        """An empty folder for what this process makes in a stage (see `aside`)."""
+        return aside.make(self.stage_folder(name))
 
     def finish_stage(
         self,
@@ -281,7 +270,7 @@ class Run:
         with self.locked():
             old = self.result(name) or {}
             (folder / "result.json").unlink(missing_ok=True)
-            names = _swap(made, folder, old.get("made", [])) if made else old.get("made", [])
+            names = aside.take_place(made, folder, old.get("made", [])) if made else old.get("made", [])
             own = [path for entry in names for path in _files(folder / entry) if path != self.folder / CHOICE]
             record = {
                 "stage": name,
@@ -324,18 +313,6 @@ def _output(result: Result | None) -> str | None:
     if result is None:
         return None
     return files.fingerprint([result.get("hash"), sorted(f["sha256"] for f in result.get("files", {}).values())])
-
-
-def _swap(made: Path, folder: Path, old: list[str]) -> list[str]:
-    """Move what was made aside into a stage's folder, in place of what the last result left there; its names."""
-    names = sorted(path.name for path in made.iterdir() if path.name != "owner.json")
-    for name in {*names, *old}:
-        place = folder / name
-        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
-    for name in names:
-        (made / name).rename(folder / name)
-    shutil.rmtree(made)
-    return names
 
 
 def _files(path: Path) -> list[Path]:
