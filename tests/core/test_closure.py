@@ -126,3 +126,73 @@ def test_a_cell_that_does_not_parse_and_a_magic_are_no_error(package):
         )
     path.write_text(json.dumps(nb))
     assert closure.of_stage(package, "07_visualization", "pde")
+
+
+BEFORE = """
+from stepladder.core import files
+try:
+    from json import dumps as written
+except ImportError:
+    written = None
+SCALE = 1; OFF = 1
+if SCALE:
+    EDGE = 3
+
+
+def scaled(by):
+    return lambda function: function
+
+
+class Own:
+    K = 2
+
+    @scaled(4)
+    def convert(self, asset):
+        # a comment
+        table = open(files.__file__.replace("files.py", "table.csv"))
+        return SCALE * EDGE + type(self).K + OFF, written, table
+
+    def loss(self):
+        return 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        ("SCALE = 1;", "SCALE = 5;", True),
+        ("OFF = 1", "OFF = 5", True),
+        ("EDGE = 3", "EDGE = 5", True),
+        ("written = None", "written = 5", True),
+        ("@scaled(4)", "@scaled(5)", True),
+        ("K = 2", "K = 5", True),
+        ("# a comment", "# another", False),
+        ("return 7", "return 8", False),
+    ],
+)
+def test_whatever_a_member_uses_of_its_file_counts_however_it_is_bound(tmp_path, monkeypatch, old, new, counts):
+    monkeypatch.setattr(studies, "__path__", [str(tmp_path)])
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "study.py").write_text(BEFORE)
+    first = closure.of_member("own", "convert")
+    (tmp_path / "own" / "study.py").write_text(BEFORE.replace(old, new))
+    assert (closure.of_member("own", "convert") != first) is counts
+
+
+def test_a_table_that_a_member_names_counts_and_an_inherited_member_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "__path__", [str(tmp_path)])
+    home = tmp_path / "own"
+    home.mkdir()
+    (home / "table.csv").write_text("1")
+    (home / "study.py").write_text(BEFORE)
+    first = closure.of_member("own", "convert")
+    (home / "table.csv").write_text("2")
+    assert closure.of_member("own", "convert") != first
+    (home / "__init__.py").write_text("")
+    (home / "mixin.py").write_text("class Converts:\n    def convert(self):\n        return 1\n")
+    (home / "study.py").write_text(
+        "from stepladder.studies.own.mixin import Converts\n\n\nclass Own(Converts):\n    pass\n"
+    )
+    first = closure.of_member("own", "convert")
+    (home / "mixin.py").write_text("class Converts:\n    def convert(self):\n        return 2\n")
+    assert closure.of_member("own", "convert") != first

@@ -1,6 +1,7 @@
 """One walker per run, whatever dies, however close two starts are, and whatever a machine's clock says."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -136,3 +137,13 @@ def test_few_files_are_left(tmp_path):
     for _ in range(9):
         lock.Lock(tmp_path, "x").release()
     assert len(list((tmp_path / ".lock").iterdir())) <= lock.LAST
+
+
+def test_a_holder_whose_folder_was_deleted_is_no_longer_one(tmp_path):
+    mine = lock.Lock(tmp_path, "x")
+    shutil.rmtree(tmp_path / ".lock")
+    second = lock.Lock(tmp_path, "x")
+    assert mine.lost and not second.lost
+    mine.release()
+    with pytest.raises(lock.Held):
+        lock.Lock(tmp_path, "x")

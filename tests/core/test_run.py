@@ -159,6 +159,49 @@ def test_a_result_from_before_keys_is_stale(made):
     assert states(opened)[0] == "s"
 
 
+def test_a_result_edited_by_hand_is_stale_and_one_that_cannot_be_read_is_missing(made):
+    opened, _ = walked(made)
+    path = opened.folder / "06_evaluation" / "result.json"
+    files.write_json(path, {**files.read_json(path), "metrics": {"IoU": 1.0}})
+    assert opened.states()["06_evaluation"].reason == "result.json was edited"
+    path.write_text('{"half')
+    assert states(opened) == "dddddms"
+
+
+def test_a_ladder_file_that_is_gone_is_made_again(made):
+    opened, checked = made
+    aside = opened.make_aside(LADDER)
+    files.write_json(aside / "ladder.json", {"chosen": None})
+    for part in STAGES[:4]:
+        opened.finish_stage(part.name, checked, [], made=aside if part.name == LADDER else None)
+    assert states(opened)[:4] == "dddd"
+    (opened.folder / run.CHOICE).unlink()
+    assert states(opened)[3] == "s"
+
+
+def test_a_run_behind_a_link_finds_its_data(made, tmp_path):
+    opened, checked = made
+    shard = opened.data / "shards" / "r" / "a.h5"
+    files.write_text(shard, "data")
+    opened.finish_stage("01_inventory", checked, [], vouched=[shard])
+    elsewhere = tmp_path / "disk" / "quick"
+    elsewhere.parent.mkdir()
+    opened.folder.rename(elsewhere)
+    opened.folder.symlink_to(elsewhere)
+    assert states(opened)[0] == "d"
+
+
+@pytest.mark.parametrize("given", [{"run": "other"}, {"profile": "smoke"}, {"study": "pde"}])
+def test_what_names_the_run_cannot_be_set(made, given):
+    with pytest.raises(ParameterError, match="it names the run"):
+        made[0].resolve("quick", given)
+
+
+def test_a_mirror_that_is_not_there_is_refused_when_it_is_asked_for(made):
+    with pytest.raises(ParameterError, match="there is no such folder"):
+        made[0].resolve("quick", {"data": {"source": "mirror", "mirror": "/no/such/mirror"}})
+
+
 # Asking -------------------------------------------------------------------------------------------------------------
 
 

@@ -122,9 +122,10 @@ def test_code_that_converts_counts(assets, letters, tmp_path):
     assert run(assets, tmp_path / "out").loc["a", "state"] == "converted"
 
 
-def test_a_half_written_shard_is_written_again(assets, tmp_path):
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
+def test_a_half_written_or_damaged_shard_is_written_again(assets, tmp_path, damage):
     path = tmp_path / "out" / run(assets, tmp_path / "out").loc["a", "shard"]
-    path.write_bytes(path.read_bytes()[:100])
+    path.write_bytes(damage(path.read_bytes()))
     assert run(assets, tmp_path / "out").loc["a", "state"] == "converted"
 
 

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from stepladder.core import files, paths, profiles
+from stepladder.core import closure, files, paths, profiles
 from stepladder.core.config import ParameterError
 from stepladder.core.lock import Held
 from stepladder.core.stages import STAGES
@@ -138,6 +138,23 @@ def test_looking_at_a_finished_stage_destroys_nothing(stage):
 
 
 @pytest.mark.slow
+def test_recording_twice_is_a_sentence_and_takes_nothing_away(stage):
+    stage.finish(answer=1)
+    with pytest.raises(ParameterError, match="01_inventory is recorded already: run the notebook again"):
+        stage.finish(answer=2)
+    assert stage.run.result("01_inventory")["answer"] == 1
+
+
+def test_what_changed_since_the_stage_was_opened_is_refused(stage, monkeypatch):
+    stage.finish(answer=1)
+    again = lab.open("01_inventory", cells())
+    real = closure.of_stage
+    monkeypatch.setattr(closure, "of_stage", lambda *a: {**real(*a), "notebooks/01_inventory.ipynb": "edited"})
+    with pytest.raises(ParameterError, match="since 01_inventory was opened: notebook 01 was edited"):
+        again.finish(answer=2)
+    assert stage.run.result("01_inventory")["answer"] == 1
+
+
 def test_synthetic_files_of_another_seed_lie_elsewhere(outputs):
     folders = set()
     for seed in (0, 1, 0):

@@ -77,12 +77,25 @@ def of_member(study: str, member: str) -> dict[str, str]:
     """Digest of what decides one member of a study, as `convert`: its own text, and the closure inside the study."""
     home = study_home(study)
     path = home / ENTRY
-    texts, modules = _definitions(path, member)
-    within = _closure(
-        (file for module in modules for file in _files(module)),
-        lambda file: file.is_relative_to(home) and file.name not in (ENTRY, VALUES),
-    )
-    return {f"{ENTRY}:{member}": _digest("\n".join(texts).encode()), **_digests(_with_data(within))}
+    nodes, modules = _definitions(path, member)
+    own = [path] if nodes is None else []  # inherited from another file, say: then the whole of `study.py` counts
+    within = _closure((file for name in modules for file in _files(name)), lambda file: _inside(file, home))
+    texts = {part.value for node in nodes or () for part in ast.walk(node) if isinstance(part, ast.Constant)}
+    data = {path.parent / text for text in texts if isinstance(text, str) and _is_data(path.parent / text)}
+    digest = _digest("\n".join(ast.unparse(node) for node in nodes or ()).encode())
+    return {f"{ENTRY}:{member}": digest, **_digests(sorted({*own, *_with_data(within), *data}))}
+
+
+def _inside(file: Path, home: Path) -> bool:
+    """Whether a file's content counts for a member: a study's, and not only values that a recipe holds anyway."""
+    if not file.is_relative_to(home) or file.name == ENTRY:
+        return False
+    return file.name != VALUES or any(isinstance(node, ast.FunctionDef) for node in ast.parse(file.read_bytes()).body)
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a text that code holds names a data file."""
+    return len(path.name) < 100 and path.suffix not in ("", ".py") and path.is_file()
 
 
 def study_home(name: str) -> Path:
@@ -141,13 +154,14 @@ def _read(path: Path) -> _Source:
     return _parse(path, _stamp(path))
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Time and size of a file; None where there is none."""
-    return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Times and size of a file; None where there is none."""
+    status = path.stat() if path.exists() else None
+    return status and (status.st_mtime_ns, status.st_ctime_ns, status.st_size)
 
 
 @cache
-def _parse(path: Path, stamp: tuple[int, int] | None) -> _Source:
+def _parse(path: Path, stamp: tuple[int, int, int] | None) -> _Source:
     """A file's digest and what it names; parsed again only where its time or size has changed."""
     data = path.read_bytes()
     tree = ast.parse(data)
@@ -170,37 +184,50 @@ def _imports(tree: ast.AST, module: str) -> set[str]:
     return {name for name in found if name.split(".")[0] == NAME}
 
 
-def _definitions(path: Path, member: str) -> tuple[list[str], set[str]]:
-    """Text of `member` of a study and of all it uses of its own file, and the modules these import."""
-    text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+def _definitions(path: Path, member: str) -> tuple[list[ast.stmt] | None, set[str]]:
+    """Statements of a study's file that `member` consists of and uses, and the modules these import.
+
+    None, and all modules of the file, where the member is not defined in it.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = _dotted(path)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     bound: dict[str, list[ast.stmt]] = {}  # `self.name` of a class's members, `name` of the module's
     for prefix, body in (("", tree.body), *(("self.", node.body) for node in classes)):
-        for node in body:
+        for node in _statements(body):
             for name in _bound(node):
                 bound.setdefault(prefix + name, []).append(node)
+    if f"self.{member}" not in bound:
+        return None, _imports(tree, module)
     seen: set[str] = set()
-    ahead = [f"self.{member}"]
-    lines: dict[int, str] = {}
+    ahead = [f"self.{member}", "*"]
+    found: dict[tuple[int, int], ast.stmt] = {}
     modules: set[str] = set()
     while ahead:
         name = ahead.pop()
         for node in bound.get(name, ()) if name not in seen else ():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 alias = [a for a in node.names if (a.asname or a.name).split(".")[0] == name]
-                chosen = (
-                    ast.Import(alias)
-                    if isinstance(node, ast.Import)
-                    else ast.ImportFrom(node.module, alias, node.level)
-                )
-                modules |= _imports(chosen, _dotted(path))
+                whole = isinstance(node, ast.Import)
+                chosen = ast.Import(alias) if whole else ast.ImportFrom(node.module, alias, node.level)
+                modules |= {name.removesuffix(".*") for name in _imports(chosen, module)}
             else:
-                lines[node.lineno] = ast.get_source_segment(text, node) or ""
-                modules |= _imports(node, _dotted(path))
+                found[node.lineno, node.col_offset] = node
+                modules |= _imports(node, module)
                 ahead += _used(node)
         seen.add(name)
-    return [lines[line] for line in sorted(lines)], modules
+    return [found[place] for place in sorted(found)], modules
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a body, those inside `if`, `try`, `with` and loops too."""
+    for node in body:
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inner = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt | ast.ExceptHandler)]
+            yield from _statements(
+                [stmt for part in inner for stmt in (part.body if isinstance(part, ast.ExceptHandler) else [part])]
+            )
 
 
 def _used(node: ast.AST) -> Iterator[str]:
@@ -208,12 +235,12 @@ def _used(node: ast.AST) -> Iterator[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
             yield part.id
-        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
-            yield f"self.{part.attr}"
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name | ast.Call):
+            yield f"self.{part.attr}"  # also of `cls` and `type(self)`; of another object: too much, never too little
 
 
 def _bound(node: ast.AST) -> list[str]:
-    """Names that a statement at the top of a module or class binds."""
+    """Names that a statement binds by itself."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):

@@ -119,7 +119,7 @@ def faults(vouched: Mapping[str, Vouched], base: Path, memory: Path | None, veri
     """What is wrong with files that a result stands for: missing, of another size or, with `verify`, other bytes."""
     found: list[str] = []
     for name, facts in vouched.items():
-        path = base / name
+        path = Path(os.path.normpath(base / name))  # by its name: `base` may be a link to another disk
         if not path.is_file():
             found.append(f"{path.name} is missing")
         elif path.stat().st_size != facts["bytes"]:

@@ -77,7 +77,7 @@ class Lock:
     @property
     def lost(self) -> bool:
         """Whether another machine took over, because this one gave no sign of life for too long."""
-        return _name(_newest(self.place)[0]) != self.path.name
+        return (_newest(self.place)[1] or {}).get("token") != self.token
 
     def release(self) -> None:
         """Give the lock back."""

@@ -105,6 +105,7 @@ class Job(TypedDict):
     """`05_training/job.json`: the training process, as `processes.identity` tells it, and its key."""
 
     pid: int
+    run: str
     key: KeyRecord
 
 

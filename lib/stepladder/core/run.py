@@ -25,7 +25,7 @@ from stepladder.core.identity import Key
 from stepladder.core.paths import outputs_root, project_root
 from stepladder.core.provenance import environment, now
 from stepladder.core.records import Conversion, Event, Ladder, Result, Status
-from stepladder.core.schema import Parameters
+from stepladder.core.schema import LABELS, Parameters
 from stepladder.core.stages import STAGES, before, stage, visible
 from stepladder.machine import processes
 
@@ -89,7 +89,12 @@ class Run:
     @property
     def chosen(self) -> Json | None:
         """The setting in `04_scaling/ladder.json`: what the ladder chose, or a person who edited the file; or None."""
-        ladder: Ladder | None = files.read_json(self.folder / CHOICE)
+        try:
+            ladder: Ladder | None = files.read_json(self.folder / CHOICE)
+        except ValueError as error:
+            raise ParameterError(
+                f"{CHOICE} of {self.study}/{self.name} is no JSON ({error}): mend or delete it"
+            ) from None
         return ladder.get("chosen") if ladder else None
 
     def stage_folder(self, name: str) -> Path:
@@ -117,6 +122,14 @@ class Run:
 
         They are the profile's, changed by what was set in this run before (unless `forget`), then by `given`.
         """
+        for label in LABELS:
+            if label in given:
+                raise ParameterError(
+                    f"{label} = {given[label]!r} cannot be set: it names the run (see --run, --profile)"
+                )
+        mirror = dict(given.get("data") or {}).get("mirror")
+        if mirror and "://" not in mirror and not Path(mirror).exists():
+            raise ParameterError(f"data.mirror = {mirror!r}: there is no such folder")
         name = {"run": self.name}
         earlier = {} if forget else self.overrides(profile)
         usual = profiles.load(self.root, self.study, profile, name)
@@ -182,8 +195,11 @@ class Run:
     @overload
     def result(self, name: str) -> Result | None: ...
     def result(self, name: str) -> Result | None:
-        """`result.json` of a stage, or None."""
-        return files.read_json(self.folder / stage(name).name / "result.json")
+        """`result.json` of a stage, or None where there is none that can be read."""
+        try:
+            return files.read_json(self.folder / stage(name).name / "result.json")
+        except ValueError:
+            return None
 
     def key(self, name: str, values: Mapping[str, Any] | None = None) -> Key:
         """What decides a stage, as things are now.
@@ -251,6 +267,7 @@ class Run:
         vouched: Iterable[Path] = (),
         made: Path | None = None,
         code: Mapping[str, str] | None = None,
+        opened: Key | None = None,
         **values: Any,
     ) -> dict[str, Any]:
         """Put what a stage made in its place and write its `result.json`, last of all.
@@ -262,17 +279,29 @@ class Run:
             vouched: files it stands for, wherever they are, beside those in `made`.
             made: folder whose entries take the place of those that the last result left (see `make_aside`).
             code: digests of code that ran in another process, where they may be older than the files.
+            opened: the key when the stage began; nothing that counts may have changed since.
             values: what later stages read.
+
+        Raises:
+            ParameterError: something has changed, or the stage has been recorded already; the old result stays.
         """
         name, folder = stage(name).name, self.stage_folder(name)
         key = self.key(name, checked.model_dump(mode="json"))
+        again = "run the notebook again from its first cell (in a new kernel, where code has changed)"
+        if opened and (changed := opened.differences(key)):
+            raise ParameterError(f"since {name} was opened: {changed}; {again}")
+        if made and not made.is_dir():
+            raise ParameterError(f"{name} is recorded already: {again}")
         key = Key(key.parameters, {**key.code, **(code or {})}, key.inputs)
         with self.locked():
             old = self.result(name) or {}
+            kept = identity.vouch(vouched, self.folder, self.hashes)  # before anything of the old result goes
             (folder / "result.json").unlink(missing_ok=True)
             names = aside.take_place(made, folder, old.get("made", [])) if made else old.get("made", [])
-            own = [path for entry in names for path in _files(folder / entry) if path != self.folder / CHOICE]
-            record = {
+            own = [path for entry in names for path in _files(folder / entry)]
+            edited = self.folder / CHOICE  # may become longer, but not disappear
+            sizes = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in own if path != edited}
+            record: dict[str, Any] = {
                 "stage": name,
                 "hash": key.hash,
                 "key": {"parameters": key.parameters, "code": key.code, "inputs": key.inputs},
@@ -280,10 +309,11 @@ class Run:
                 "finished": now(),
                 "checks": checks,
                 "made": names,
-                "sizes": {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in own},
-                "files": identity.vouch(vouched, self.folder, self.hashes),
+                "sizes": sizes | ({CHOICE: None} if edited in own else {}),
+                "files": kept,
                 **values,
             }
+            record["seal"] = files.fingerprint(record)
             files.write_json(folder / "result.json", record)
         return record
 
@@ -294,13 +324,15 @@ class Run:
             return StageState(name, "missing", "no result yet")
         if "key" not in result:
             return StageState(name, "stale", "it was made before results had keys")
+        if result.get("seal") != files.fingerprint({key: value for key, value in result.items() if key != "seal"}):
+            return StageState(name, "stale", "result.json was edited")
         if changed := Key(**result["key"]).differences(self.key(name, values)):
             return StageState(name, "stale", changed)
         wrong = identity.faults(result["files"], self.folder, self.hashes, verify)
         wrong += [
             f"{size_name} is missing or has another size"
             for size_name, size in result["sizes"].items()
-            if not (path := self.folder / size_name).is_file() or path.stat().st_size != size
+            if not (path := self.folder / size_name).is_file() or size not in (None, path.stat().st_size)
         ]
         if wrong:
             more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""

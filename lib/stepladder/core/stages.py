@@ -79,5 +79,5 @@ def visible(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _place(mirror: str | None) -> str:
     """A mirror without its path, which would name a machine: its digest, or that it is not here."""
-    here = mirror and Path(mirror.removeprefix("file://")).exists()
-    return f"folder {fingerprint(mirror)}" if here else identity.NOT_HERE
+    place = Path(mirror.removeprefix("file://")).resolve() if mirror else None
+    return f"folder {fingerprint(str(place))}" if place and place.exists() else identity.NOT_HERE

@@ -28,6 +28,7 @@ from stepladder.core.types import Asset, Check, Dataset, StudyError
 from stepladder.data import shards
 
 Progress = Callable[[dict[str, Any]], None]
+SEAL = ".sha256"  # of a shard, in a file beside it
 RECIPE = ("conversion",)  # the parameters a shard may depend on
 
 
@@ -113,11 +114,13 @@ def convert_asset(asset: Asset, params: Parameters, folder: Path) -> dict[str, A
     start, name = time.perf_counter(), f"{asset.id}.h5"
     row = _row(asset, "kept")
     try:
-        recipe = recipe_of(asset, params, folder.parent / "hashes")
+        memory = folder.parent / "hashes"
+        recipe = recipe_of(asset, params, memory)
         path = folder / recipe / name
-        if shards.recipe_of(path) != recipe:
+        if not _is_whole(path, memory):
             content = study.find(params.study).convert(asset, params.only(RECIPE), folder / "_cache")
             shards.write(path, content, recipe)
+            files.write_text(path.with_suffix(SEAL), identity.content(path, memory))
             row["state"] = "converted"
         facts = shards.Shard(path).attributes
         row |= {"bytes": path.stat().st_size, "shard": f"{recipe}/{name}", "issues": list(facts["issues"])}
@@ -130,6 +133,12 @@ def convert_asset(asset: Asset, params: Parameters, folder: Path) -> dict[str, A
             ) from None
         row |= {"state": "failed", "reason": str(error)}
     return {**row, "seconds": time.perf_counter() - start}
+
+
+def _is_whole(path: Path, memory: Path) -> bool:
+    """Whether a shard is there with the bytes it was written with, which the file beside it tells."""
+    seal = path.with_suffix(SEAL)
+    return path.exists() and seal.exists() and identity.content(path, memory) == seal.read_text()
 
 
 def recipe_of(asset: Asset, params: Parameters, memory: Path | None = None) -> str:

@@ -142,6 +142,7 @@ class StageContext:
         self._checks: list[Check] = []
         self._tables: list[dict[str, Any]] = []
         self._code: dict[str, str] = {}
+        self._opened = run.key(name, self.params.model_dump(mode="json"))
 
     def show_parameters(self, changed: Mapping[str, Any]) -> None:
         """List the parameters that this stage reads, those `changed` from the profile marked."""
@@ -280,7 +281,7 @@ class StageContext:
             values: what later stages read.
         """
         checks = [vars(check) for check in self._checks]
-        kept = {"vouched": vouched, "made": self.folder, "code": self._code}
+        kept = {"vouched": vouched, "made": self.folder, "code": self._code, "opened": self._opened}
         self.run.finish_stage(self.name, self.params, checks, **kept, tables=self._tables, **values)
         print(f"recorded: {self.name} of {self.run.study}/{self.run.name}")
 

@@ -184,10 +184,17 @@ def start(run: Run, params: Parameters) -> Job:
     Raises:
         ParameterError: a job with other parameters or data runs, here or on another machine; or 04_scaling is not done.
     """
-    folder, key = run.stage_folder("05_training"), schedule.job_key(run, params)
-    found = _job_file(run)
-    if found and processes.is_alive(found):
-        return Job(run, found["pid"], _same(run, found, key), attached=True)
+    with run.locked():  # of two who start at once one starts, the other attaches
+        key = schedule.job_key(run, params)
+        found = _job_file(run)
+        if found:
+            return Job(run, found["pid"], _same(run, found, key), attached=True)
+        return _begin(run, params, key)
+
+
+def _begin(run: Run, params: Parameters, key: Key) -> Job:
+    """Start a training process; see `start`."""
+    folder = run.stage_folder("05_training")
     run.require("04_scaling", params.model_dump(mode="json"))
     lock.wait_for_other_machines(folder, f"training of {run.study}/{run.name}")
     worker.outcome_path(run).unlink(missing_ok=True)
@@ -198,7 +205,8 @@ def start(run: Run, params: Parameters) -> Job:
         child = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
         )
-    files.write_json(folder / "job.json", {**processes.identity(child.pid), "key": asdict(key)})
+    record = {**processes.identity(child.pid), "run": f"{run.study}/{run.name}", "key": asdict(key)}
+    files.write_json(folder / "job.json", record)
     run.event("training_started", pid=child.pid, processes=params.training.processes)
     return Job(run, child.pid, key.code, _child=child)
 
@@ -206,7 +214,7 @@ def start(run: Run, params: Parameters) -> Job:
 def stop(run: Run) -> bool:
     """Ask the training process of a run to save and stop, and wait until it has; whether one was running here."""
     found = _job_file(run)
-    if not found or not processes.is_alive(found):
+    if not found:
         return False
     Job(run, found["pid"], attached=True).stop()
     return True
@@ -231,4 +239,7 @@ def _headless() -> bool:
 
 
 def _job_file(run: Run) -> JobRecord | None:
-    return files.read_json(run.folder / "05_training" / "job.json")
+    """The record of this run's own job (a copied folder holds another's) where it runs on this machine."""
+    found: JobRecord | None = files.read_json(run.folder / "05_training" / "job.json")
+    own = found and found["run"] == f"{run.study}/{run.name}" and processes.is_alive(found)
+    return found if own else None

@@ -19,7 +19,11 @@ from stepladder.core.study import Study
 from stepladder.core.types import TrainingPhase
 from stepladder.data.shards import recipe_of
 
-SHAPING = ("steps", "batch", "learning_rate", "weight_decay", "schedule", "warmup", "clip_norm", "ema")
+SPEED = {  # of `training`: what may differ between starts; all else shapes it, fields that a study adds too
+    *("accumulate", "workers", "prefetch", "processes", "threads", "use_ladder", "precision", "compile"),
+    *("activation_checkpointing", "shard", "validate_every", "validation_batches", "checkpoint_every", "keep"),
+    *("log_every", "overfit_threshold"),
+}
 PROCESS = "stepladder.training.worker"
 
 
@@ -44,7 +48,8 @@ def spans(study: Study, params: Parameters) -> list[PhaseSpan]:
 def config_fingerprint(run: Run, study: Study, params: Parameters, training: TrainingParams) -> dict[str, Any]:
     """Everything that decides the course of training, by name."""
     model = {f"model.{name}": value for name, value in params.model.model_dump(mode="json").items()}
-    shaping = {f"training.{name}": getattr(training, name) for name in SHAPING}
+    values = training.model_dump(mode="json")
+    shaping = {f"training.{name}": value for name, value in values.items() if name not in SPEED}
     stages = [[phase.name, phase.steps, list(phase.trainable), phase.learning_rate] for phase in study.phases(params)]
     return {"seed": params.seed, "data": data(run), "stages": stages, **model, **shaping}
 
