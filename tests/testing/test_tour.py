@@ -96,10 +96,12 @@ def project_states(project: Project):
 
 
 def test_what_cannot_matter_to_a_shard_converts_nothing_and_training_is_kept(project):
-    append(next((project.folder / "lib").rglob("loop.py")))
+    for name in ("data/convert.py", "training/loop.py"):
+        append(project.folder / "lib" / "stepladder" / name)
     code, said = project.cli(*RUN, "--stages", "1-5")
     assert code == 0, said
-    assert "05_training        runs: " in said and "loop.py has changed" in said
+    assert "02_conversion      runs: " in said and "05_training        runs: " in said
+    assert "data/convert.py has changed" in said and "training/loop.py has changed" in said
     converted = [event["state"] for event in project.run.events("converted")]
     assert converted[-len(project.run.result("02_conversion")["shards"]) :] == ["kept"] * 6
     resumed = project.run.events("resumed")

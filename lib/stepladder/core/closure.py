@@ -208,8 +208,9 @@ def _definitions(path: Path, member: str) -> tuple[list[ast.stmt] | None, set[st
         for node in bound.get(name, ()) if name not in seen else ():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 alias = [a for a in node.names if (a.asname or a.name).split(".")[0] == name]
-                whole = isinstance(node, ast.Import)
-                chosen = ast.Import(alias) if whole else ast.ImportFrom(node.module, alias, node.level)
+                chosen = ast.Import(alias)
+                if isinstance(node, ast.ImportFrom):
+                    chosen = ast.ImportFrom(node.module, alias, node.level)
                 modules |= {name.removesuffix(".*") for name in _imports(chosen, module)}
             else:
                 found[node.lineno, node.col_offset] = node

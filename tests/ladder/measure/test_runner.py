@@ -154,10 +154,11 @@ def test_the_next_trial_runs_though_the_warm_process_died(trial):
 @pytest.mark.drill
 def test_an_interrupted_notebook_leaves_nothing_running(trial):
     trial("none")
+    before = psutil.Process().children(recursive=True)  # the warm process, and what other tests left behind
     threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         trial("worker_hangs", workers=1)
-    assert len(psutil.Process().children(recursive=True)) == 1  # the warm process
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
     assert trial("none").ending == "ok"
 
 

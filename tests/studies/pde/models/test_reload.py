@@ -31,14 +31,15 @@ import sys, torch
 from pathlib import Path
 from stepladder.evaluation import metrics as evaluation
 from stepladder.core.run import Run
+from stepladder.data import loading
 from stepladder.training import checkpoint, worker
 torch.set_num_threads(1)
 run = Run(Path(sys.argv[1]))
-study, params = worker.read_parameters(run)
+study, params = worker.read_parameters(run, stage="06_evaluation")
 model, _ = checkpoint.load_model(study, params, run.checkpoints)
-train, *_ = loading.split_shards(run.folder.parent, run.require("02_conversion"), "train")
-test, clear = loading.split_shards(run.folder.parent, run.require("02_conversion"), "test")
-records = evaluation.evaluate(study, params, model, study.cases(test, params, clear), train)
+train, *_ = loading.split_shards(run.folder.parent, run.result("02_conversion"), "train")
+test, clear = loading.split_shards(run.folder.parent, run.result("02_conversion"), "test")
+records = evaluation.evaluate(study, params, model, study.evaluation_dataset(test, params, clear), train)
 print(records[records["method"] == "model"].to_json(orient="records", double_precision=15))
 print(model.answering, model.kept.item())
 """
@@ -49,14 +50,14 @@ def trained(tmp_path: Path) -> Run:
     """A run whose model was trained through three stages, each for a few steps."""
     study, params = find("pde"), check(find("pde").Params, VALUES)
     run = Run(tmp_path / "pde" / "run")
-    files.write_text(run.folder / "params.yaml", dump(params))
+    files.write_text(run.folder / "params.yaml", dump(params.model_dump(mode="json")))
     plans = [fetch.plan(s, tmp_path / "raw") for s in study.synthesize(tmp_path / "made", 4, 0, params)]
     for plan in plans:
         fetch.fetch(plan)
     assets = study.assets([plan.root for plan in plans], params)
-    convert.convert(assets, params, run.data, convert.Inline())
+    report = convert.convert(assets, params, run.data, convert.Inline())
     divided = splits.split(assets, params.splits, params.seed)
-    result = {"shards": {a.id: f"{run.data.name}/{a.id}.h5" for a in assets}, "splits": divided}
+    result = {"shards": {row.asset: f"{run.data.name}/{row.shard}" for row in report.itertuples()}, "splits": divided}
     files.write_json(run.stage_folder("02_conversion") / "result.json", result)
     Training(run, study, params, worker.in_force(run, params), loading.datasets(run, study, params)).fit()
     return run

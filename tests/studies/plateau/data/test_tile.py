@@ -1,8 +1,6 @@
 """Tiles: what is found, what is parsed, and that neighbours agree where they overlap."""
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -145,15 +143,6 @@ def test_a_wide_file_is_kept_in_pieces_that_hold_every_triangle_once(raw, tmp_pa
     wanted = {row.tobytes() for row in whole.triangles_N33[meets]}
     assert wanted <= {row.tobytes() for row in near.triangles_N33}, "nothing near is left out"
     assert len(near.triangles_N33) < len(whole.triangles_N33)
-
-
-@pytest.mark.slow
-def test_an_entry_is_named_by_all_the_code_that_reads_files():
-    imported = "import sys, stepladder.studies.plateau.data.tiles.cache; print(*sys.modules)"
-    names = subprocess.run([sys.executable, "-c", imported], check=True, capture_output=True, text=True).stdout.split()
-    below = [name.removeprefix("stepladder.studies.plateau.data.") for name in names if "plateau.data." in name]
-    ours = {name for name in below if "." in name}
-    assert ours == set(cache.READER), "a reader's module that is not hashed would leave stale entries"
 
 
 @pytest.mark.slow

@@ -102,13 +102,9 @@ def test_a_volume_smaller_than_the_patch_is_refused_by_the_data_set(sets, tmp_pa
 
 
 @pytest.mark.drill
-def test_one_broken_volume_harms_no_other(sets, tmp_path, monkeypatch):
-    from types import SimpleNamespace
-
-    study = SimpleNamespace(conversion_code=(), convert=lambda asset, params, cache: conversion.convert(asset, params))
-    monkeypatch.setattr(convert.study, "find", lambda name: study)
+def test_one_broken_volume_harms_no_other(sets, tmp_path):
     assets = kaggle.assets([sets["no_row"]], PARAMS)
     report = convert.convert(assets, PARAMS, tmp_path, convert.Inline()).set_index("asset")
     assert report.loc["000", "state"] == "converted" and report.loc["001", "state"] == "failed"
     assert "train.csv" in report.loc["001", "reason"]
-    assert Shard(tmp_path / "000.h5").array("image_ZYX").shape == faults.SHAPE
+    assert Shard(tmp_path / report.loc["000", "shard"]).array("image_ZYX").shape == faults.SHAPE
