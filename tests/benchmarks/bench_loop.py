@@ -55,7 +55,7 @@ class Memory:
 class Tiny:
     """The parts of a study that a loop needs."""
 
-    name, conversion_code = "plateau", ()
+    name = "plateau"
 
     def __init__(self, turn: Callable[[], None]):
         self.turn = turn

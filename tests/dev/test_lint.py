@@ -24,7 +24,7 @@ def good() -> nbformat.NotebookNode:
         new_markdown_cell("The parameters."),
         new_code_cell(NAMES, metadata={"tags": ["parameters"]}),
         new_markdown_cell("Look."),
-        new_code_cell('stage = lab.open_stage("03_smoke_test", study=study)\nprint("a / b", "/s", "m/s")'),
+        new_code_cell('stage = lab.open("03_smoke_test", globals())\nprint("a / b", "/s", "m/s")'),
         new_markdown_cell("Record."),
         new_code_cell("stage.finish()"),
         new_markdown_cell("What next."),

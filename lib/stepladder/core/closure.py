@@ -7,8 +7,8 @@ Decisions:
 - A study is found by its name at run time, which no import shows: it is a root of its own.
 - A stage's code is its notebook's code cells and the whole closure of what they import. The parameters cell is no code.
 - A shard is dear. Its recipe takes only the study's own side: what the member `convert` names in `study.py`, and the
-  closure of that inside the study's folder. `params.py` is left out, for the values are in the recipe; what the shared
-  part does to a shard is told by `shards.FORMAT`.
+  closure of that inside the study's folder. `params.py` is left out where it holds no functions, for
+  values are in the recipe; what the shared part does to a shard is told by `shards.FORMAT`.
 """
 
 import ast

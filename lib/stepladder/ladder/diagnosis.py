@@ -49,7 +49,10 @@ def diagnose(result: SearchResult, ladder: LadderParams, cores: float) -> Diagno
         return found
     if candidate is None:
         return _made(
-            "none", "", f"Nothing ran to its end ({result.why})", "read the log of the first trial in 04_scaling/trials"
+            "none",
+            "",
+            f"Nothing ran to its end ({result.why})",
+            "read the log of the first trial in 04_scaling/.aside-*/trials",
         )
     probe, loader = candidate.trial.measured, result.loader.probe if result.loader else None
     if probe.busy < ladder.busy:

@@ -72,7 +72,6 @@ class Toy:
     """The parts of the Study interface that training uses."""
 
     name, title, card, Params = "toy", "Toy", "", ToyParams
-    conversion_code = ()
 
     def dataset(self, shards, params, keep_clear=()):
         self.params = params
