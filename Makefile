@@ -4,6 +4,9 @@ STUDY ?= plateau
 PROFILE ?= quick
 MIRROR ?=
 RUN ?= $(PROFILE)
+GPU_PYTHON ?= 3.12
+GPU_OPTIONS ?=
+WHEELS := .wheels
 VENV := .venv
 BIN := $(VENV)/bin
 STUDIES := $(patsubst lib/stepladder/studies/%/study.py,%,$(wildcard lib/stepladder/studies/*/study.py))
@@ -20,10 +23,21 @@ INSTALLED := $(VENV)/.installed
 # The type checker needs a minute and one core: it works beside the tests.
 BESIDE = $(MAKE) --no-print-directory --jobs 2 lint types
 
-.PHONY: demo test tests check fast lint types nbval bench lab golden results constraints environment clean
+.PHONY: demo beforehand test tests check fast lint types nbval bench lab golden results constraints environment gpu gpu-wheels clean
 
-demo: $(INSTALLED)-$(STUDY)
+demo: beforehand $(INSTALLED)-$(STUDY)
 	$(BIN)/stepladder run $(STUDY) --profile $(PROFILE) --run $(RUN) $(if $(MIRROR),--set data.mirror=$(abspath $(MIRROR)))
+	@echo
+	@echo "open the page:      $(BIN)/stepladder report $(STUDY)/$(RUN) --open"
+	@echo "open the notebooks: make lab$(if $(filter plateau,$(STUDY)),, STUDY=$(STUDY))"
+	@$(if $(filter plateau/quick,$(STUDY)/$(PROFILE)),true,echo 'and in the parameters cell of each: study = "$(STUDY)", profile = "$(PROFILE)"')
+	@echo "to type \`stepladder\` as the docs write it, once in every terminal: source $(BIN)/activate"
+
+# How long and how large, from measured figures; the profile's first line says it of the walk.
+beforehand:
+	@echo "$(STUDY)/$(PROFILE): $$(sed -n '1s/^# //p' params/$(STUDY)/$(PROFILE).yaml)"
+	@test -e $(INSTALLED)-$(STUDY) || echo "before that it installs into $(VENV): about 2.6 GB and three minutes on a quick line;" \
+	  "some GB more where pip brings torch with CUDA; nothing outside this folder is touched"
 
 test: $(INSTALLED)-everything
 	@$(BESIDE) tests
@@ -50,6 +64,7 @@ nbval: $(INSTALLED)-everything
 
 bench: $(INSTALLED)-everything
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	STEPLADDER_LONG=1 $(BIN)/python -m pytest -q tests/launch/test_in_jupyterlab.py tests/launch/test_drills*.py
 	$(BIN)/python -m stepladder.dev.results
 
 lab: $(INSTALLED)-$(STUDY) $(INSTALLED)-lab
@@ -60,6 +75,16 @@ golden: $(INSTALLED)-everything
 
 results: $(INSTALLED)-everything
 	$(BIN)/python -m stepladder.dev.results
+
+# On a machine with a card: with the Python that has torch with CUDA, from this tree, without a network.
+gpu:
+	@site=$$(mktemp -d) && trap 'rm -rf $$site' EXIT && \
+	if [ -d $(WHEELS) ]; then $(PYTHON) tests/gpu/wheels.py install $(WHEELS) $$site; fi && \
+	PYTHONPATH=$$site $(PYTHON) tests/gpu/check.py $(GPU_OPTIONS)
+
+# Here, before: what a card's machine lacks, for its Python; see tests/gpu/wheels.py.
+gpu-wheels: $(INSTALLED)-everything
+	$(BIN)/python tests/gpu/wheels.py fetch $(WHEELS) $(GPU_PYTHON)
 
 # Renew the pinned versions: install the newest allowed ones in a fresh environment and freeze them.
 constraints:

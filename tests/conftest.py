@@ -6,13 +6,15 @@ With `--dist loadgroup` the tests of a file stay in one process, and so do all t
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("STEPLADDER_HEADLESS", "1")
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # as activated
 
 import pytest
 from hypothesis import settings
@@ -30,6 +32,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put every test into a group, and the groups that take longest first."""
     files = {item.path for item in items if item.get_closest_marker("slow")}
@@ -62,6 +65,29 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: set STEPLADDER_SHARED_DATA (looked in {folder.name})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[None]:
+    """A bucket `shelf` on moto's S3 server, found as an SDK finds it: by environment variables.
+
+    One for all tests of a process: buckets of one of moto's servers are those of every other.
+    """
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        import s3fs
+
+        s3fs.S3FileSystem().mkdir("shelf")
+        yield
+    server.stop()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """What batch-size finders choose on the sleep-emulated jobs, beside the ladder, and what running out of memory did.
 
 Run `STEPLADDER_PEERS=<folder> python tests/benchmarks/bench_peers.py` after `pip install --no-deps --target <folder>
-lightning lightning-utilities torchmetrics accelerate safetensors huggingface-hub`; peers that are absent are skipped.
+lightning lightning-utilities torchmetrics accelerate safetensors huggingface-hub`; peers that are absent
+keep the rows of their last run, marked `earlier`.
 On every job a step of more than 24 samples raises torch's out-of-memory error, which the peers recognise. They run
 with their defaults: Lightning's `power` mode doubles from 2, three steps each; accelerate starts at 128 and takes nine
 tenths on every failure, three steps here. Neither chooses workers, so the loader has none. The record is
@@ -41,10 +42,12 @@ Found = tuple[Setting, int]  # what was chosen, and how often memory ran out
 
 def main() -> None:
     """Measure, print, record."""
+    earlier = {(row["job"], row["tool"]): row for row in records.last(__file__).get("rows", [])}
     rows = []
     for name in JOBS:
         for tool, find in {"stepladder": ladder, "lightning": lightning, "accelerate": accelerate}.items():
-            rows.append(measure(name, tool, find))
+            row = measure(name, tool, find)
+            rows.append({**earlier.get((name, tool), row), "earlier": True} if "skipped" in row else row)
             print(rows[-1], flush=True)
     records.write(__file__, {"edge": EDGE, "rows": rows})
 

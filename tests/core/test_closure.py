@@ -75,6 +75,21 @@ def test_a_code_cell_counts_and_the_parameters_cell_and_prose_do_not(package):
     assert changed(package, edit("code", "parameters")) == set()
 
 
+def test_writing_down_what_happened_makes_nothing_stale(package):
+    path = package / "notebooks" / "06_evaluation.ipynb"
+
+    def add(source):
+        def do():
+            nb = json.loads(path.read_text())
+            nb["cells"].append({"cell_type": "code", "metadata": {}, "outputs": [], "source": source})
+            path.write_text(json.dumps(nb))
+
+        return do
+
+    assert changed(package, add("stage.remark('The loader stalled; two workers helped.')")) == set()
+    assert changed(package, add("stage.remark('a')\ntrain()")) == {"6"}
+
+
 def test_a_price_table_counts_where_it_is_read(package):
     assert changed(package, append(package / "params" / "gpu_prices.yaml", "\n# dearer\n")) == {"4", "5"}
     assert changed(package, append(package / "params" / "storage_prices.yaml", "\n# dearer\n")) == {"1"}
@@ -84,6 +99,22 @@ def test_a_study_counts_for_its_own_stages_alone(package):
     reader = next((package / "lib" / "stepladder" / "studies" / "scroll").rglob("tif.py"))
     assert changed(package, append(reader), "plateau") == set()
     assert changed(package, append(reader), "scroll") == {*"1234567", "convert", "synthesize"}
+
+
+def test_where_a_stage_runs_is_no_part_of_what_it_computes(package):
+    lib = package / "lib" / "stepladder"
+    imports = "\nfrom stepladder.launch import job\nBY_NAME = 'stepladder.launch.targets'\n"
+    append(lib / "training" / "process.py", imports)()
+
+    def edit():
+        for path in (lib / "launch").glob("*.py"):
+            append(path)()
+        (lib / "launch" / "another.py").touch()
+
+    assert changed(package, edit) == set()
+    for modules in (["stepladder.training.process"], ["stepladder.launch.job", "stepladder.launch"]):
+        assert not [name for name in closure.of_modules(*modules) if name.startswith("launch")]
+    assert "5" in changed(package, append(lib / "training" / "process.py"))
 
 
 @pytest.mark.slow

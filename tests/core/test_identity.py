@@ -1,3 +1,4 @@
+import hashlib
 import os
 
 import pytest
@@ -26,6 +27,8 @@ def test_differences_are_said_in_words_and_few():
     assert before.differences(now) == (
         "training.steps 120 -> 130; notebook 06 was edited, view/web.py has changed; x was made again"
     )
+    module = Key({}, {"notebooks/display.py": "a"}).differences(Key({}, {"notebooks/display.py": "b"}))
+    assert module == "notebooks/display.py has changed"
     many = Key({f"p{number}": number for number in range(9)})
     assert Key().differences(many).endswith("p2 (none) -> 2 and 6 more")
 
@@ -49,6 +52,18 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     path.write_bytes(b"two")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert identity.content(path, memory) != first
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 64, b"0123", "é".encode() * 32])
+def test_a_damaged_memory_is_not_believed(tmp_path, monkeypatch, damage):
+    path, memory = tmp_path / "a", tmp_path / "hashes"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(identity, "SETTLED", -1.0)
+    true = identity.content(path, memory)
+    [note] = [file for file in memory.rglob("*") if file.is_file()]
+    note.write_bytes(damage)
+    assert identity.content(path, memory) == true == hashlib.sha256(b"one").hexdigest()
+    assert note.read_text() == true, "and it is mended"
 
 
 def test_a_file_just_written_is_not_remembered(tmp_path):

@@ -1,3 +1,6 @@
+import shlex
+import traceback
+
 import pytest
 
 from stepladder.core import config, files, lock, profiles, run, stages
@@ -5,6 +8,7 @@ from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.stages import STAGES
 from tests import pipeline
+from tests.core.secret_samples import BARE
 
 ROOT = run.Path(__file__).parents[2]
 LADDER = "04_scaling"
@@ -34,6 +38,25 @@ def states(opened, checked=None):
     """One letter per stage: done, stale, missing."""
     found = opened.states(checked and checked.model_dump(mode="json"))
     return "".join(state.state[0] for state in found.values())
+
+
+def test_no_record_of_a_run_tells_a_secret(made):
+    opened, _ = made
+    token = BARE["GitHub fine-grained"]
+    try:
+        try:
+            raise ConnectionError(f"GET https://host/f?X-Amz-Signature={token[:40]}")
+        except ConnectionError as error:
+            raise ValueError(f"cannot read b'{token}'") from error
+    except ValueError:
+        told = traceback.format_exc()
+    opened.event(
+        "mirror_failed", reason=told, detail={"headers": [{"Authorization": f"Bearer {token}"}]}, password="hunter"
+    )
+    opened.set_status("failed", told, notes=(token,))
+    written = (opened.folder / "events.jsonl").read_text() + (opened.folder / "run.json").read_text()
+    assert token not in written and token[:40] not in written and "hunter" not in written
+    assert "direct cause" in written and "cannot read b'(hidden)'" in written
 
 
 def test_a_stage_is_done_then_stale_when_what_it_reads_changes(made):
@@ -218,7 +241,7 @@ def test_a_stale_stage_is_refused_by_name_with_the_command(made):
 def test_asking_writes_nothing(outputs):
     checked = profiles.load(ROOT, "plateau", "quick")
     opened = Run.of(ROOT, checked)
-    assert set(states(opened)) == {"m"} and opened.status()["state"] == "stale"
+    assert set(states(opened)) == {"m"} and opened.status()["state"] == "new"
     opened.resolve("quick", {"training": {"steps": 5}})
     assert not outputs.exists()
 
@@ -287,3 +310,23 @@ def test_a_study_that_is_not_installed_can_be_looked_at(tmp_path, monkeypatch):
     opened = pipeline.open_run(root)
     opened.finish_stage(pipeline.FIRST, pipeline.PARAMETERS, [])
     assert opened.states(pipeline.PARAMETERS.model_dump(mode="json"))[pipeline.FIRST].state == "done"
+
+
+def test_a_figures_folder_on_another_disk_is_not_followed(made, tmp_path):
+    opened, checked = made
+    for text in ("first", "second"):
+        aside = opened.make_aside("01_inventory")
+        files.write_text(aside / "figures" / "a.png", text)
+        opened.finish_stage("01_inventory", checked, [], made=aside)
+        if text == "first":
+            (opened.folder / "01_inventory" / "figures").rename(tmp_path / "elsewhere")
+            (opened.folder / "01_inventory" / "figures").symlink_to(tmp_path / "elsewhere")
+    assert (opened.folder / "01_inventory" / "figures" / "a.png").read_text() == "second"
+    assert (tmp_path / "elsewhere" / "a.png").read_text() == "first"
+
+
+def test_the_command_of_a_run_can_be_pasted_whatever_the_run_is_called(outputs, monkeypatch):
+    monkeypatch.setattr("stepladder.core.run.command", lambda: "stepladder")
+    for name in ("renamed run", "a;b", "$HOME", "it's"):
+        typed = shlex.split(Run(outputs / "plateau" / name, ROOT).command())
+        assert typed[-1] == name and typed[:3] == ["stepladder", "run", "plateau"]

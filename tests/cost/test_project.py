@@ -21,6 +21,8 @@ from stepladder.core.types import Loss, TrainingPhase
 from stepladder.cost import bill, offers
 from stepladder.cost import project as cost
 from stepladder.cost.offers import Span, read_prices
+from stepladder.ladder.records import Machine
+from stepladder.machine.limits import Limits
 from stepladder.training.setting import Setting
 from tests.ladder import search_results
 
@@ -192,6 +194,14 @@ def test_too_small_a_memory_keeps_its_row_and_says_both_numbers(prices):
     assert small["limit"] == "memory" and math.isnan(small["dollars"])
     assert small["remark"] == "does not fit: needs 30.0 of 20 GB at batch 8"
     assert table.loc["A100 PCIe 40 GB", "remark"] == "30.0 of 34 GB"
+
+
+@pytest.mark.parametrize(
+    ("held", "words"), [(36e6, "36 MB of 34 GB"), (2e5, "0.2 MB of 34 GB"), (58e7, "0.6 of 34 GB")]
+)
+def test_memory_that_is_small_is_told_in_its_own_unit(prices, held, words):
+    table = rows(prices, need(bytes=int(held)), memory_fraction=0.85)
+    assert table.loc["A100 PCIe 40 GB", "remark"] == words
     fits = table["dollars"].notna()
     assert len(table) == len(prices.gpus) and list(fits) == sorted(fits, reverse=True)
     assert (rows(prices, need(bytes=None))["remark"] == "memory unknown").all()
@@ -290,12 +300,20 @@ def test_the_measured_machine_comes_first_and_its_hours_follow_from_its_rate():
         assert said in note
 
 
+def test_a_search_on_a_rented_machine_is_projected_and_billed_as_that_machine():
+    there = Machine("NVIDIA H200", Limits(10**11, 9 * 10**10, 15.5, 10**9), name="box1/hostA")
+    frame, note = cost.project(Tiny(), PARAMS, dataclasses.replace(search_results.on_a_gpu(), machine=there), BATCH)
+    assert frame["GPU"][0] == "box1/hostA (NVIDIA H200)" and "on H200 141 GB" in note
+    assert bill.row_of(frame, "NVIDIA H200")["samples/s"] == frame["samples/s"][0], "what was measured, not the offer"
+    assert bill.row_of(frame, "cpu") is None
+
+
 def test_a_step_measured_on_a_known_gpu_is_scaled_by_data_sheets(prices):
     result = search_results.on_a_gpu()
     frame, note = project(result, device="NVIDIA A100-SXM4-80GB")
     share, _ = cost.utilisation(prices, result, cost.measured(result), 1e9, "NVIDIA A100-SXM4-80GB")
     assert share.likely * 312e12 / 1e9 == pytest.approx(measured_rate(result))
-    assert "on A100 80 GB" in note and "on a GPU: 36.36 GB" in note
+    assert "on A100 80 GB" in note and "on a GPU: 36.4 GB" in note
     assert frame.loc["RTX 4090", "limit"] == "memory" and frame.loc["H200 141 GB", "remark"].startswith("36.4 of")
 
 
@@ -307,7 +325,7 @@ def measured_rate(result):
 
 def test_fake_bytes_say_what_fits_where_the_ladder_had_no_gpu():
     frame, note = project(dataclasses.replace(search_results.data_bound(), fake_bytes=33 * 10**9))
-    assert "by fake tensors: 33.00 GB" in note
+    assert "by fake tensors: 33.0 GB" in note
     assert frame.loc["RTX 5090", "limit"] == "memory" and frame.loc["A100 80 GB", "limit"] != "memory"
 
 
@@ -334,7 +352,7 @@ def test_nothing_is_projected_where_nothing_was_chosen(kind):
 
 def test_the_seconds_of_a_checkpoint_come_from_the_run_where_it_has_made_some(tmp_path):
     run = Run(tmp_path)
-    tmp_path.joinpath("events.jsonl").write_text(json.dumps({"kind": "checkpoint", "seconds": 2.5}) + "\n")
+    run.event("checkpoint", seconds=2.5)
     assert "2.5 s to save (measured)" in project(search_results.data_bound(), run=run)[1]
 
 
@@ -390,6 +408,14 @@ def test_the_real_rate_leaves_out_the_start_of_every_attempt(trained):
     assert bill.compare(kept, trained)["verdict"][0] == "-50%"
 
 
+def test_people_read_times_in_their_unit_and_a_large_miss_as_a_factor(trained):
+    table = bill.readable(bill.compare(predicted(rate=80.0, spread=0.01), trained)).set_index("quantity")
+    assert table.loc["time", "real"] == "20 s" and table.loc["time", "predicted"] == "0.6 s"
+    assert table.loc["time", "verdict"] == "33 times the prediction"
+    assert table.loc["time of saving", "real"] == "4 s" and table.loc["samples/s", "verdict"] == "-90%"
+    assert not [cell for cell in table.to_numpy().ravel() if isinstance(cell, str) and "e-" in cell]
+
+
 def test_real_hours_are_those_of_all_attempts_and_their_parts_are_named(trained):
     table = bill.compare(predicted(), trained).set_index("quantity")
     assert table.loc["hours", "real"] == pytest.approx((10 + 10) / 3600)
@@ -397,6 +423,73 @@ def test_real_hours_are_those_of_all_attempts_and_their_parts_are_named(trained)
     assert table.loc["hours of validation", "real"] == pytest.approx(2 / 3600)
     assert table.loc["seconds of one checkpoint", "real"] == 2.0 and table.loc["interruptions", "real"] == 1
     assert table["verdict"].isna().sum() == 5 and pd.isna(table.loc["dollars", "real"])
+
+
+def test_hours_of_training_are_not_those_of_the_walk_around_it(outputs):
+    """Two walks of seven stages with a heartbeat every ten seconds; the first is killed, the second comes hours later.
+
+    Known: attempt one lives 95 s (its last word is a heartbeat of its own), attempt two 40 s.
+    """
+    run = begun()
+    log = [(at, "heartbeat", {"stage": "02_conversion", "memory_mb": 700}) for at in range(-600, 0, 10)]
+    log += [
+        (0, "stage_start", {"stage": "05_training", "cells": 11, "reason": "no result yet"}),
+        (5, "training_started", {"pid": 7, "processes": 1}),
+        (11, "training_stage", {"stage": "fill", "step": 0, "end": 12}),
+        (20, "checkpoint", {"step": 3, "seconds": 1.0, "bytes": 9}),
+        (100, "heartbeat", {"stage": "05_training", "step": 5}),  # the training's own
+        *((at, "heartbeat", {"stage": "05_training", "memory_mb": 900}) for at in range(10, 400, 10)),
+        (400, "stage_end", {"stage": "05_training", "state": "failed", "reason": "killed", "seconds": 400.0}),
+        *((at, "heartbeat", {"stage": "01_inventory", "memory_mb": 900}) for at in range(7000, 7100, 10)),
+        (7200, "training_started", {"pid": 8, "processes": 1}),
+        (7210, "resumed", {"step": 3, "stage": "fill", "code_changed": False}),
+        (7240, "checkpoint", {"step": 12, "seconds": 1.0, "bytes": 9}),
+        *((at, "heartbeat", {"stage": "06_evaluation", "memory_mb": 900}) for at in range(7300, 9000, 10)),
+    ]
+    write_log(run, log)
+    lines = [{"step": n, "loss": 1.0, "samples_per_s": 4.0, "time": START + 12 + n} for n in range(1, 4)]
+    lines += [{"step": n, "loss": 1.0, "samples_per_s": 4.0, "time": START + 7210 + n} for n in range(4, 13)]
+    (run.folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = bill.compare(predicted(), run).set_index("quantity")
+    assert table.loc["hours", "real"] == pytest.approx((95 + 40) / 3600)
+
+
+def test_a_training_that_sets_another_aside_pays_for_its_own_start_alone(outputs):
+    run = begun()
+    log = [
+        (0, "training_started", {"pid": 7}),
+        (500, "checkpoint", {"step": 9, "seconds": 1.0, "bytes": 9}),
+        (1000, "training_started", {"pid": 8}),
+        (1006, "checkpoints_set_aside", {"folder": "set_aside_1", "changed": ["seed"]}),
+        (1030, "checkpoint", {"step": 12, "seconds": 1.0, "bytes": 9}),
+    ]
+    write_log(run, log)
+    (run.folder / "metrics.jsonl").write_text(
+        "".join(
+            json.dumps({"step": n, "loss": 1.0, "samples_per_s": 4.0, "time": START + 1010 + n}) + "\n"
+            for n in range(1, 13)
+        )
+    )
+    table = bill.compare(predicted(), run).set_index("quantity")
+    assert table.loc["hours", "real"] == pytest.approx(30 / 3600)
+
+
+def begun():
+    """A run of the smallest profile that has begun."""
+    root = Path(__file__).parents[2]
+    checked = profiles.load(root, "plateau", "smoke")
+    run = Run.of(root, checked)
+    run.begin(checked)
+    return run
+
+
+def write_log(run, log):
+    """`events.jsonl` of (seconds after START, kind, fields), in order of time."""
+    lines = [
+        {"time": datetime.fromtimestamp(START + at, UTC).isoformat(), "kind": kind, **fields}
+        for at, kind, fields in sorted(log, key=lambda line: line[0])
+    ]
+    (run.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def test_a_run_under_way_is_held_against_the_steps_it_has_done(trained):
@@ -415,6 +508,37 @@ def test_a_run_on_a_rented_gpu_is_held_against_its_row(trained):
     assert table.loc["dollars", "real"] == pytest.approx(20 / 3600 * 2.19)
     with pytest.raises(ParameterError, match="'NVIDIA H200', which was not predicted"):
         bill.compare(predicted(), trained)
+
+
+def test_a_run_on_two_machines_is_held_against_both_by_the_steps_of_each(outputs):
+    """Six steps kept of a slow machine, six of a fast one whose clock is an hour behind; two more were lost."""
+    run = begun()
+    lines = [
+        (0, "training_started", {"pid": 1, "device": "cpu"}),
+        (2, "training_stage", {"stage": "fill", "step": 0, "end": 12, "total": 12}),
+        (100, "heartbeat", {"stage": "05_training", "step": 8}),
+        (-3500, "training_started", {"pid": 2, "device": "NVIDIA H200"}),
+        (-3499, "resumed", {"step": 6, "stage": "fill", "code_changed": False}),
+        (-3498, "training_stage", {"stage": "fill", "step": 6, "end": 12, "total": 12}),
+        (-3450, "checkpoint", {"step": 12, "seconds": 1.0, "bytes": 9}),
+    ]
+    events = [
+        {"time": datetime.fromtimestamp(START + at, UTC).isoformat(), "kind": kind, **more} for at, kind, more in lines
+    ]
+    (run.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in events))
+    times = {step: 10 + step if step <= 6 else step - 3490 for step in range(1, 13)}
+    metrics = [{"step": n, "loss": 1.0, "samples_per_s": 4.0, "time": START + at} for n, at in times.items()]
+    (run.folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
+    slow = predicted(rate=4.0).assign(**{"$/h": 1.0, "dollars": 2.0, "dollars low": 1.0, "dollars high": 3.0})
+    fast = predicted(rate=12.0, name="H200 141 GB").assign(
+        **{"$/h": 2.0, "dollars": 4.0, "dollars low": 3.0, "dollars high": 5.0}
+    )
+    table = bill.compare(pd.concat([slow, fast], ignore_index=True), run).set_index("quantity")
+    assert table.loc["hours", "real"] == pytest.approx((100 + 50) / 3600)
+    assert table.loc["hours", "predicted"] == pytest.approx((24 / 4 + 24 / 12) / 3600)
+    assert table.loc["dollars", "real"] == pytest.approx((100 * 1 + 50 * 2) / 3600)
+    assert table.loc["dollars", "predicted"] == pytest.approx(3.0)
+    assert table.loc["samples/s", "predicted"] == pytest.approx(48 / (24 / 4 + 24 / 12))
 
 
 def test_a_run_that_never_trained_is_told_so(outputs):

@@ -6,9 +6,11 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import traceback
 import warnings
 import zipfile
 from email.utils import formatdate
@@ -16,6 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,13 +35,15 @@ from stepladder.data.fetch import (
     plan,
     transfer,
 )
-from stepladder.data.fetch.remote import open_bytes
+from stepladder.data.fetch.cache import Shelf
+from stepladder.data.fetch.remote import open_bytes, read_json
 from stepladder.data.fetch.remotezip import matcher, read_directory
 from stepladder.testing.server import (
     Change,
     Cut,
     Drip,
     FaultyServer,
+    Header,
     NoRange,
     Stall,
     Status,
@@ -428,7 +433,7 @@ def hostile(kind: str) -> zipfile.ZipInfo:
         ("root", "absolute path"),
         ("drive", "absolute path"),
         ("link", "symbolic link"),
-        ("twice", "duplicate"),
+        ("twice", "stands twice"),
     ],
 )
 def test_hostile_members_are_refused_by_name_when_wanted(tmp_path, raw, kind, reason):
@@ -508,6 +513,8 @@ def test_a_path_that_is_not_there(raw):
         plan(Source("/nowhere/a.zip", "x"), raw)
     with pytest.raises(FetchError, match="only http"):
         plan(Source("ftp://example.org/a.zip", "x"), raw)
+    with pytest.raises(FetchError, match="this is no address"):
+        plan(Source("http://[::1/a.zip", "x"), raw)
 
 
 LETTERS = st.characters(codec="utf-8", exclude_characters="\\/\0:")
@@ -543,6 +550,216 @@ def test_the_reader_agrees_with_zipfile(tmp_path_factory, members, comment, pref
     with zipfile.ZipFile(path) as archive:
         expected = [(i.filename, i.compress_size, i.file_size, i.CRC, i.header_offset) for i in archive.infolist()]
     assert [(m.path, m.compressed, m.size, m.crc, m.offset) for m in read_directory(source).members] == expected
+
+
+# What an archive or a server may not do ------------------------------------------------------------------------------
+
+AWAY = "192.0.2.7"  # TEST-NET-1: belongs to nobody (RFC 5737)
+
+
+def test_no_test_reaches_beyond_this_machine(server, loopback):
+    """The guard itself: an address, a name, a look-up and a datagram are recorded and refused; the loopback is not."""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((AWAY, 80), timeout=1)
+    with pytest.raises(requests.ConnectionError):
+        requests.get("http://name.invalid/", timeout=1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.gethostbyname("name.invalid")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram, pytest.raises(ConnectionRefusedError):
+        datagram.sendto(b"x", (AWAY, 53))
+    with socket.socket() as plain, pytest.raises(ConnectionRefusedError):
+        plain.connect_ex((AWAY, 80))
+    assert {line.split()[1] for line in loopback} == {AWAY, "name.invalid"} and len(loopback) == 5
+    loopback.clear()
+    assert requests.get(server.url("city.zip"), timeout=5).status_code == 200
+    assert not loopback
+
+
+REDIRECTS = {
+    "another protocol": ("ftp://127.0.0.1/a.zip", "ftp"),
+    "a file": ("file:///etc/passwd", "file"),
+    "in circles": ("/moved.zip", "redirects"),
+    "no host": ("http://:80/a.zip", "[Hh]ost"),
+    "no address": ("http://[::1", ""),
+    "no port": ("http://127.0.0.1:99999/a.zip", "Port"),
+    "an empty label": ("http://a..b/a.zip", "idna"),
+}
+
+
+@pytest.mark.parametrize(("target", "why"), REDIRECTS.values(), ids=REDIRECTS.keys())
+def test_a_redirect_that_cannot_be_followed_is_final_and_said(server, raw, target, why):
+    server.redirects["/moved.zip"] = target
+    with pytest.raises(FetchError, match=f"moved.zip: the server leads where nothing can be fetched.*{why}") as caught:
+        plan(source(server, path="moved.zip"), raw, BRISK)
+    assert not isinstance(caught.value, Unreachable)
+    assert server.requests("moved.zip") <= 31, "it was tried again"
+    with pytest.raises(FetchError, match="leads where nothing can be fetched"):
+        read_json(server.url("moved.zip"), BRISK)
+
+
+def test_a_redirect_beyond_this_machine_asks_there_and_nowhere_else(server, raw, loopback):
+    server.redirects["/moved.zip"] = f"http://{AWAY}/a.zip"
+    with pytest.raises(Unreachable, match="beyond this machine"):
+        plan(source(server, path="moved.zip"), raw, BRISK)
+    assert {line.split()[1] for line in loopback} == {AWAY}
+    loopback.clear()
+
+
+@pytest.mark.parametrize("value", ["²", "1²", "-1", "+5", "0x10", "1e3", "5_000", "1 2", "many", "9" * 30])
+@pytest.mark.parametrize("name", ["Content-Length", "Content-Range"])
+def test_a_header_that_tells_no_number_is_named(server, raw, name, value):
+    said = value if name == "Content-Length" else f"bytes 0-0/{value}"
+    server.add(Header(name, said, times=99), *([NoRange(times=99)] if name == "Content-Length" else []))
+    with pytest.raises(FetchError, match=rf"city\.zip: the server's header {name} is .*which tells no size"):
+        plan(source(server), raw, BRISK)
+    assert server.requests() == 1
+
+
+@pytest.mark.parametrize("value", ["²", "soon", "-3", "Thu, 99 Foo 0000 99:99:99 GMT", "9" * 400, "", "1;2"])
+def test_a_retry_after_that_tells_no_time_is_as_if_it_were_not_said(server, raw, value):
+    server.add(Status(503, retry_after=value, times=2))
+    assert fetch(plan(source(server), raw, BRISK)).retries == 2
+
+
+SIGNATURE = "0a1b2c3d" * 8
+
+
+def told(error: BaseException) -> str:
+    """Everything a traceback would print of an error."""
+    return "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "{}?X-Amz-Credential=AK{}&X-Amz-Signature={}",
+        "{}?sv=2024&sp=r&AK{}=1&sig={}",
+        "//me:AK{}{}@",
+    ],
+)
+@pytest.mark.parametrize("fault", ["missing", "busy", "header", "away", "no archive", "gone", "circle"])
+def test_no_error_tells_what_an_address_carries(server, raw, loopback, address, fault):
+    key = "IA" + "A1B2" * 4
+    place = server.url("city.zip")
+    if address.startswith("//"):
+        place = place.replace("//", address.format(key, SIGNATURE))
+    else:
+        place = address.format(place, key, SIGNATURE)
+    faults = {
+        "missing": [Status(404, times=99)],
+        "busy": [Status(503, times=99)],
+        "header": [Header("Content-Length", "²", times=99), NoRange(times=99)],
+        "gone": [Cut(0, times=99)],
+    }
+    server.add(*faults.get(fault, []))
+    if fault in ("away", "circle"):
+        query = place.partition("?")[2]
+        server.redirects["/city.zip"] = f"http://me:{SIGNATURE}@{AWAY}/x?{query}" if fault == "away" else place
+    if fault == "no archive":
+        (server.folder / "city.zip").write_bytes(b"<html>sorry</html>" * 500)
+    with pytest.raises(FetchError) as caught:
+        plan(Source(place, "x"), raw, BRISK)
+    assert SIGNATURE not in told(caught.value) and key not in told(caught.value)
+    assert "127.0.0.1" in str(caught.value)
+    loopback.clear()
+
+
+def test_a_plan_s_summary_tells_no_signature(server, raw):
+    planned = plan(Source(f"{server.url('city.zip')}?sig={SIGNATURE}", "x"), raw, BRISK)
+    assert "city.zip" in planned.summary()["source"] and SIGNATURE not in str(planned.summary())
+
+
+HOSTILE = {
+    ".fetch/directory.json": "records",
+    ".fetch/lock": "records",
+    ".FETCH/x": "records",
+    ".fetch": "records",
+    "a/../../evil": "leaves the folder",
+    "/etc/evil": "absolute path",
+    "C:/evil": "absolute path",
+    "c:evil": "absolute path",
+    "..\\evil": "leaves the folder",
+    "a./evil": "ends in a dot",
+    "evil.": "ends in a dot",
+    "a /evil": "ends in a dot or a blank",
+    "evil\n": "unusable name",
+    "e\x1bvil": "unusable name",
+    "x" * 300: "name too long",
+    "あ" * 100: "name too long",
+    "a/" * 1000 + "evil": "lies too deep",
+    "long/" + "/".join(["y" * 200] * 12): "name too long",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), HOSTILE.items())
+def test_a_name_that_cannot_or_must_not_be_written_is_refused(tmp_path, raw, name, reason):
+    path = write_zip(tmp_path / "a.zip", {"good.txt": b"good", name: b"evil"})
+    with pytest.raises(BadMember, match=reason) as caught:
+        plan(Source(str(path), "x"), raw)
+    assert len(str(caught.value)) < 500
+    assert fetch(plan(Source(str(path), "x", ("good*",)), raw)).paths == {raw / "x/good.txt"}
+    assert files_in(raw) == {"x/good.txt": b"good"}
+
+
+def test_a_nul_in_a_name_is_refused(tmp_path, raw):
+    path = write_zip(tmp_path / "a.zip", {"evil0txt": b"evil"})
+    path.write_bytes(path.read_bytes().replace(b"evil0txt", b"evil\0txt"))
+    with pytest.raises(BadMember, match="unusable name"):
+        plan(Source(str(path), "x"), raw)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "reason"),
+    [
+        ("a/Name.txt", "a/name.TXT", "only in case"),
+        ("caf\u00e9", "cafe\u0301", "only in case or accents"),
+        ("stra\u00dfe", "STRASSE", "only in case"),
+        ("A", "a/b", "also the folder"),
+        ("a//b", "a/b", "stands twice"),
+        ("./a", "a", "stands twice"),
+    ],
+)
+def test_names_that_are_one_on_some_file_system_are_refused(tmp_path, raw, one, two, reason):
+    path = write_zip(tmp_path / "a.zip", {one: b"one", two: b"two"})
+    with pytest.raises(BadMember, match=reason):
+        plan(Source(str(path), "x"), raw)
+
+
+def test_a_member_that_does_not_stay_is_reported_and_not_fetched_for_ever(server, raw, monkeypatch):
+    has = Shelf.has
+    monkeypatch.setattr(Shelf, "has", lambda shelf, member: "2_bldg" not in member.path and has(shelf, member))
+    planned = plan(source(server), raw, BRISK)
+    with pytest.raises(IncompleteFetch, match=r"2_bldg\.gml: it did not stay"):
+        fetch(planned)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(st.sampled_from("aA./\\ :é\n~"), min_size=1, max_size=8),
+            st.sampled_from([*HOSTILE, ".fetch/done.jsonl", "x/.fetch/y", "ok/file.txt", "CON"]),
+        ),
+        min_size=1,
+        max_size=5,
+        unique=True,
+    )
+)
+def test_any_names_are_fetched_whole_or_refused_and_nothing_is_written_elsewhere(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("any")
+    members = {name: name.encode() for name in names if not name.endswith("/")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = write_zip(folder / "a.zip", members)
+    try:
+        fetch(plan(Source(str(path), "x"), folder / "raw"))
+    except FetchError:
+        assert files_in(folder / "raw") == {}
+    else:
+        own = folder / "raw/x/.fetch"
+        found = [path for path in (folder / "raw/x").rglob("*") if path.is_file() and own not in path.parents]
+        assert sorted(path.read_bytes() for path in found) == sorted(members.values())
+    assert {entry.name for entry in folder.iterdir()} <= {"a.zip", "raw"}
 
 
 # When the machine gives way ------------------------------------------------------------------------------------------

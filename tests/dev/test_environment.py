@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,9 @@ def test_the_doctor_looks_at_everything_and_names_what_is_bad(outputs):
 @pytest.mark.parametrize("name", ["torchvision", "timm", "litdata", "mosaicml-streaming"])
 def test_packages_that_replace_torch_are_not_in_the_base_set(name):
     assert name not in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process runs all tests")
+def test_tests_of_a_group_stay_in_one_process(request):
+    """pytest-xdist tells its scheduler the group in the test's id; with a pytest it does not know it tells nothing."""
+    assert request.node.nodeid.rpartition("@")[2] == "tests/dev/test_environment.py"

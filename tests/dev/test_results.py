@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from stepladder.core import files
-from stepladder.dev import records, results
+from stepladder.dev import records, results, targets
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,6 +15,46 @@ def test_a_benchmark_that_has_not_run_is_said_so(tmp_path):
     assert results.table(tmp_path).count("not run") == sum(len(rows) for rows in results.ROWS.values())
 
 
+def test_ten_rows_stand_in_the_readme_before_the_map_of_files_and_all_on_their_page():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    begin, end = (text.index(mark) for mark in results.MARKERS)
+    assert end < text.index("## Where to look")
+    shown = [line for line in text[begin:end].splitlines() if line.startswith("| ")][2:]
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert len(shown) == 10 and all(line in page for line in shown)
+
+
+def test_a_missed_target_is_marked_and_seconds_name_their_machine(tmp_path):
+    script = tmp_path / records.FOLDER / "bench_loop.py"
+    files.write_text(script, "from stepladder.core import files\n")
+    for overhead, said in (
+        (99.0, "| 99 µs (bare step 7 µs), on"),
+        (101.0, "| **missed:** 101 µs (bare step 7 µs), on"),
+    ):
+        records.write(str(script), {"overhead_us": overhead, "bare_us": 7.0})
+        assert f"{said} {records.machine()} |" in results.table(tmp_path)
+
+
+def _summary(**values):
+    rows = [{"method": name, "value": v, "low": v - 0.02, "high": v + 0.02} for name, v in values.items()]
+    return {"summary": [{**row, "metric": "Dice", "group": "all"} for row in rows]}
+
+
+def test_a_lead_counts_over_the_strongest_rival_that_answers_and_when_it_is_clear():
+    above = targets._above("Dice")
+    assert above(_summary(model=0.8, filter=0.6, weak=0.1, all_empty=0.99))  # an empty answer is none
+    assert not above(_summary(model=0.8, filter=0.78, weak=0.1))  # intervals overlap
+    assert not above(_summary(model=0.8, weak=0.1, filter=0.9))
+
+
+def test_a_peer_that_is_not_installed_keeps_its_last_figures(tmp_path):
+    script = tmp_path / records.FOLDER / "bench_x.py"
+    files.write_text(script, "import json\n")
+    assert records.last(str(script)) == {}
+    records.write(str(script), {"rows": [{"peer": 5}]})
+    assert records.last(str(script))["rows"] == [{"peer": 5}]
+
+
 def test_links_in_the_readme_lead_somewhere():
     import re
 
@@ -23,7 +63,7 @@ def test_links_in_the_readme_lead_somewhere():
 
 
 def test_no_tracked_page_names_a_machine_or_a_token():
-    from stepladder.core.config import SECRET
+    from stepladder.core.secrets import find
     from stepladder.dev.golden import LOCAL_PATH
 
     for path in [
@@ -33,14 +73,14 @@ def test_no_tracked_page_names_a_machine_or_a_token():
         *ROOT.glob("notebooks/*.ipynb"),
     ]:
         text = path.read_text(encoding="utf-8")
-        assert not LOCAL_PATH.search(text) and not SECRET.search(text), path.name
+        assert not LOCAL_PATH.search(text) and not find(text, {}), path.name
 
 
 def test_a_row_is_marked_when_the_code_that_measured_it_has_changed(tmp_path, monkeypatch):
     script = tmp_path / records.FOLDER / "bench_loop.py"
     files.write_text(script, "from stepladder.core import files\n")
     records.write(str(script), {"overhead_us": 5.0, "bare_us": 7.0})
-    row = "loop overhead per step over bare torch | ≤ 100 µs CPU | 5 µs (bare step 7 µs)"
+    row = f"loop overhead per step over bare torch | ≤ 100 µs CPU | 5 µs (bare step 7 µs), on {records.machine()}"
     assert f"{row} |" in results.table(tmp_path) and results.OLDER not in results.table(tmp_path)
     files.write_text(script, "from stepladder.core import files\n\nMORE = 1\n")
     records._code.cache_clear()

@@ -82,11 +82,11 @@ def test_samples_are_spread_over_the_whole_set():
     assert len(metrics.choose(Hundred(), 500)) == 100
 
 
-def test_one_unit_has_a_difference_and_no_interval():
-    values = {"model": 0.7, "base": 0.5, "strong": 0.6}
-    records = table(*((method, "g", "u", "IoU", "", value, 1, 1) for method, value in values.items()))
-    found = metrics.gains(records, ["IoU"], "higher", PARAMS, 0)
-    assert set(found["verdict"]) == {"one unit, no interval"} and found["low"].isna().all()
-    assert metrics.sentence(found, "higher") == "Beside strong the model is better in IoU (+0.1)."
-    worse = metrics.sentence(found, "lower")
-    assert "worse in IoU" in worse and "train longer" in worse
+def test_a_number_that_is_none_is_never_a_perfect_score():
+    records = table(
+        ("model", "a", "1", "RMSE", "", float("nan"), 1, 1),
+        ("model", "a", "2", "RMSE", "", 0.5, 1, 1),
+    )
+    assert np.isnan(value(records, "RMSE"))
+    failed = [check for check in metrics.checks(records, metrics.summarize(records, PARAMS, 0)) if not check.ok]
+    assert any("1 of 2 records hold no number" in check.reason for check in failed)

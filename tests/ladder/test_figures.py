@@ -5,13 +5,15 @@ import dataclasses
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from stepladder.ladder import figures
-from stepladder.ladder.figure_parts import CHOSEN, VERDICT_COLOURS, setting_labels
+from stepladder.ladder.figure_parts import VERDICT_COLOURS, setting_labels
 from stepladder.notebooks.lab import STYLE
 from stepladder.training.setting import Setting
+from stepladder.view.style import CHOSEN, MODEL
 from tests.ladder import search_results
 
 DRAWN = {
@@ -131,7 +133,7 @@ def test_the_table_has_a_row_per_rung_with_forecast_beside_measurement():
     assert list(refused["verdict"])[3:] == ["refused"] * 4 and "full at pass 605" in refused["reason"][3]
 
 
-def test_a_soak_that_refuses_takes_the_amber_away():
+def test_a_soak_that_refuses_takes_the_choice_away():
     result = search_results.data_bound()
     soak = dataclasses.replace(result.soak, verdict="refused", reason="soak: host memory grows")
     rolled = dataclasses.replace(result, soak=soak, chosen=result.rungs[0].setting)
@@ -147,3 +149,64 @@ def test_labels_tell_settings_apart_and_leave_out_what_they_share():
     assert setting_labels(held, ", ") == ("", ["1 w, batch 2", "1 w, batch 8"])
     _, released = setting_labels([Setting(1, 2, accumulate=4), Setting(1, 2, compile=True)], ", ")
     assert released == ["1 w, batch 2, accumulate 4", "1 w, batch 2, accumulate 1, compile"]
+
+
+def only(result, **more):
+    """The search with the chosen setting alone, in forecasts and rungs."""
+    kept = {name: tuple(x for x in getattr(result, name) if x.setting == result.chosen) for name in ("cells", "rungs")}
+    return dataclasses.replace(result, soak=None, **kept, **more)
+
+
+def test_a_single_point_is_a_sentence_with_its_numbers():
+    result = only(search_results.data_bound())
+    (rung,), (cell,) = result.rungs, result.cells
+    scatter, plane, memory = (DRAWN[name](result) for name in ("scatter", "map", "memory"))
+    assert not any(figure.axes[0].axison for figure in (scatter, plane, memory))
+    assert f"{cell.rate:.3g} forecast" in texts(scatter) and f"{rung.rate:.3g} ±" in texts(scatter)
+    assert f"forecast at {cell.rate:.3g} samples per second" in texts(plane)
+    assert "7.9 GB measured" in texts(memory) and "9.6 GB may be used" in texts(memory)
+
+
+def test_a_map_of_a_few_cells_is_bars():
+    result = search_results.data_bound()
+    cells = tuple(cell for cell in result.cells if cell.setting.workers == 8)
+    figure = figures.throughput_map(dataclasses.replace(result, cells=cells))
+    bars = [bar for bar in figure.axes[0].patches if isinstance(bar, Rectangle)]
+    assert [bar.get_width() for bar in bars] == [cell.rate * cell.fits for cell in cells]
+    assert not figure.axes[0].images and "needs 14" in texts(figure)
+    assert to_hex(bars[1].get_facecolor()) == CHOSEN
+
+
+def test_a_limit_far_above_what_is_used_does_not_press_it_to_the_ground():
+    result = search_results.data_bound()
+    far = figures.memory_line(result, 400e9).axes[0]
+    assert not [line for line in far.lines if line.get_linestyle() == "--"] and far.get_ylim()[1] < 40
+    assert "400.0 GB may be used" in far.get_title(loc="left")
+
+
+def test_small_memory_is_read_in_small_units():
+    result = search_results.data_bound()
+    small = [
+        dataclasses.replace(r, trial=dataclasses.replace(r.trial, peak_bytes=2_500_000, probe=None))
+        for r in result.rungs
+    ]
+    rows = figures.table(dataclasses.replace(result, rungs=tuple(small), soak=None))
+    assert set(rows["memory (MB)"]) == {2.5}
+
+
+def test_what_is_paid_once_is_told_and_in_no_bar():
+    result = search_results.data_bound()
+    probe = dataclasses.replace(result.loader.probe, first_seconds=0.62)
+    loader = dataclasses.replace(result.loader, probe=probe)
+    figure = figures.where_time_goes(dataclasses.replace(result, loader=loader))
+    assert "0.6 s more, once" in texts(figure) and "more, once" not in texts(figures.where_time_goes(result))
+    bar = sum(part.patches[0].get_width() for part in figure.axes[-1].containers)
+    assert bar == pytest.approx(1e3 * sum(search_results.SCROLL_STAGES.values()))
+
+
+@pytest.mark.parametrize("picture", DRAWN)
+def test_amber_is_the_models_alone(picture):
+    figure = DRAWN[picture](search_results.data_bound())
+    colours = {to_hex(patch.get_facecolor()) for patch in figure.findobj(Rectangle)}
+    colours |= {to_hex(patch.get_edgecolor()) for patch in figure.findobj(Rectangle)}
+    assert MODEL not in colours | {to_hex(line.get_color()) for line in figure.findobj(Line2D)}

@@ -1,16 +1,19 @@
 """Requests to stop: passed on, waited for, enforced; and nobody outlives its parent."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from stepladder.machine import signals
 from stepladder.machine.signals import Stop
+from tests.machine import drills
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
 
@@ -95,6 +98,36 @@ def test_child_dies_with_its_parent() -> None:
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.02)
+
+
+@pytest.mark.drill
+def test_a_child_whose_parent_is_gone_before_it_asks_dies_too(tmp_path: Path) -> None:
+    child = (
+        "import os, sys, time; from stepladder.machine import signals; parent = int(sys.argv[1])\n"
+        "while os.getppid() == parent: time.sleep(0.01)\n"
+        "open(sys.argv[2], 'w').close(); signals.die_with_parent(parent=parent); time.sleep(600)"
+    )
+    code = (
+        "import os, subprocess, sys\n"
+        f"subprocess.Popen([sys.executable, '-c', {child!r}, str(os.getpid()), sys.argv[1]])"
+    )
+    mark, environment = drills.marked()
+    orphaned = tmp_path / "orphaned"
+    subprocess.run([sys.executable, "-c", code, str(orphaned)], env=environment, check=True)
+    drills.wait_for(lambda: orphaned.exists() and not drills.alive(mark))
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+def test_a_process_of_multiprocessing_whose_parent_lives_goes_on(tmp_path: Path, method: str) -> None:
+    child = multiprocessing.get_context(method).Process(target=drills.tied, args=(tmp_path / "goes on",))
+    child.start()
+    child.join(300)
+    assert child.exitcode == 0 and (tmp_path / "goes on").exists()
+
+
+def test_a_request_to_stop_is_let_through_by_code_that_catches_every_error() -> None:
+    assert not issubclass(signals.Preempted, Exception)
 
 
 def test_outside_a_kernel_nothing_is_installed() -> None:

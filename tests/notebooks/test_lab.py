@@ -5,12 +5,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from stepladder.core import closure, files, paths, profiles
+from stepladder.core import closure, files, paths, profiles, remarks
 from stepladder.core.config import ParameterError
 from stepladder.core.lock import Held
 from stepladder.core.stages import STAGES
 from stepladder.core.types import Check
 from stepladder.data import fetch
+from stepladder.launch import job as jobs
+from stepladder.launch.job import State
 from stepladder.notebooks import display, lab
 
 QUICK = {"study": "plateau", "profile": "quick", "run": "t"}
@@ -138,6 +140,25 @@ def test_looking_at_a_finished_stage_destroys_nothing(stage):
 
 
 @pytest.mark.slow
+def test_a_remark_is_kept_at_once_and_made_again_by_its_cell(stage, monkeypatch):
+    shown = []
+    monkeypatch.setattr(lab, "display", lambda data, **options: shown.append(data))
+    stage.remark("""The mirror was slow.
+
+        *Solution*: fetch at night.""")
+    kept = "The mirror was slow.\n\n*Solution*: fetch at night."
+    assert shown[-1]["text/markdown"] == kept
+    assert [one["text"] for one in remarks.read(stage.run.stage_folder("1"))] == [kept]  # before anything is recorded
+    stage.finish()
+    stage.remark("Seen afterwards.")
+    assert [one["text"] for one in remarks.read(stage.run.stage_folder("1"))] == [kept, "Seen afterwards."]
+    assert stage.run.states()["01_inventory"].state == "done"  # a remark decides nothing
+    lab.open("01_inventory", cells())
+    assert len(remarks.read(stage.run.stage_folder("1"))) == 2  # looking destroys nothing
+    lab.open("01_inventory", cells()).finish()
+    assert remarks.read(stage.run.stage_folder("1")) == []  # its cells are gone
+
+
 def test_recording_twice_is_a_sentence_and_takes_nothing_away(stage):
     stage.finish(answer=1)
     with pytest.raises(ParameterError, match="01_inventory is recorded already: run the notebook again"):
@@ -227,3 +248,26 @@ def test_files_of_an_earlier_larger_plan_are_not_converted(outputs, study, more,
 def synthetic(study, count):
     task = {"equation": "advection", "files": count, "trajectories": 2, "points": 16}
     return {"tasks": [task]} if study == "pde" else {"synthetic": count}
+
+
+def test_where_it_computes_is_no_parameter_of_a_stage(outputs):
+    opened = lab.open("01_inventory", cells(launch={"on": "box1", "budget": 5}))
+    assert (opened.launch.on, opened.launch.budget, opened.launch.restarts) == ("box1", 5, 5)
+    with pytest.raises(ParameterError, match="launch is read where it does not count"):
+        _ = opened.params.launch
+    assert lab.open("01_inventory", cells()).launch.on == "box1", "what is set once holds for the run"
+    with pytest.raises(ParameterError, match="did you mean 'budget'"):
+        lab.open("01_inventory", cells(launch={"budgit": 5}))
+
+
+def test_another_launch_while_a_job_has_the_run_is_said_to_need_its_end_and_is_not_kept(outputs, capsys):
+    run = lab.open("01_inventory", cells(launch={"on": "box1", "budget": 5})).run
+    jobs.write_state(run, State("job0", "running", machine="box1/hostA"))
+    lab.open("01_inventory", cells(launch={"on": "box1", "budget": 9}))
+    assert "a job of this run is under way" in (said := capsys.readouterr().out) and "stop plateau/t" in said
+    assert run.values()["launch"]["budget"] == 5
+    with pytest.raises(Held, match="launched from here"):
+        lab.open("01_inventory", cells(launch={"on": "box1", "budget": 9}, seed=3))
+    jobs.write_state(run, State("job0", "done"))
+    lab.open("01_inventory", cells(launch={"on": "box1", "budget": 9}))
+    assert run.values()["launch"]["budget"] == 9

@@ -1,9 +1,12 @@
 """The engine tells the truth: drills that kill, stop and time out notebooks, and read what is left on disk."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -11,10 +14,12 @@ import papermill
 import psutil
 import pytest
 
+from stepladder.core import jsonlines
 from stepladder.core.config import ParameterError
 from stepladder.machine import oom
 from stepladder.notebooks import runner
 from tests import pipeline
+from tests.machine import drills
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAP = "import os, time, pathlib\npathlib.Path('../kernel.pid').write_text(str(os.getpid()))\ntime.sleep(60)"
@@ -130,6 +135,40 @@ def test_streams_are_joined_in_their_place(tmp_path: Path) -> None:
 def test_executed_notebook_holds_no_local_path(tmp_path: Path) -> None:
     root = pipeline.project(tmp_path, first="print('x')")
     assert str(tmp_path) not in go(root).notebook.read_text()
+
+
+# A full disk ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ("raise ValueError('no roof')", ("failed", 1, "01_inventory: ValueError in cell 4 of 5: no roof")),
+        ("import os\nos.kill(os.getpid(), 9)", ("failed", 137, "01_inventory: the kernel was killed (signal 9)")),
+        ("1", ("failed", 1, "01_inventory: OSError: [Errno 28] No space left on device")),
+    ],
+)
+def test_a_full_disk_hides_no_reason(tmp_path, monkeypatch, capsys, body, outcome) -> None:
+    root = pipeline.project(tmp_path, first=body)
+
+    def no_space(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fills_up(kind: str, stage: str, **fields: object) -> None:
+        if kind == "cell_start" and fields["cell"] == 4:
+            monkeypatch.setattr(os, "fsync", no_space)
+            monkeypatch.setattr(jsonlines.Writer, "_mending", no_space)
+
+    ended = go(root, on_event=fills_up)
+    assert (ended.state, ended.exit_code) == outcome[:2] and ended.reason.startswith(outcome[2])
+    said = capsys.readouterr().err.splitlines()
+    assert [words for words in said if "run.json" in words] and [words for words in said if "events.jsonl" in words]
+    assert len(said) == len(set(said)), "said once"
+    monkeypatch.undo()
+    monkeypatch.setattr("stepladder.core.run.environment", pipeline.bare)
+    assert pipeline.open_run(root).status()["state"] == "stale"
+    mend(root)
 
 
 # Python's side: errors, missing results, bad use --------------------------------------------------------------------
@@ -353,6 +392,74 @@ def test_runner_killed(tmp_path: Path) -> None:
     pipeline.project(root, second="print('mended')")
     assert go(root, pipeline.FIRST, pipeline.SECOND).reason == "2 stages asked for, 1 run, 1 unchanged"
     assert run.status()["state"] == "done"
+
+
+@pytest.mark.drill
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_is_left_of_a_cell_that_works_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int
+) -> None:
+    body = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from functools import partial; from pathlib import Path\n"
+        "from stepladder.machine.workers import Workers; from tests.machine import drills\n"
+        f"list(Workers(2, print).map(partial(drills.fail, Path({str(tmp_path / 'made')!r})), ['slow', 'slow too']))"
+    )
+    (tmp_path / "made").mkdir()
+    root = pipeline.project(tmp_path, first=body)
+    mark, environment = drills.marked()
+    monkeypatch.setenv(drills.MARK, environment[drills.MARK])
+    process = pipeline.runner(root)
+    drills.wait_for(lambda: len(list((tmp_path / "made").iterdir())) == 2)
+    process.send_signal(signum)
+    assert process.wait(pipeline.PATIENCE) == (75 if signum != signal.SIGKILL else -signum)
+    drills.wait_for(lambda: not drills.alive(mark))
+    cleared = len(list((tmp_path / "made").glob("*cleared away")))
+    assert cleared == (2 if signum != signal.SIGKILL else 0)
+
+
+@pytest.mark.drill
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.0, 0.3, 1.0])
+def test_a_kernel_goes_when_its_runner_is_killed_while_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    root = pipeline.project(tmp_path, first="import time; time.sleep(600)")
+    mark, environment = drills.marked()
+    monkeypatch.setenv(drills.MARK, environment[drills.MARK])
+    process = pipeline.runner(root)
+    drills.wait_for(lambda: len(drills.alive(mark)) > 1)
+    time.sleep(after)
+    process.kill()
+    process.wait()
+    drills.wait_for(lambda: not drills.alive(mark))
+
+
+@pytest.mark.slow
+def test_assets_that_failed_are_tried_again_and_what_follows_stays_done_unless_it_helps(tmp_path: Path) -> None:
+    tried = (
+        "import pathlib\n"
+        "pathlib.Path('../tried').open('a').write('x')\n"
+        "broken = {'a': 'broken'} if pathlib.Path('../broken').exists() else {}\n"
+    )
+    root = pipeline.project(tmp_path, first="print('first')")
+    (root / "broken").touch()
+    second = pipeline.notebook(pipeline.SECOND, tried)
+    second.cells[-1].source = second.cells[-1].source.replace("checks=", "failed=broken, checks=")
+    nbformat.write(second, root / "notebooks" / f"{pipeline.SECOND}.ipynb")
+    stages = (pipeline.FIRST, pipeline.SECOND)
+    assert go(root, *stages).reason == "2 stages asked for, 2 run, 0 unchanged"
+    made = pipeline.open_run(root).key("03_smoke_test").inputs
+    assert go(root, *stages).reason == "2 stages asked for, 1 run, 1 unchanged"
+    assert pipeline.open_run(root).events("stage_start")[-1]["reason"] == (
+        "1 assets failed the last time, and are tried again"
+    )
+    assert pipeline.open_run(root).key("03_smoke_test").inputs == made
+    (root / "broken").unlink()
+    assert go(root, *stages).reason == "2 stages asked for, 1 run, 1 unchanged"
+    assert go(root, *stages).reason == "2 stages asked for, 0 run, 2 unchanged"
+    assert (root / "tried").read_text() == "xxx"
 
 
 @pytest.mark.drill

@@ -15,26 +15,6 @@ from stepladder.testing.template.study import DiscParams
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint():
-    """A bucket `shelf` on moto's S3 server, found as an SDK finds it: by environment variables."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import s3fs
-
-        s3fs.S3FileSystem().mkdir("shelf")
-        yield
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "memory", "s3"])
 def url(request, tmp_path) -> str:
     """A store of its own for the test."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepladder.core import files
+from stepladder.core import claim, files
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.types import ShardContent
@@ -22,7 +22,7 @@ from stepladder.registry.normaliser import facts
 from stepladder.registry.publish import publish_folder, publish_run
 from stepladder.registry.pull import pull
 from stepladder.registry.store import RegistryError
-from stepladder.training import worker
+from stepladder.training import checkpoint, worker
 from tests.registry.parcels import TOKEN, blob, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +60,18 @@ def test_one_set_of_shards_serves_runs_of_any_name(run, params, registry, elsewh
     there = Run.of(ROOT, params.model_copy(update={"run": "mine"}))
     assert there.states(params.model_dump(mode="json"))["02_conversion"].state == "done"
     assert not (elsewhere / "template" / "walk").exists()
+
+
+def test_nothing_is_fetched_into_a_run_that_a_launched_job_has(registry, run, outputs):
+    publish_run(registry, run)
+    place = outputs / "template" / "mine"
+    files.write_json(place / claim.PATH, {"job": "j", "state": "running", "machine": "box1/hostA"})
+    with pytest.raises(RegistryError, match=r"template/mine is running on box1/hostA.*fetch into another run"):
+        pull(registry, "template-walk", outputs, run="mine")
+    assert not list(place.glob("0*"))
+    files.write_json(place / claim.PATH, {"job": "j", "state": "done"})
+    pull(registry, "template-walk", outputs, run="mine")
+    assert (place / "02_conversion" / "result.json").exists()
 
 
 def test_the_manifest_tells_everything(run, registry):
@@ -134,8 +146,9 @@ def test_checkpoints_are_published_with_the_records_of_the_stages_before(run, pa
     for step in (1, 2, 3):
         state = run.checkpoints / f"step_{step:08d}" / "state.pt"
         files.write_bytes(state, b"\0weights %d" % step)
-        seal = {"sha256": files.file_sha256(state), "step": step, "best": {"step": 2, "loss": 0.1}}
-        files.write_json(state.with_name("COMMITTED"), seal)
+        reached = checkpoint.Progress(step=step, stage="all", best={"step": 2, "loss": 0.1})
+        seal = {"sha256": files.file_sha256(state), "bytes": state.stat().st_size}
+        files.write_json(state.with_name("COMMITTED"), {**vars(reached), **seal})
     for stage in ("03_smoke_test", "04_scaling", "05_training"):
         vouched = [run.checkpoints / "step_00000003" / "state.pt"] if stage == "05_training" else []
         run.finish_stage(stage, params, [], vouched=vouched)
@@ -152,6 +165,13 @@ def test_checkpoints_are_published_with_the_records_of_the_stages_before(run, pa
     assert states["05_training"].state == "done"
 
 
+def test_a_secret_in_what_the_manifest_itself_tells_is_refused(registry, tmp_path):
+    files.write_text(tmp_path / "source" / "a.txt", "plain")
+    with pytest.raises(RegistryError, match=r"manifest of thing: it holds .*Hugging Face token") as caught:
+        publish_folder(registry, tmp_path / "source", "thing", "MIT", source=f"made by curl -H {TOKEN}")
+    assert TOKEN not in str(caught.value) and not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize("place", ["file", "shard"])
 def test_a_secret_is_refused_and_not_repeated(run, params, registry, tmp_path, place):
     result = run.require("02_conversion")
@@ -166,7 +186,8 @@ def test_a_secret_is_refused_and_not_repeated(run, params, registry, tmp_path, p
         shards.write(path, content, "recipe")
     kept = {name: result[name] for name in ("shards", "splits")}
     run.finish_stage("02_conversion", params, [], vouched=paths.values(), made=aside, **kept)
-    with pytest.raises(RegistryError, match=rf"{path.name}: it holds something that looks like a token") as caught:
+    refusal = rf"{path.name}: it holds something that looks like a secret \(Hugging Face token\)"
+    with pytest.raises(RegistryError, match=refusal) as caught:
         publish_run(registry, run)
     assert TOKEN not in str(caught.value) and not (tmp_path / "store").exists()
     trusted = path.relative_to(run.folder.parents[1]).as_posix()

@@ -1,6 +1,7 @@
 """Report pages: whole, offline, true about states, and readable in a browser."""
 
 import base64
+import json
 import re
 import shutil
 import socketserver
@@ -14,8 +15,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from stepladder.core import files
+from stepladder.cli import console
+from stepladder.core import files, jsonlines, memory, remarks
 from stepladder.core.config import ParameterError
+from stepladder.core.paths import outputs_root
 from stepladder.core.run import Run
 from stepladder.report import curve
 from stepladder.report import pages as report
@@ -73,18 +76,18 @@ def write_run(root: Path, name: str = "walk", state: str = "failed") -> Run:
     run.finish_stage("05_training", params, [sane, sane | {"ok": False, "name": "<gate>"}], tables=[TABLE])
     for step in range(1, 301):
         loss = 2.0 * 0.985**step + 0.05
-        files.append_line(run.folder / "metrics.jsonl", {"step": step, "stage": "forecast", "loss": loss})
+        jsonlines.append(run.folder / "metrics.jsonl", {"step": step, "stage": "forecast", "loss": loss})
         if step % 50 == 0:
             line = {"step": step, "stage": "forecast", "validation_loss": loss * 1.1}
-            files.append_line(run.folder / "metrics.jsonl", line)
+            jsonlines.append(run.folder / "metrics.jsonl", line)
     _draw(run.stage_folder("05_training") / "figures" / "bars.png", "Loss & <things> by class.")
     files.write_text(run.stage_folder("05_training") / "figures" / "bars.html", "<p>a scene")
     nbformat.write(executed(), run.stage_folder("06_evaluation") / "notebook.ipynb")
     return run
 
 
-def _draw(path: Path, caption: str) -> None:
-    figure, axis = plt.subplots(figsize=(5, 3))
+def _draw(path: Path, caption: str, inches: float = 5) -> None:
+    figure, axis = plt.subplots(figsize=(inches, 3))
     axis.bar(["road", "roof", "tree"], [3, 2, 1], color="#1f3a5f")
     axis.set(ylabel="loss", title="Loss by class")
     with files.atomic(path) as temporary:
@@ -152,6 +155,60 @@ def test_failed_stage_shows_the_checks_it_noted(tmp_path: Path) -> None:
     assert "40.1" not in report.stage_page(run, "06_evaluation").read_text()
 
 
+def test_remarks_stand_beside_their_stage_and_cannot_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    text = "The **loader** stalled: `a < b`.\n\n<script>alert(1)</script>\n\n![x](http://x/y.png)\n\n[go](javascript:alert(1))"
+    remarks.write(run.stage_folder("05_training"), [remarks.remark(text)])
+    remarks.write(run.stage_folder("06_evaluation"), [remarks.remark("A stage that failed tells too.")])
+    remarks.write(
+        run.stage_folder("07_visualization"), [remarks.remark("It raised in JupyterLab: nothing else is left.")]
+    )
+    page = report.run_page(run).read_text()
+    assert "nothing else is left" in page[page.index('<h2 id="07_visualization">') :]
+    part = page[page.index('<h2 id="05_training">') :]
+    assert "<strong>loader</strong>" in part and "a &lt; b" in part
+    assert "&lt;script&gt;" in part and "<script" not in page and "javascript:" not in page
+    assert not EXTERNAL.search(page)
+    assert "A stage that failed tells too." in page
+    assert "A stage that failed tells too." in report.stage_page(run, "6").read_text()
+
+
+def test_pictures_that_two_stages_draw_stand_once_on_the_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    for stage, name in (("02_conversion", "city"), ("07_visualization", "city"), ("07_visualization", "sample_3")):
+        run.finish_stage(stage, pipeline.PARAMETERS.model_copy(update={"run": "walk"}), [], shown=[3])
+        _draw(run.stage_folder(stage) / "figures" / f"{name}.png", f"{name} as it is")
+    text = report.run_page(run).read_text()
+    assert text.count("<figcaption>city as it is") == 1 and text.count("<figcaption>sample_3 as it is") == 1
+    assert text.index("sample_3 as it is") < text.index('<ol class="strip">')  # the lead picture, on the card
+    assert text.index("city as it is") < text.index('<h2 id="02_conversion">')
+
+
+def test_a_large_picture_has_the_width_of_the_page_to_itself(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    for name, inches in (("small", 5), ("large", 14)):
+        _draw(run.folder / "05_training" / "figures" / f"{name}.png", name, inches)
+    figures = re.findall(r"<figure.*?</figure>", report.run_page(run).read_text(), re.S)
+    wide = {caption for text in figures if 'class="wide' in text for caption in re.findall('alt="([^"]*)"', text)}
+    assert wide == {"large"}
+
+
+def test_every_state_has_a_colour(tmp_path: Path) -> None:
+    style = (Path(report.__file__).parent / "templates" / "page.css").read_text()
+    for state in console.COLOURS:
+        assert re.search(rf"\.{state}\b[^{{}}]*{{ --state:", style), state
+
+
+def test_events_are_read_as_people_read_numbers(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    run.event("rung", rate=64.25678901234567, spread=[0.123456789012, 2], held={"gb": 1234567.8901})
+    run.event("converted", asset="a", state="converted", seconds=0.1)
+    run.event("converted", asset="b", state="failed", reason="no end tag")
+    text = report.run_page(run).read_text()
+    assert "rate: 64.26, spread: 0.1235; 2, held: gb 1,234,568" in text
+    assert "asset: b" in text and "asset: a" not in text
+
+
 def test_stage_without_notebook_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="no executed notebook of 02_conversion"):
         report.stage_page(write_run(tmp_path), "2")
@@ -176,6 +233,15 @@ def test_index_shows_every_state_and_finds_the_dead(tmp_path: Path) -> None:
         assert f'<span class="pill {state}">' in text
     assert text.count("<tr>") == 5 and 'href="toy/was-oom/report.html"' in text
     assert "its process is gone" in text
+
+
+def test_a_remembered_row_is_made_again_when_a_notebook_opens_a_stage(tmp_path: Path, monkeypatch) -> None:
+    run = write_run(tmp_path)
+    monkeypatch.setattr(memory, "SETTLED", -60.0)  # as if the run had been left alone for a while
+    assert '<span class="pill open">' not in report.index(tmp_path).read_text()
+    assert json.loads((outputs_root(tmp_path) / ".index.json").read_text())["made"], "the row is remembered"
+    run.make_aside("02_conversion")
+    assert '<span class="pill open">' in report.index(tmp_path).read_text()
 
 
 def test_run_walked_by_hand_is_not_called_dead(tmp_path: Path) -> None:

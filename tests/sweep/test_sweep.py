@@ -108,10 +108,10 @@ def test_bayes_sweeps_end_with_the_trials_asked_for(opened):
 def test_the_command_prints_the_best_row(make_run, outputs, tmp_path, monkeypatch):
     run, params = make_run()
     monkeypatch.setattr("stepladder.core.profiles.load", lambda *arguments: params)
-    monkeypatch.setattr("stepladder.cli.sweep.outputs_root", lambda root: run.folder.parents[1])
+    monkeypatch.setenv("STEPLADDER_OUTPUTS", str(run.folder.parents[1]))
     path = tmp_path / "rates.yaml"
     path.write_text(yaml.safe_dump(FILE | {"program": "train.py"}))
-    result = CliRunner().invoke(main.app, ["sweep", str(path), "--study", "template"], catch_exceptions=False)
+    result = CliRunner().invoke(main.app, ["sweep", str(path), f"template/{run.name}"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "best of 4 trials: trial 3" in result.output and "`program` is for W&B's agents" in result.output
 

@@ -41,7 +41,8 @@ QUICK = {
 def toy(monkeypatch):
     """The toy study is found here and by child processes."""
     monkeypatch.setattr(studies, "__path__", [*studies.__path__, str(TOY)])
-    monkeypatch.setenv("PYTHONPATH", str(TOY))
+    library = Path(studies.__file__).parents[2]  # of this checkout, whichever is installed
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TOY, library))))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("RANK", raising=False)
     torch.set_num_threads(1)

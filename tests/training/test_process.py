@@ -13,8 +13,9 @@ from stepladder.core import files
 from stepladder.core.config import ParameterError, merge
 from stepladder.machine import processes
 from stepladder.machine.signals import Preempted
-from stepladder.training import process
+from stepladder.training import checkpoint, process
 from stepladder.training.worker import read_parameters
+from tests.machine import drills
 from tests.training.conftest import log_of, train_here, untimed, wait_for_step
 
 SLOW = {"model": {"sleep": 0.03}}
@@ -183,6 +184,51 @@ def test_a_headless_job_dies_with_its_kernel_and_saves_first(make_run):
     assert files.read_json(run.folder / "05_training/outcome.json")["state"] == "preempted"
 
 
+START = (
+    "import sys, time; from pathlib import Path;"
+    "from stepladder.core.run import Run; from stepladder.training import process as launch, worker;"
+    "run = Run(Path(sys.argv[1])); launch.start(run, worker.read_parameters(run)[1]);"
+    "print(flush=True); time.sleep(600)"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.3, 1.0])
+def test_a_headless_job_whose_kernel_dies_in_its_first_second_is_not_orphaned(make_run, after):
+    run = make_run(values={**SLOW, "training": {"steps": 10**6, "processes": 2, "workers": 1}})
+    mark, environment = drills.marked()
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", START, str(run.folder)], env=environment, stdout=subprocess.PIPE, start_new_session=True
+    )
+    kernel.stdout.readline()
+    time.sleep(after)
+    kernel.kill()
+    kernel.wait()
+    drills.wait_for(lambda: not drills.alive(mark))
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+@pytest.mark.parametrize("how", ["stop", "agent killed", "rank killed"])
+def test_nothing_of_a_job_is_left_ranks_and_loaders_included(make_run, how):
+    run = make_run(values={**SLOW, "training": {"steps": 10**6, "processes": 2, "workers": 1}})
+    mark, environment = drills.marked()
+    kernel = subprocess.Popen([sys.executable, "-c", START, str(run.folder)], env=environment, stdout=subprocess.PIPE)
+    kernel.stdout.readline()
+    wait_for_step(run, 3, kernel)
+    agent = files.read_json(run.folder / "05_training/job.json")["pid"]
+    ranks = [int(pid) for pid in subprocess.check_output(["pgrep", "-P", str(agent)], text=True).split()]
+    assert len(drills.alive(mark)) >= 6, "a kernel, an agent, two ranks and a loader of each"
+    if how == "stop":
+        process.stop(run)
+    else:
+        os.kill(agent if how == "agent killed" else ranks[-1], signal.SIGKILL)
+    drills.wait_for(lambda: drills.alive(mark) == [kernel.pid])
+    kernel.kill()
+    kernel.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.drill
 def test_in_a_persons_jupyterlab_the_job_outlives_the_kernel(make_run, monkeypatch):
@@ -201,6 +247,26 @@ def test_in_a_persons_jupyterlab_the_job_outlives_the_kernel(make_run, monkeypat
     assert len(untimed(run)) == 35
 
 
+def test_a_job_that_ends_while_it_is_asked_to_stop_has_stopped(make_run):
+    run = make_run()
+    ended = subprocess.Popen(["/bin/true"])
+    ended.wait()
+    job = process.Job(run, ended.pid)
+    job.running = iter([True, False]).__next__  # alive at the look, gone at the signal
+    job.stop()
+
+
+def test_a_training_by_hand_is_stopped_like_any_other(make_run):
+    run = make_run(values=SLOW)
+    command = [sys.executable, "-m", "stepladder.training.worker", str(run.folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
+        while not run.metrics():
+            assert worker.poll() is None
+            time.sleep(0.05)
+        assert process.stop(run) and worker.wait() == 143
+        assert checkpoint.committed(run.checkpoints) and not process.stop(run)
+
+
 def test_the_plan_tells_what_is_done_already(make_run):
     run = make_run(values={"model": {"stages": ["first", "second"]}, "training": {"steps": 8, "checkpoint_every": 5}})
     study, params = read_parameters(run)
@@ -214,15 +280,12 @@ def test_the_plan_tells_what_is_done_already(make_run):
     assert table["batch"].tolist() == [4, 4] and process.planned_steps(study, params) == 16
 
 
-def test_new_lines_come_once_whole_and_again_after_a_cut(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    tail = process.Tail(path)
-    assert tail.read() == []
-    with path.open("a") as file:
-        file.write('{"step": 1}\n{"step": 2}\n{"st')
-    assert tail.read() == [{"step": 1}, {"step": 2}] and tail.read() == []
-    with path.open("a") as file:
-        file.write('ep": 3}\n')
-    assert tail.read() == [{"step": 3}]
-    files.write_text(path, '{"step": 1}\n')
-    assert tail.read() == [{"step": 1}]
+@pytest.mark.slow
+@pytest.mark.drill
+def test_who_trains_tells_its_start_whoever_started_it(make_run):
+    run = make_run(values={"training": {"steps": 2}})
+    assert start(run).follow(poll=0.05) == "all 2 steps are done"
+    command = [sys.executable, "-m", "stepladder.training.worker", str(run.folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    told = run.events("training_started")
+    assert [event["processes"] for event in told] == [1, 1] and all(event["device"] for event in told)

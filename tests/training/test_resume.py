@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from stepladder.core.config import merge
+from stepladder.training import checkpoint
 from tests.training.conftest import (
     begin_job,
     begin_worker,
@@ -45,9 +46,10 @@ def test_killed_at_a_random_step_and_resumed_equals_uninterrupted(make_run, work
     child = begin_worker(killed)
     wait_for_step(killed, step, child)
     kill_all(child)
+    saved = [at for at, _ in checkpoint.committed(killed.checkpoints)][:1]  # on a busy machine it went on a little
+    assert saved or step < 6
     finish(begin_worker(killed), killed)
-    resumed = [event["step"] for event in killed.events("resumed")]
-    assert len(resumed) == (step >= 5) and all(at <= step + 10 for at in resumed)
+    assert [event["step"] for event in killed.events("resumed")] == saved
     assert untimed(killed) == untimed(whole), f"killed at step {step}"
     one, two = flat(weights(whole)), flat(weights(killed))
     assert one.keys() == two.keys() and len(one) > 20
@@ -88,12 +90,12 @@ def test_one_rank_then_two_then_one_loses_no_sample_and_repeats_none(make_run, t
     train_here(whole)
     assert [m["step"] for m in run.metrics()] == [m["step"] for m in whole.metrics()]
     last, same = run.metrics()[-1]["validation_loss"], whole.metrics()[-1]["validation_loss"]
-    assert last == pytest.approx(same, rel=0.1)  # other ranks draw other dropout
+    assert last == pytest.approx(same, rel=1e-3)  # with dropout on
 
 
 @pytest.mark.parametrize("shard", [False, True])
 def test_two_ranks_equal_one_process(make_run, shard):
-    values = {"model": {"dropout": 0.0}, "training": {"batch": 5, "accumulate": 2, "steps": 12, "shard": shard}}
+    values = {"training": {"batch": 5, "accumulate": 2, "steps": 12, "shard": shard}}
     one, two = make_run("one", values), make_run("two", merge(values, {"training": {"processes": 2}}))
     train_here(one)
     finish(begin_job(two), two)
@@ -106,7 +108,7 @@ def test_two_ranks_equal_one_process(make_run, shard):
 
 
 def test_a_sharded_run_continues_in_one_process(make_run):
-    values = {"model": {"dropout": 0.0, "sleep": 0.06}, "training": {"shard": True, "steps": 60}}
+    values = {"model": {"sleep": 0.06}, "training": {"shard": True, "steps": 60}}
     run = make_run("run", merge(values, {"training": {"processes": 2}}))
     child = begin_job(run)
     wait_for_step(run, 8, child)

@@ -10,8 +10,11 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from stepladder.core.schema import TrainingParams
+from stepladder.core.study import Study
 from stepladder.core.types import Loss, TrainingPhase
+from stepladder.data import draws
 from stepladder.training.optimize import EMA, learning_rate_factor
+from stepladder.training.smoke import check_divided
 from stepladder.training.step import Clock, StepModule, make_train_state, train_step, update
 from stepladder.training.trainable import ContractError, match_weights, parameter_contract, set_trainable
 
@@ -189,3 +192,18 @@ def test_the_average_of_a_later_stage_is_warmed_up_anew():
         parameter.grad = torch.zeros_like(parameter)
     update(train_state, 5000)
     assert train_state.ema.values["weight"].item() == pytest.approx(first.item() + 0.9)
+
+
+@pytest.mark.parametrize("noise", [torch.randn_like, draws.randn_like])
+def test_noise_that_does_not_follow_the_sample_is_found(noise):
+    """Torch's own would give the samples of all processes and micro-batches equal numbers."""
+
+    class Noisy(Linear):
+        fit = Study.fit
+
+        def loss(self, model, batch, phase):
+            return super().loss(model, {**batch, "x": batch["x"] + noise(batch["x"])}, phase)
+
+    found = check_divided(Noisy(), make_model(), batch_of(5), TrainingPhase("used", 1, ("used",)))
+    assert found.ok == (noise is draws.randn_like)
+    assert found.ok or "stepladder.data.draws" in found.reason

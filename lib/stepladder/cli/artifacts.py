@@ -3,21 +3,24 @@
 A store is any folder or URL that fsspec knows, such as `/mnt/share/artifacts` or `s3://bucket/artifacts`.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from stepladder.cli.console import console, find_run
+from stepladder.api import find
+from stepladder.cli.console import console
+from stepladder.cli.options import Named
 from stepladder.core import config, profiles
-from stepladder.core.paths import outputs_root, project_root
-from stepladder.registry.index import Manifest, Registry
-from stepladder.registry.mirror import to_wandb
-from stepladder.registry.publish import Published, publish_folder, publish_run
-from stepladder.registry.pull import damaged, fetched, pull, survey
-from stepladder.registry.store import RegistryError, Store
+from stepladder.core.paths import command, outputs_root, project_root
+
+if TYPE_CHECKING:  # who asks for help needs no store; each command imports what it calls
+    from stepladder.registry.index import Manifest, Registry
+    from stepladder.registry.publish import Published
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +37,7 @@ Trusted = Annotated[
 
 @app.command()
 def publish(
-    name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `stepladder status`.")],
+    name: Named,
     to: To,
     what: Annotated[
         Literal["shards", "checkpoints"], typer.Option(help="Converted data, or trained models.")
@@ -51,7 +54,12 @@ def publish(
     wandb: Annotated[bool, typer.Option("--wandb", help="Also log the manifest to W&B.")] = False,
 ) -> None:
     """Publish the shards of a run, with splits, recipes and licence; refuses what leaks or gives away a secret."""
-    run = find_run(name)
+    from stepladder.registry.index import Registry
+    from stepladder.registry.mirror import to_wandb
+    from stepladder.registry.publish import publish_run
+    from stepladder.registry.store import Store
+
+    run = find(name)
     published = publish_run(
         Registry(to), run, what, artifact, aliases or [], held_out or [], licence=licence, trusted=trusted or []
     )
@@ -72,12 +80,17 @@ def add(
     trusted: Trusted = None,
 ) -> None:
     """Publish any folder of files."""
+    from stepladder.registry.index import Registry
+    from stepladder.registry.publish import publish_folder
+
     _say(publish_folder(Registry(to), folder, artifact, licence, source, aliases or [], unpack, trusted or []))
 
 
 @app.command("list")
 def list_(url: Annotated[str, typer.Argument(metavar="URL", help="The store.")]) -> None:
     """Show every version of every artifact, newest first."""
+    from stepladder.registry.index import Registry
+
     table = Table("artifact", "version", "aliases", "kind", "files", "MB", "published (UTC)", "licence")
     rows = _listed(Registry(url))
     for row in rows:
@@ -98,6 +111,9 @@ def fetch(
     ] = False,
 ) -> None:
     """Verify what is there and fetch what is missing; run it again after any failure and it goes on."""
+    from stepladder.registry.index import Registry
+    from stepladder.registry.pull import pull
+
     with console.status("looking") as status:
 
         def tell(come: int, total: int, path: str) -> None:
@@ -123,6 +139,9 @@ def verify(
     ] = None,
 ) -> None:
     """Hash every file again: of what was fetched, without network, or of the store. Exit code 1 names what is wrong."""
+    from stepladder.registry.index import Registry
+    from stepladder.registry.pull import damaged, fetched, survey
+
     if url:
         registry = Registry(url)
         version, manifest = registry.read(reference)
@@ -146,6 +165,8 @@ def alias(
     url: Annotated[str, typer.Option("--at", metavar="URL", help="The store.")],
 ) -> None:
     """Let an alias mean this version from now on."""
+    from stepladder.registry.index import Registry
+
     registry = Registry(url)
     version, manifest = registry.read(reference)
     registry.point(manifest.name, name, version)
@@ -162,6 +183,8 @@ def _say(published: Published) -> None:
 
 def _listed(registry: Registry) -> list[list[str]]:
     """Rows of `list`; a manifest that cannot be used is a row that says so."""
+    from stepladder.registry.store import RegistryError
+
     rows = []
     for name in registry.names():
         aliases = registry.aliases(name)
@@ -181,7 +204,7 @@ def _listed(registry: Registry) -> list[list[str]]:
 def _next(manifest: Manifest) -> str:
     """The command that goes on with a fetched run: what differs from the profile here is set."""
     stages = "3-7" if manifest.kind == "shards" else "6-7"
-    command = f"stepladder run {manifest.study} --profile {manifest.profile} --run {manifest.run} --stages {stages}"
+    call = f"{command()} run {manifest.study} --profile {manifest.profile} --run {manifest.run} --stages {stages}"
     usual = profiles.load(project_root(), manifest.study, manifest.profile).model_dump(mode="json")
     other = config.flat(config.changes(manifest.parameters, usual))
-    return " ".join([command, *(f"--set '{key}={json.dumps(value)}'" for key, value in other)])
+    return " ".join([call, *(f"--set '{key}={json.dumps(value)}'" for key, value in other)])

@@ -1,26 +1,34 @@
-"""What all commands share: the terminal they print to, its colours, progress on it, and runs by their names."""
+"""What all commands share: the terminal they print to, its colours, progress and paths on it."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from stepladder.core.config import ParameterError, nearest
-from stepladder.core.paths import project_root
-from stepladder.core.run import Run, runs
-
 WIDTH = 160  # of tables that go to a file or a pipe, where there is no terminal to fit
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-COLOURS = {"done": "green", "running": "blue", "failed": "red", "oom": "red", "missing": "dim"}
+COLOURS = {
+    "done": "green",
+    "queued": "blue",
+    "running": "blue",
+    "open": "blue",
+    "failed": "red",
+    "oom": "red",
+    "preempted": "yellow",
+    "lost": "yellow",
+    "timeout": "red",
+    "stale": "yellow",
+    "begun": "yellow",
+    "missing": "dim",
+    "new": "dim",
+}
 
 
-def find_run(name: str) -> Run:
-    """The run called STUDY/RUN; `ParameterError` with the nearest name."""
-    known = {f"{run.study}/{run.name}": run for run in runs(project_root())}
-    if name not in known:
-        raise ParameterError(f"no run {name!r}{nearest(name, known)}")
-    return known[name]
+def shown(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 class Narrator:

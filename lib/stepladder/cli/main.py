@@ -3,8 +3,8 @@
 Every command is a thin call into the package; errors a person can mend are one sentence, not a traceback.
 """
 
-import os
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +12,24 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+import stepladder
+from stepladder import api
+from stepladder.cli import launching
 from stepladder.cli.artifacts import app as artifacts
-from stepladder.cli.console import COLOURS, Narrator, console, find_run
+from stepladder.cli.console import Narrator, console, shown
+from stepladder.cli.lab import lab
+from stepladder.cli.options import Force, Forget, Named, Profile, RunName, Settings, Stages, Walked
+from stepladder.cli.rollback import rollback
+from stepladder.cli.status import status
 from stepladder.cli.sweep import sweep
 from stepladder.core import config, study
 from stepladder.core.config import ParameterError
 from stepladder.core.lock import Leased
-from stepladder.core.paths import outputs_root, project_root
-from stepladder.core.run import EXIT_CODES, Run, StageState, runs
+from stepladder.core.paths import project_root
+from stepladder.core.run import EXIT_CODES
+from stepladder.core.secrets import redact
 from stepladder.core.stages import STAGES
-from stepladder.core.stages import stage as find_stage
+from stepladder.core.units import counted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,22 +43,33 @@ app = typer.Typer(
     Exit codes: 0 done, 1 failed, 75 preempted (run the same command again), 124 timed out, 137 out of memory.""",
 )
 app.add_typer(artifacts, name="artifact")
-app.command()(sweep)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        console.print(f"stepladder {stepladder.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+]
+
+
+@app.callback()
+def common(version: Version = False) -> None:
+    """Options of the command itself."""
 
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="Study to walk; `stepladder params` lists them.")],
-    profile: Annotated[str, typer.Option(help="Profile: params/STUDY/PROFILE.yaml.")] = "quick",
-    run_name: Annotated[
-        str | None, typer.Option("--run", help="Folder in outputs/STUDY/; the profile's name if not given.")
-    ] = None,
-    stages: Annotated[str, typer.Option(help="Which notebooks: `4`, `1-4` or `5,6`.")] = "1-7",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, as training.steps=10; repeat.")
-    ] = None,
-    force: Annotated[bool, typer.Option(help="Run stages even when nothing they read has changed.")] = False,
-    forget: Annotated[bool, typer.Option(help="Forget what was set earlier in this run: back to the profile.")] = False,
+    name: Walked,
+    profile: Profile = None,
+    run_name: RunName = None,
+    stages: Stages = "1-7",
+    settings: Settings = None,
+    force: Force = False,
+    forget: Forget = False,
 ) -> None:
     """Walk the road: run the notebooks of a study, skipping what is done.
 
@@ -58,63 +77,53 @@ def run(
 
     Examples: `stepladder run plateau`, `stepladder run plateau --set training.steps=500`.
     """
-    from stepladder.notebooks import runner
-    from stepladder.report import pages as report
-
-    root = project_root()
     given = config.merge(*(config.parse_assignment(text) for text in settings or []))
-    study.find(name)  # a misspelt study is refused before its folder is looked for
-    opened = Run(outputs_root(root) / name / (run_name or profile), root)
-    checked, overrides = opened.resolve(profile, given, forget)
-    console.print(f"{name}/{checked.run}: profile {profile}, {len(select(stages))} stages")
+    opened, used = api.meant(name, profile, run_name)
+    console.print(f"{opened.study}/{opened.name}: profile {used}, {counted(len(api.select(stages)), 'stage')}")
     with Narrator() as narrator:
-        outcome = runner.run_pipeline(opened, select(stages), checked, root, force, narrator, overrides=overrides)
+        outcome = api.run(name, profile, run_name, given, stages, force, forget, narrator)
     if outcome.state != "done":
         console.print(f"[red]{outcome.state}[/]: {outcome.reason}", soft_wrap=True)
-    if opened.values():  # else it ended before its first stage began
-        console.print(f"report: {_shown(report.run_page(opened))}", soft_wrap=True)
-        report.index(root)
+    try:
+        if opened.values():  # else it ended before its first stage began
+            from stepladder.report import pages
+
+            console.print(f"report: {shown(pages.run_page(opened))}", soft_wrap=True)
+            pages.index(opened.root)
+    except OSError as error:  # a full disk: how it ended counts all the same
+        console.print(f"[red]no report:[/] {escape(str(error))}", soft_wrap=True)
     raise typer.Exit(outcome.exit_code)
 
 
+app.command()(status)
+
+
+app.command()(launching.launch)
+app.command("jobs")(launching.list_jobs)
+app.command()(launching.logs)
+app.command()(launching.fetch)
+app.command()(launching.stop)
+app.command()(launching.machines)
+app.command()(rollback)
+
+
 @app.command()
-def status(
-    name: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Only this study.")] = None,
-    verify: Annotated[bool, typer.Option(help="Read every file that results vouch for, not only its size.")] = False,
+def report(
+    name: Named,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Show every run: its state and how far each stage is."""
-    table = Table("run", "state", "attempts", *(stage.name[:2] for stage in STAGES), "reason")
-    for found in runs(project_root(), name):
-        record = found.status()
-        cells = [_stage_cell(state) for state in found.states(verify=verify).values()]
-        colour = COLOURS.get(record["state"], "yellow")
-        state = f"[{colour}]{record['state']}[/]"
-        table.add_row(
-            f"{found.study}/{found.name}", state, str(record.get("attempts", 0)), *cells, record.get("reason", "")
-        )
-    console.print(table)
-
-
-@app.command()
-def stop(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `stepladder status`.")]) -> None:
-    """Ask the training of a run, begun in a notebook on this machine, to save and stop; the next start goes on."""
-    from stepladder.training import process
-
-    running = process.stop(find_run(name))
-    console.print(f"{name}: training has saved and stopped" if running else f"{name}: no training is running here")
-
-
-@app.command()
-def report(name: Annotated[str, typer.Argument(metavar="STUDY/RUN", help="As in `stepladder status`.")]) -> None:
     """Build a run's report page and the index over all runs again, from the files alone."""
     from stepladder.report import pages
 
-    found = find_run(name)
+    found = api.find(name)
     for stage in STAGES:
         if (found.folder / stage.name / "notebook.ipynb").exists():
             pages.stage_page(found, stage.name)
-    console.print(f"report: {_shown(pages.run_page(found))}", soft_wrap=True)
-    console.print(f"index:  {_shown(pages.index(found.root))}", soft_wrap=True)
+    page = pages.run_page(found)
+    console.print(f"report: {shown(page)}", soft_wrap=True)
+    console.print(f"index:  {shown(pages.index(found.root))}", soft_wrap=True)
+    if show and not webbrowser.open(page.resolve().as_uri()):
+        console.print(f"no browser was found here; open {page.resolve().as_uri()} in one", soft_wrap=True)
 
 
 @app.command("params")
@@ -131,7 +140,7 @@ def parameters(
             console.print(f"{known}: {', '.join(profiles)}")
         return
     table = Table("parameter", "type", "default", "meaning")
-    for row in config.table(study.find(name).Params, section):
+    for row in config.table(study.schema(name), section):
         table.add_row(row["name"], row["type"], row["default"], row["meaning"])
     console.print(table)
 
@@ -147,6 +156,9 @@ def doctor() -> None:
             f"{'[green]ok[/]  ' if check.ok else '[red]BAD[/] '} {check.name:18} {check.reason}", soft_wrap=True
         )
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+app.command()(sweep)
 
 
 @app.command()
@@ -173,28 +185,7 @@ def lint() -> None:
     raise typer.Exit(1 if problems else 0)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def lab(context: typer.Context) -> None:
-    """Open JupyterLab at the notebooks; further options go to JupyterLab."""
-    if not (Path(sys.executable).parent / "jupyter-lab").exists():
-        raise ParameterError("JupyterLab is not installed: `make lab`, or pip install -c constraints.txt -e '.[lab]'")
-    root = project_root()
-    os.chdir(root)
-    first = "--LabApp.default_url=/lab/tree/notebooks/01_inventory.ipynb"
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", first, *context.args])
-
-
-def select(text: str) -> list[str]:
-    """Stage names of `4`, `1-4`, `5,6` or full names, in the order of the road."""
-    chosen = set()
-    for part in text.split(","):
-        first, dash, last = (
-            part.strip().partition("-") if part.strip()[:1].isdigit() and "_" not in part else (part.strip(), "", "")
-        )
-        low = find_stage(first).name
-        high = find_stage(last).name if dash else low
-        chosen |= {stage.name for stage in STAGES if low <= stage.name <= high}
-    return [stage.name for stage in STAGES if stage.name in chosen]
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
 
 
 def main() -> None:
@@ -202,20 +193,8 @@ def main() -> None:
     try:
         app()
     except (ParameterError, OSError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, markup=True)
+        console.print(f"[red]error:[/] {escape(redact(str(error)))}", soft_wrap=True, markup=True)
         sys.exit(EXIT_CODES["preempted"] if isinstance(error, Leased) else 1)
-
-
-def _stage_cell(state: StageState) -> str:
-    return "[dim]-[/]" if state.state == "missing" else f"[{COLOURS.get(state.state, 'yellow')}]{state.state}[/]"
-
-
-def _shown(path: Path) -> str:
-    """A path as short as it can be typed from here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 if __name__ == "__main__":

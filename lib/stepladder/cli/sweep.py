@@ -6,32 +6,29 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from stepladder import api
 from stepladder.cli.console import console
+from stepladder.cli.options import Profile, RunName, Settings, Walked
 from stepladder.core import config, profiles
-from stepladder.core.paths import outputs_root, project_root
-from stepladder.core.run import Run
 
 
 def sweep(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="YAML in W&B's sweep schema.")],
-    study: Annotated[str, typer.Option(help="Study whose training is varied.")],
-    profile: Annotated[str, typer.Option(help="Profile: params/STUDY/PROFILE.yaml.")] = "quick",
-    run: Annotated[str | None, typer.Option(help="Run whose data is used; the profile's name if not given.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, as training.steps=100; repeat.")
-    ] = None,
+    name: Walked,
+    profile: Profile = None,
+    run_name: RunName = None,
+    settings: Settings = None,
 ) -> None:
     """Try settings of a sweep file on a run's converted data; leaves a table in outputs/STUDY/RUN/sweeps/.
 
-    Example: `stepladder sweep rates.yaml --study pde`. Call it again and it goes on where it was.
+    Example: `stepladder sweep rates.yaml pde`. Call it again and it goes on where it was.
     """
     from stepladder.sweep import space
     from stepladder.sweep import sweep as sweeps
 
-    root = project_root()
-    given = config.merge({"run": run or profile}, *(config.parse_assignment(text) for text in settings or []))
-    checked = profiles.load(root, study, profile, given)
-    opened = sweeps.open_sweep(path, Run(outputs_root(root) / study / checked.run), checked)
+    run, used = api.meant(name, profile, run_name)
+    given = config.merge({"run": run.name}, *(config.parse_assignment(text) for text in settings or []))
+    opened = sweeps.open_sweep(path, run, profiles.load(run.root, run.study, used, given))
     for key in space.IDLE:
         if getattr(opened.space.file, key) is not None:
             console.print(f"`{key}` is for W&B's agents and without meaning here")

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from stepladder.core import files
+from stepladder.core.errors import Damaged
 from stepladder.machine import processes
 
 PREFIX = ".aside"
@@ -16,8 +17,7 @@ OWNER = "owner.json"
 def make(folder: Path) -> Path:
     """An empty folder in `folder` for what this process makes; those of processes that died here are removed."""
     for old in folder.glob(f"{PREFIX}-*"):
-        owner = files.read_json(old / OWNER)
-        if owner is None or (processes.is_here(owner) and not processes.is_alive(owner)):
+        if _is_left(old / OWNER):
             shutil.rmtree(old, ignore_errors=True)
     me = processes.identity()
     own = folder / f"{PREFIX}-{me['pid']}-{me['started']}"
@@ -32,8 +32,20 @@ def take_place(made: Path, folder: Path, old: list[str]) -> list[str]:
     names = sorted(path.name for path in made.iterdir() if path.name != OWNER)
     for name in {*names, *old}:
         place = folder / name
-        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
     for name in names:
         (made / name).rename(folder / name)
     shutil.rmtree(made)
     return names
+
+
+def _is_left(owner: Path) -> bool:
+    """Whether a folder's owner is dead or was never written whole."""
+    try:
+        process = files.read_object(owner)
+    except Damaged:
+        return True
+    return process is None or (processes.is_here(process) and not processes.is_alive(process))

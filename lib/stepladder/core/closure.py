@@ -1,11 +1,14 @@
 """The code that decides a result, computed rather than listed: import closures, and the data files code names.
 
 Decisions:
-- Files are parsed, never imported, so a closure costs milliseconds and needs none of a study's packages. Imports inside
-  functions count; so do strings that name a module of ours (`python -m ...`, `module:function`), and strings that name
-  a file beside the module or in `params/` (a price table, a style, a catalogue).
+- Files are parsed, never imported, so a closure needs none of a study's packages; what was found is kept between
+  processes (`memo`), so it costs milliseconds. Imports inside functions count; so do strings that name a module of ours
+  (`python -m ...`, `module:function`), and strings that name a file beside the module or in `params/` (a price table).
 - A study is found by its name at run time, which no import shows: it is a root of its own.
-- A stage's code is its notebook's code cells and the whole closure of what they import. The parameters cell is no code.
+- What lies in `stepladder.launch` is in no closure, whoever imports it: it decides where a stage runs, never what it
+  computes, and a result made here must not be stale on a rented machine, nor by an edit of how one is reached.
+- A stage's code is its notebook's code cells and the whole closure of what they import. The parameters cell is no code,
+  and neither is a cell that only remarks (see `remarks`).
 - A shard is dear. Its recipe takes only the study's own side: what the member `convert` names in `study.py`, and the
   closure of that inside the study's folder. `params.py` is left out where it holds no functions, for
   values are in the recipe; what the shared part does to a shard is told by `shards.FORMAT`.
@@ -14,18 +17,25 @@ Decisions:
 import ast
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from stepladder import studies
+from stepladder.core import remarks
+from stepladder.core.memo import Memo
 
 NAME = "stepladder"
 PACKAGE = Path(__file__).parents[1]
+WHERE = "launch"  # the part of the package that decides nothing of a result
 ENTRY = "study.py"
 VALUES = "params.py"  # of a study: what it holds reaches a recipe as values
+Stamp = tuple[int, int, int, int] | None  # times, size and number of a file, by which a change is noticed
+_Stage = tuple[Path, str, str]  # root, notebook, study
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,16 @@ class _Source:
     texts: frozenset[str]
 
 
+@dataclass
+class _Look:
+    """What was seen in one look."""
+
+    stamps: dict[Path, Stamp] = field(default_factory=dict[Path, Stamp])
+    stages: dict[_Stage, dict[str, str]] = field(default_factory=dict[_Stage, dict[str, str]])
+    modules: dict[str, list[Path]] = field(default_factory=dict[str, list[Path]])
+    data: dict[tuple[Path, Path | None], list[Path]] = field(default_factory=dict[tuple[Path, Path | None], list[Path]])
+
+
 def of_stage(root: Path, notebook: str, study: str) -> dict[str, str]:
     """Digest of everything that decides a stage, by name: its notebook's code cells, its closure, data files read.
 
@@ -45,17 +65,39 @@ def of_stage(root: Path, notebook: str, study: str) -> dict[str, str]:
         notebook: name of the stage, as `06_evaluation`.
         study: name of the study.
     """
-    kept = _STAGES.get((root, notebook, study))
-    if kept is not None and all(_stamp(path) == stamp for path, stamp in kept[0].items()):
-        return kept[1]
+    stage = root, notebook, study
+    with one_look() as look:
+        if stage not in look.stages:
+            kept = _STAGES.get(stage)
+            if kept is None or any(_stamp(path) != stamp for path, stamp in kept[0].items()):
+                kept = _STAGES[stage] = _found(root, notebook, study)
+            look.stages[stage] = kept[1]
+        return look.stages[stage]
+
+
+def _found(root: Path, notebook: str, study: str) -> tuple[dict[Path, Stamp], dict[str, str]]:
+    """The files that decide a stage with their stamps, and the digests of `of_stage`."""
     path = root / "notebooks" / f"{notebook}.ipynb"
     cells = _code_cells(path) if path.exists() else []
     modules = {name for cell in cells for name in _imports(ast.parse(_plain(cell)), NAME)}
     modules.add(f"{NAME}.studies.{study}.study")
     files = _with_data(_closure(file for module in modules for file in _files(module)), root)
-    found = {f"notebooks/{notebook}.ipynb": _digest("\n\n".join(cells).encode()), **_digests(files, root)}
-    _STAGES[root, notebook, study] = {file: _stamp(file) for file in (path, *files)}, found
-    return found
+    own = {f"notebooks/{notebook}.ipynb": _digest("\n\n".join(cells).encode())}
+    _MEMO.save()
+    return {file: _stamp(file) for file in (path, *files)}, own | _digests(files, root)
+
+
+@contextmanager
+def one_look() -> Generator[_Look]:
+    """Within the block every file is looked at once, so that many runs are judged by the same code, and quickly."""
+    if (look := _LOOK.get()) is not None:
+        yield look
+        return
+    token = _LOOK.set(look := _Look())
+    try:
+        yield look
+    finally:
+        _LOOK.reset(token)
 
 
 def of_modules(*modules: str, within: Path | None = None) -> dict[str, str]:
@@ -104,7 +146,9 @@ def study_home(name: str) -> Path:
     return next((place for place in places if (place / ENTRY).exists()), places[0])
 
 
-_STAGES: dict[tuple[Path, str, str], tuple[dict[Path, Any], dict[str, str]]] = {}  # with the stamps of what was read
+_STAGES: dict[_Stage, tuple[dict[Path, Stamp], dict[str, str]]] = {}  # with the stamps of what was read
+_LOOK: ContextVar[_Look | None] = ContextVar("look", default=None)
+_MEMO = Memo(Path(__file__), PACKAGE)
 
 
 def _closure(start: Iterable[Path], wanted: Callable[[Path], bool] = lambda path: True) -> list[Path]:
@@ -123,23 +167,43 @@ def _with_data(closure: Iterable[Path], root: Path | None = None) -> list[Path]:
     """A closure, and the data files that its texts name, beside them or in the project's `params/`."""
     found = set(closure)
     for path in list(found):
-        places = [path.parent, *([root / "params"] if root else [])]
-        named = (place / text for text in _read(path).texts for place in places)
-        found |= {file for file in named if file.suffix != ".py" and file.is_file()}
+        found.update(_data_of(path, root))
     return sorted(found)
+
+
+def _data_of(path: Path, root: Path | None) -> list[Path]:
+    """The data files that a file's texts name, beside it or in the project's `params/`."""
+    with one_look() as look:
+        if (path, root) not in look.data:
+            places = [path.parent, *([root / "params"] if root else [])]
+            named = (place / text for text in _read(path).texts for place in places)
+            look.data[path, root] = [file for file in named if file.suffix != ".py" and file.is_file()]
+        return look.data[path, root]
 
 
 def _digests(paths: Iterable[Path], root: Path | None = None) -> dict[str, str]:
     return {_shown(p, root): _read(p).digest if p.suffix == ".py" else _digest(p.read_bytes()) for p in paths}
 
 
-def _files(module: str) -> Iterator[Path]:
-    """Files that importing `module` (or `module.attribute`) runs: packages on the way, and the module itself."""
+def _files(module: str) -> list[Path]:
+    """Files that importing `module` (or `module.attribute`) runs: packages on the way, and the module itself.
+
+    None of those in `stepladder.launch` (see the module's decisions).
+    """
+    with one_look() as look:
+        if module not in look.modules:
+            look.modules[module] = list(_run_by(module))
+        return look.modules[module]
+
+
+def _run_by(module: str) -> Iterator[Path]:
     parts = module.split(".")
     if parts[0] != NAME:
         return
     place = PACKAGE
     yield PACKAGE / "__init__.py"
+    if parts[1:2] == [WHERE]:
+        return
     for number, part in enumerate(parts[1:], 1):
         place = study_home(part) if parts[:number] == [NAME, "studies"] else place / part
         if (place / "__init__.py").exists():
@@ -154,27 +218,50 @@ def _read(path: Path) -> _Source:
     return _parse(path, _stamp(path))
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Times and size of a file; None where there is none."""
-    status = path.stat() if path.exists() else None
-    return status and (status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+def _stamp(path: Path) -> Stamp:
+    """Times, size and number of a file; None where there is none."""
+    look = _LOOK.get()
+    if look is not None and path in look.stamps:
+        return look.stamps[path]
+    try:
+        status = os.stat(path)
+        stamp = status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+    except OSError:
+        stamp = None
+    if look is not None:
+        look.stamps[path] = stamp
+    return stamp
 
 
 @cache
-def _parse(path: Path, stamp: tuple[int, int, int] | None) -> _Source:
-    """A file's digest and what it names; parsed again only where its time or size has changed."""
+def _parse(path: Path, stamp: Stamp) -> _Source:
+    """A file's digest and what it names; parsed again only where its time or size has changed, here or elsewhere."""
+    kept = _MEMO.get(path, stamp)
+    if kept is None:
+        kept = _named(path)
+        _MEMO.put(path, stamp, kept)
+    digest, modules, texts = kept
+    return _Source(digest, frozenset(modules), frozenset(texts))
+
+
+def _named(path: Path) -> tuple[str, list[str], list[str]]:
+    """A file's digest, the modules and the texts it names."""
     data = path.read_bytes()
-    tree = ast.parse(data)
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    nodes = list(ast.walk(ast.parse(data)))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     named = {text.partition(":")[0] for text in texts if text.startswith(f"{NAME}.")}
     files = {text for text in texts if len(text) < 100 and "." in text and text.strip(" ./\n") == text}
-    return _Source(_digest(data), frozenset(_imports(tree, _dotted(path)) | named), frozenset(files))
+    return _digest(data), sorted(_imported(nodes, _dotted(path)) | named), sorted(files)
 
 
 def _imports(tree: ast.AST, module: str) -> set[str]:
     """Dotted names that a syntax tree imports, `from a import b` as `a.b`; `module` resolves relative ones."""
+    return _imported(ast.walk(tree), module)
+
+
+def _imported(nodes: Iterable[ast.AST], module: str) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -251,10 +338,11 @@ def _bound(node: ast.AST) -> list[str]:
 
 
 def _code_cells(path: Path) -> list[str]:
-    """Sources of a notebook's code cells but its parameters."""
+    """Sources of a notebook's code cells but its parameters and its remarks."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    return ["".join(cell["source"]) for cell in code if "parameters" not in cell["metadata"].get("tags", [])]
+    sources = ["".join(cell["source"]) for cell in code if "parameters" not in cell["metadata"].get("tags", [])]
+    return [source for source in sources if not remarks.is_remark(source)]
 
 
 def _plain(cell: str) -> str:

@@ -5,7 +5,7 @@ Decisions:
   `stepladder run`, stock `papermill -f` and a person editing the cell.
 - An unknown key, a wrong type or a contradiction is refused with the key, the value and the nearest known name; nothing
   is coerced, with one exception: `3e-4`, which YAML 1.1 reads as text.
-- Secrets are never parameters. Only names of environment variables may appear.
+- Secrets are never parameters (`secrets` knows them). Only names of environment variables may appear.
 """
 
 import difflib
@@ -17,21 +17,24 @@ from typing import Any, TypeVar, cast, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from stepladder.core import yamls
+from stepladder.core.errors import ParameterError as ParameterError
 from stepladder.core.files import Json
+from stepladder.core.secrets import held
 
-SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
-SECRET = re.compile(
-    r"hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9-]{20,}|[0-9a-f]{40}"
+IS_SECRET = (
+    "holds what looks like a secret ({}): parameters are saved, shown and published, so take it out and keep it in an "
+    "environment variable (user and password of an address: in ~/.netrc)"
 )
+SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-class ParameterError(ValueError):
-    """A parameter that cannot be used, with its name, its value and the way out."""
-
-
 def check(schema: type[Schema], values: dict[str, Any]) -> Schema:
-    """`values` as a frozen instance of `schema`; `ParameterError` for anything that cannot be used."""
+    """`values` as a frozen instance of `schema`; `ParameterError` for anything that cannot be used, and for secrets."""
+    if secrets := dict(held(values)):
+        told = (f"parameter {name!r} {IS_SECRET.format(kind)}" for name, kind in secrets.items())
+        raise ParameterError("\n".join(told))
     try:
         return schema.model_validate(_numbers(values))
     except ValidationError as error:
@@ -64,18 +67,12 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping; `ParameterError` with the place when it is not valid YAML or not a mapping."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path.name} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ParameterError(f"{path.name} must be a mapping of section names, found {type(values).__name__}")
-    return cast(Json, values)
+    return yamls.read(path)
 
 
 def dump(values: dict[str, Any]) -> str:
     """Parameters as YAML, in their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return yamls.dump(values)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -150,7 +147,7 @@ def _section_type(annotation: Any) -> type[BaseModel] | None:
 def _explain(schema: type[BaseModel], item: Any) -> str:
     """One pydantic error as a sentence that names key, value and the way out."""
     place = ".".join(str(part) for part in item["loc"]) or schema.__name__
-    shown = "(hidden: it looks like a secret)" if SECRET.search(str(item["input"])) else repr(item["input"])
+    shown = repr(item["input"])
     if item["type"] == "extra_forbidden":
         model: type[BaseModel] = schema
         for part in item["loc"][:-1]:

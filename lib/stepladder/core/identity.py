@@ -10,6 +10,7 @@ Decisions:
 """
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from stepladder.core import files
 
 NOT_HERE = "not here"  # of what cannot be looked at on this machine
 SETTLED = 2.0  # seconds after its last change from which a file's time tells its content
+DIGEST = re.compile(r"[0-9a-f]{64}")
 NAMED = 3  # differences named in a sentence
 
 
@@ -62,13 +64,15 @@ class Key:
             for name in _unequal(self.inputs, now.inputs)
         ]
         code = [
-            f"notebook {name[10:12]} was edited" if name.startswith("notebooks/") else f"{name} has changed"
+            f"notebook {name[10:12]} was edited" if name.endswith(".ipynb") else f"{name} has changed"
             for name in _unequal(self.code, now.code)
         ]
         return "; ".join(_few(part) for part in (parameters, code, inputs) if part)
 
 
 def _unequal(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    if before == now:
+        return []
     names = [name for name in (*now, *(before.keys() - now.keys())) if now.get(name) != NOT_HERE]
     return [name for name in names if (name in before, before.get(name)) != (name in now, now.get(name))]
 
@@ -100,12 +104,21 @@ def content(path: Path, memory: Path | None, verify: bool = False) -> str:
     times = [status.st_mtime_ns, status.st_ctime_ns]
     name = files.fingerprint([str(path.resolve()), status.st_size, status.st_ino, times])
     note = memory / name[:2] / name
-    if note.exists() and not verify:
-        return note.read_text()
+    if not verify and (known := _remembered(note)):
+        return known
     digest = files.file_sha256(path)
     if time.time() - changed > SETTLED and path.stat().st_ctime_ns == status.st_ctime_ns:
         files.write_text(note, digest)
     return digest
+
+
+def _remembered(note: Path) -> str | None:
+    """The digest that a note holds; None where there is none, or something else than a digest."""
+    try:
+        text = note.read_bytes().decode("ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if DIGEST.fullmatch(text) else None
 
 
 def vouch(paths: Iterable[Path], base: Path, memory: Path | None) -> dict[str, Vouched]:

@@ -19,17 +19,20 @@ import threading
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError
+from stepladder.core.errors import Damaged, ParameterError
 from stepladder.machine import processes
 
 BEAT = 10.0  # seconds between signs of life
 LEASE = 60.0  # seconds without one after which the holder on another machine is lost
 TOKEN = "STEPLADDER_LOCK"  # environment variable that hands the lock on to child processes
+HOLDER = {"host", "boot", "pids", "pid", "started", "token", "released"}
+# A record half written where links are unknown, or damaged: its lease decides.
+UNKNOWN: dict[str, Any] = {"host": "a machine unknown", "pid": "unknown", "token": "", "released": False}
 LAST = 3  # files of former holders that are kept, for whoever is still looking at them
 
 
@@ -64,8 +67,9 @@ class Lock:
             self.path = self.place / _name(number + 1)
             if self._make() and _newest(self.place)[0] == number + 1:
                 break
-        for path in sorted(self.place.glob("[0-9]*"))[:-LAST]:
-            path.unlink(missing_ok=True)
+        for number in _numbers(self.place)[:-LAST]:
+            with suppress(OSError):  # gone already, or something foreign in its place
+                (self.place / _name(number)).unlink()
         self._over = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
 
@@ -80,15 +84,17 @@ class Lock:
         return (_newest(self.place)[1] or {}).get("token") != self.token
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back. On a full disk, where nothing can be written, its file goes instead."""
         self._over.set()
         if not self.lost:
-            files.write_json(self.path, {**self.record, "released": True})
+            try:
+                files.write_json(self.path, {**self.record, "released": True})
+            except OSError:
+                self.path.unlink(missing_ok=True)
 
     def _make(self) -> bool:
         """Take the place if it is free; the file is whole from its first moment."""
-        descriptor, name = tempfile.mkstemp(dir=self.place, prefix=".")
-        os.close(descriptor)
+        name = self.place / f".{self.token}"
         try:
             files.write_json(name, self.record)
             os.link(name, self.path)
@@ -97,11 +103,11 @@ class Lock:
         except OSError:  # a file system without hard links: its exclusive creation will do
             try:
                 with self.path.open("x") as file:
-                    file.write(Path(name).read_text())
+                    file.write(name.read_text())
             except FileExistsError:
                 return False
         finally:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
         return True
 
     def _beat(self) -> None:
@@ -122,7 +128,7 @@ def wait_for_other_machines(folder: Path, what: str) -> None:
 @contextmanager
 def hold(folder: Path, what: str) -> Generator[Lock | None]:
     """Hold the lock of `folder` while the block runs; None where a parent process holds it for this one."""
-    if os.environ.get(TOKEN) and os.environ[TOKEN] == (holder(folder) or {}).get("token"):
+    if is_inherited(folder):
         yield None
         return
     lock = Lock(folder, what)
@@ -130,6 +136,12 @@ def hold(folder: Path, what: str) -> Generator[Lock | None]:
         yield lock
     finally:
         lock.release()
+
+
+def is_inherited(folder: Path) -> bool:
+    """Whether a parent process holds the lock of `folder` for this one."""
+    token = os.environ.get(TOKEN)
+    return bool(token) and token == (holder(folder) or {}).get("token")
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
@@ -159,12 +171,19 @@ def _refuse(path: Path, record: dict[str, Any], what: str) -> None:
 
 def _newest(place: Path) -> tuple[int, dict[str, Any] | None]:
     """The highest number, and its holder unless it gave the lock back; (0, None) where there is none."""
-    number = max((int(path.name) for path in place.glob("[0-9]*")), default=0)
+    number = max(_numbers(place), default=0)
     try:
-        record = files.read_json(place / _name(number)) if number else None
-    except ValueError:  # half written where links are unknown, or damaged: its lease decides
-        record = {"host": "a machine unknown", "pid": "unknown", "token": "", "released": False}
+        record = files.read_object(place / _name(number)) if number else None
+        if record is not None and not record.keys() >= HOLDER:
+            record = UNKNOWN
+    except Damaged:
+        record = UNKNOWN
     return number, None if record is None or record["released"] else record
+
+
+def _numbers(place: Path) -> list[int]:
+    """Numbers of all holders there were, in order."""
+    return sorted(int(path.name) for path in place.glob("[0-9]" * len(_name(0))) if path.name.isdecimal())
 
 
 def _name(number: int) -> str:

@@ -1,11 +1,15 @@
-"""Where things are: the package, the project around it, and the outputs."""
+"""Where things are: the package, the project around it, the outputs, and the command itself."""
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from stepladder.core.config import ParameterError
 
 PACKAGE = Path(__file__).parents[1]
+NAME = "stepladder"
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -22,3 +26,19 @@ def project_root(start: Path | None = None) -> Path:
 def outputs_root(root: Path) -> Path:
     """Where runs are kept: `$STEPLADDER_OUTPUTS` or `outputs/` of the project."""
     return Path(os.environ.get("STEPLADDER_OUTPUTS") or root / "outputs")
+
+
+def command() -> str:
+    """The command `stepladder` as it can be typed here, for hints that are pasted into a terminal.
+
+    Plain where the shell finds the one of this environment; else its path from here, in a notebook from the project's
+    folder, where a terminal of JupyterLab opens.
+    """
+    own = Path(sys.executable).parent / NAME
+    found = shutil.which(NAME)
+    if found and Path(found).parent.resolve() == own.parent.resolve():
+        return NAME
+    if not own.exists():
+        return f"{shlex.quote(sys.executable)} -m {NAME}.cli"
+    here = project_root() if Path(sys.argv[0]).stem == "ipykernel_launcher" else Path.cwd()
+    return shlex.quote(os.path.relpath(own, here) if own.is_relative_to(here) else str(own))

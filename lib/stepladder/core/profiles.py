@@ -5,6 +5,7 @@ from typing import Any
 
 from stepladder.core.config import ParameterError, check, merge, nearest, read_yaml
 from stepladder.core.schema import Parameters
+from stepladder.core.study import schema as study_schema
 
 
 def profile_path(root: Path, study: str, profile: str) -> Path:
@@ -30,8 +31,6 @@ def load(root: Path, study: str, profile: str = "quick", overrides: dict[str, An
     Raises:
         ParameterError: for anything that cannot be used, naming key, value and the nearest known key.
     """
-    from stepladder.core.study import find
-
-    schema: type[Parameters] = find(study).Params
+    schema = study_schema(study)
     text = read_yaml(profile_path(root, study, profile))
     return check(schema, merge(text, {"study": study, "profile": profile}, overrides or {}))

@@ -1,7 +1,6 @@
 """When and where something is made: time, host, device, versions, commit."""
 
 import hashlib
-import os
 import platform
 import subprocess
 import time
@@ -15,12 +14,14 @@ def environment() -> Environment:
     """Where a run happens: device, versions, git commit and hash of uncommitted changes."""
     import torch
 
+    from stepladder.machine import limits  # psutil, which looking at a run can do without
+
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
     commit = _git("rev-parse", "HEAD")
     changes = _git("diff", "HEAD")
     return {
         "device": device,
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": limits.cores(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "commit": commit or None,

@@ -5,14 +5,18 @@ Decisions:
 - A study narrows sections by subclassing `Parameters`; it never adds a second way to configure something.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
-from stepladder.core.config import ParameterError
+from stepladder.core.config import ParameterError, nearest
 
 LABELS = ("study", "profile", "run")  # what a run is called; no result depends on it
+ALERTS = ("nan", "stalled", "preempted", "lost", "over_budget", "finished", "failed")  # what a job is watched for
+LEVEL = re.compile(r"(\w+) ([<>]) (\S+)")  # and a level that a metric passes
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # name of an environment variable
 
 
 class Section(BaseModel):
@@ -49,6 +53,9 @@ class ConversionParams(Section):
     """How raw files become shards."""
 
     workers: int = Field(1, ge=1, description="processes that convert assets side by side")
+    failed_share: float = Field(
+        0.02, ge=0, lt=1, description="share of the assets that may fail to convert; each is named all the same"
+    )
 
 
 class SplitParams(Section):
@@ -59,6 +66,19 @@ class SplitParams(Section):
     validation: list[str] | None = Field(None, description="names of the units; null: drawn by the seed")
     test: list[str] | None = Field(None, description="names of the units; null: drawn by the seed")
     buffer: float = Field(0.0, ge=0, description="distance kept free between splits, in the study's length unit")
+
+
+class Change(Section):
+    """Settings of the training that change on the way: part of its parameters, so that it can be done again."""
+
+    after: int = Field(ge=1, description="optimizer steps, over all stages of training, done before it comes in force")
+    learning_rate: float | None = Field(None, gt=0, description="peak learning rate from then on; null: as before")
+    clip_norm: float | None = Field(None, gt=0, description="largest L2 norm of the gradient; null: as before")
+    weight_decay: float | None = Field(None, ge=0, description="decoupled weight decay; null: as before")
+
+    @model_serializer(mode="wrap")
+    def _what_is_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
 
 
 class TrainingParams(Section):
@@ -90,6 +110,17 @@ class TrainingParams(Section):
         0.5, gt=0, lt=1, description="share of the first loss at which 03_smoke_test says that ten samples are learnt"
     )
     log_every: int = Field(1, ge=1, description="optimizer steps between lines of metrics.jsonl")
+    changes: list[Change] = Field(
+        [], description="settings that change on the way, in their order, as `stepladder rollback` adds them"
+    )
+
+    @field_validator("changes")
+    @classmethod
+    def _in_order(cls, changes: list[Change]) -> list[Change]:
+        steps = [change.after for change in changes]
+        if steps != sorted(set(steps)):
+            raise ValueError(f"their steps must grow, one change at each; here they are {steps}")
+        return changes
 
 
 class RungParams(Section):
@@ -176,6 +207,52 @@ class ViewParams(Section):
     size: list[int] = Field([1000, 700], description="pixels of a rendered scene, width and height")
 
 
+class AlertRule(Section):
+    """Where alerts go, beside the run's events, which tell them all."""
+
+    when: list[str] = Field(
+        min_length=1, description=f"which: {', '.join(ALERTS)}, or a level of a metric as `validation_loss > 2.5`"
+    )
+    wandb: bool = Field(False, description="as an alert of Weights & Biases, offline too")
+    webhook: str | None = Field(
+        None, pattern=VARIABLE, description="name of the environment variable that holds an URL; gets JSON by POST"
+    )
+    command: list[str] = Field([], description="a program with its arguments; gets the alert as JSON on stdin")
+
+    @field_validator("when")
+    @classmethod
+    def _known(cls, when: list[str]) -> list[str]:
+        for name in when:
+            if name not in ALERTS and level(name) is None:
+                raise ValueError(f"no alert {name!r}{nearest(name, (*ALERTS, 'METRIC > NUMBER'))}")
+        return when
+
+
+class LaunchParams(Section):
+    """Where 04 and 05 compute, and what that may cost. No result depends on it."""
+
+    on: str | None = Field(None, description="name of a target in params/targets.yaml; null: here")
+    budget: float | None = Field(None, gt=0, description="most dollars of a job; null: the target's own limit")
+    hours: float | None = Field(None, gt=0, description="most hours of machines of a job; null: the target's own limit")
+    restarts: int = Field(
+        5,
+        ge=0,
+        description="losses in a row, with no checkpoint won between them, after which a job is still tried again",
+    )
+    stuck_minutes: float = Field(30.0, gt=0, description="minutes without progress after which a job is ended")
+    stalled_minutes: float = Field(10.0, gt=0, description="minutes without progress after which an alert says so")
+    alerts: list[AlertRule] = Field([], description="where alerts go beside the run's events")
+
+
+def level(text: str) -> tuple[str, bool, float] | None:
+    """Metric, whether above it, and the number of `validation_loss > 2.5`; None where it says no such thing."""
+    found = LEVEL.fullmatch(text)
+    try:
+        return (found[1], found[2] == ">", float(found[3])) if found else None
+    except ValueError:
+        return None
+
+
 class Parameters(Section):
     """Everything one walk of the road needs. Studies narrow the sections."""
 
@@ -192,6 +269,7 @@ class Parameters(Section):
     evaluation: EvaluationParams = EvaluationParams.defaults()
     view: ViewParams = ViewParams.defaults()
     tracking: list[Literal["jsonl", "wandb", "tensorboard"]] = Field(["jsonl"], description="where metrics go")
+    launch: LaunchParams = LaunchParams.defaults()
 
     def only(self, sections: Iterable[str], hidden: Iterable[str] = ()) -> Self:
         """A copy that holds the names of the run and `sections`: reading anything else is a `ParameterError`.

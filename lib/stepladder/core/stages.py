@@ -39,7 +39,7 @@ STAGES = (
     PipelineStage("02_conversion", ("conversion", "splits", "model")),  # it shows samples as the model takes them
     PipelineStage("03_smoke_test", ("training", "evaluation")),
     PipelineStage("04_scaling", ("ladder",)),
-    PipelineStage("05_training", ("tracking",)),
+    PipelineStage("05_training", ("tracking", "training.changes")),
     PipelineStage("06_evaluation", ("evaluation.samples", "evaluation.bootstrap", "evaluation.confidence")),
     PipelineStage("07_visualization", ("view",)),
 )
@@ -71,7 +71,8 @@ def hidden(name: str) -> tuple[str, ...]:
 def visible(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that a stage may read, flat: `training.steps` -> 100. Of a mirror the place is not told."""
     kept = {key: values[key] for key in readable(name) if key in values}
-    found = {key: value for key, value in flat(kept) if key not in hidden(name)}
+    later = hidden(name)
+    found = {key: value for key, value in flat(kept) if key not in later}
     if found.get("data.source") == "mirror":
         found["data.mirror"] = _place(found.get("data.mirror"))
     return found

@@ -5,22 +5,25 @@ Decisions:
   folder, so a sixth study is `lib/stepladder/studies/<name>/` and `params/<name>/` and nothing else.
 - The interface follows the road: catalogue -> sources -> assets -> convert -> dataset -> model -> loss -> predict ->
   score -> scene. Everything between (fetching, shards, splits, sampling, training, intervals, rendering) is shared.
+- Names and parameters of a study are read without the study: it brings torch and more, which `stepladder status` and a
+  refused command do not need. So are the packages of its extra looked for, before anything runs.
 - A study subclasses `Study`: what only it can know is required, and refused by name when missing; the rest has a
   default. Pictures come by name with their captions, so that no shared page speaks a study's language.
 - Models are single-device; parallelism, precision and compilation are applied from outside.
 - What study and shared part hand to each other is in `types`.
 """
 
+from __future__ import annotations
+
 import importlib
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
-
-import pandas as pd
-from matplotlib.figure import Figure
-from torch import nn
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from stepladder import studies
 from stepladder.core.config import ParameterError, nearest
@@ -41,6 +44,11 @@ from stepladder.core.types import (
     Source,
     TrainingPhase,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import nn
 
 P = TypeVar("P", bound=Parameters)
 
@@ -96,7 +104,7 @@ class Study(ABC, Generic[P]):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
-        """Loss of one (micro-)batch, averaged over its samples. Dropout draws from torch's global generator.
+        """Loss of one (micro-)batch, averaged over its samples. Noise comes from `data.draws`, dropout from layers.
 
         In training `model.optimizer_step` is the number of the step under way, whatever the micro-batch or rank.
         """
@@ -163,6 +171,12 @@ class Study(ABC, Generic[P]):
         """Stages of training, in order; default: one of `training.steps` steps, in which every parameter learns."""
         return [TrainingPhase("train", params.training.steps)]
 
+    def fit(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> None:
+        """What `phase` takes from data before its first step, such as sizes of channels; default: nothing.
+
+        `batch` holds all samples of that step, the same in every training process, however the step will be divided.
+        """
+
     def can_start(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
         """Whether `phase` may start on `model` (say, only on a trained tokenizer); default: it may."""
         return Check("may start", True, f"stage {phase.name!r} needs nothing trained before")
@@ -202,11 +216,63 @@ def names() -> list[str]:
 
 def find(name: str) -> Study[Any]:
     """The study called `name`; `ParameterError` with the nearest name, or naming the missing optional package."""
+    return _imported(name, "study").study
+
+
+def schema(name: str) -> type[Parameters]:
+    """The class of the parameters of the study `name`; `ParameterError` as of `find`.
+
+    It comes from the study's `params.py` where there is one, without the study and the packages it works with.
+    """
+    places = [Path(folder) / name for folder in studies.__path__]
+    if any((place / "study.py").exists() and (place / "params.py").exists() for place in places):
+        own = _schemas(_imported(name, "params"))
+        if len(own) == 1:
+            return own[0]
+    return find(name).Params
+
+
+def _schemas(module: ModuleType) -> list[type[Parameters]]:
+    """The classes of parameters that a module defines."""
+    found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Parameters)]
+    return [kind for kind in found if kind.__module__ == module.__name__]
+
+
+def _imported(name: str, part: str) -> ModuleType:
+    """The module `part` of the study `name`, whose packages are installed."""
     if name not in names():
         raise ParameterError(f"no study {name!r}{nearest(name, names())}")
+    if missing := _missing(name):
+        raise _not_installed(name, missing)
     try:
-        return importlib.import_module(f"{studies.__name__}.{name}.study").study
+        return importlib.import_module(f"{studies.__name__}.{name}.{part}")
     except ModuleNotFoundError as error:
-        raise ParameterError(
-            f"study {name!r} needs the package {error.name!r}, which is not installed: pip install 'stepladder[{name}]'"
-        ) from error
+        raise _not_installed(name, [error.name or str(error)]) from error
+
+
+def _not_installed(name: str, missing: Sequence[str]) -> ParameterError:
+    return ParameterError(
+        f"study {name!r} needs {', '.join(missing)}, not installed: `make demo STUDY={name}` brings it, or "
+        f"pip install -c constraints.txt -e '.[{name}]'"
+    )
+
+
+def _missing(extra: str) -> list[str]:
+    """Packages of an extra of this project (a study's has its name) that are not installed.
+
+    A source tree that is only on the path declares none: then an import that fails says it.
+    """
+    try:
+        declared = metadata.requires("stepladder") or ()
+    except metadata.PackageNotFoundError:
+        return []
+    asked = [line for line in declared if f'extra == "{extra}"' in line]
+    return [name for name in (re.split(r"[^\w.-]", line)[0] for line in asked) if not _is_installed(name)]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,20 +1,23 @@
 """What a study and the shared part hand to each other: small frozen dataclasses, and names for dicts of arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-from torch import Tensor
+if TYPE_CHECKING:  # who only asks for names and parameters does without numpy and torch
+    import numpy as np
+    from torch import Tensor
 
 Sample = dict[str, Any]  # name -> numpy array or number; names carry shape suffixes, as in `occ_TXYZ`
 
 
-Batch = dict[str, Tensor]  # collated samples: every array with a leading batch axis
+Batch = dict[str, "Tensor"]  # collated samples: every array with a leading batch axis
 
 
-Prediction = dict[str, Tensor]  # what `predict` and a baseline return, and `score` and `scene` read
+Prediction = dict[str, "Tensor"]  # what `predict` and a baseline return, and `score` and `scene` read
 
 
 Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max in the study's length unit
@@ -82,7 +85,7 @@ class ShardContent:
     """
 
     arrays: Mapping[str, np.ndarray]
-    compressed: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    compressed: Mapping[str, np.ndarray] = field(default_factory=dict[str, "np.ndarray"])
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     issues: Sequence[Issue] = ()
 
@@ -131,7 +134,7 @@ class Loss:
     """A differentiable total and the parts it is made of (detached scalars, for the curves)."""
 
     total: Tensor
-    parts: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    parts: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])
 
 
 @dataclass(frozen=True)

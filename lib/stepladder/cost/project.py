@@ -25,6 +25,8 @@ from stepladder.core.run import Run
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Batch
+from stepladder.core.units import digits
+from stepladder.core.units import readable as in_bytes
 from stepladder.cost.offers import Offer, Prices, Span, best_interval, preemption_loss, read_prices
 from stepladder.ladder.records import FullProbe, SearchResult, StepProbe
 from stepladder.machine import limits
@@ -88,26 +90,27 @@ def project(
         result: what the ladder measured.
         batch: a small collated batch, to count operations on.
         run: whose checkpoints, if it has trained before, tell how long saving takes.
-        device: name of the device the ladder ran on; by default what torch finds.
+        device: name of the device the ladder ran on; by default that which it recorded.
     """
     full = measured(result)
     if result.chosen is None or full is None:
         return pd.DataFrame(), result.why
     prices = read_prices()
-    device = device or (torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu")
+    device = device or (result.machine.device if result.machine else "cpu")
     first, mean = training_flops(study, params, batch)
     load, load_words = loading(result, full)
     share, share_words = utilisation(prices, result, full, first, device)
     held, held_words = device_bytes(result, full)
     save, save_words = _save_seconds(prices, run)
     need = Need(training_samples(study, params, result.chosen), mean, result.chosen, load, share, held)
-    frame = pd.DataFrame([_here(need, full, device), *table(prices, need, save, params.ladder.memory_fraction)])
+    where = f"{result.machine.name if result.machine and result.machine.name else HERE} ({device})"
+    frame = pd.DataFrame([_here(need, full, where), *table(prices, need, save, params.ladder.memory_fraction)])
     interval = best_interval(save, 60 * prices.restart_minutes, 3600 * prices.interruption_hours)
     note = (
-        f"Estimate for {need.samples:,} samples, {result.chosen}. {load_words} {share_words} {mean / 1e9:.3g} GFLOP "
-        f"per sample were counted. {held_words} Prices of {prices.as_of} ({prices.source}). With an interruption every "
-        f"{prices.interruption_hours:g} h, {prices.restart_minutes:g} min to restart and {save_words}, a checkpoint "
-        f"every {interval / 60:.0f} min loses least."
+        f"Estimate for {need.samples:,} samples, {result.chosen}. {load_words} {share_words} {digits(mean / 1e9)} "
+        f"GFLOP per sample were counted. {held_words} Prices of {prices.as_of} ({prices.source}). With an interruption "
+        f"every {prices.interruption_hours:g} h, {prices.restart_minutes:g} min to restart and {save_words}, a "
+        f"checkpoint every {interval / 60:.0f} min loses least."
     )
     return frame.reindex(columns=COLUMNS), note
 
@@ -162,7 +165,8 @@ def training_flops(study: Study, params: Parameters, batch: Batch) -> tuple[floa
 
 def training_samples(study: Study, params: Parameters, chosen: Setting) -> int:
     """Samples drawn by all stages of the training run at the chosen setting."""
-    batch = params.training.batch if params.ladder.keep_global_batch else chosen.batch * chosen.accumulate
+    own = chosen.batch * chosen.accumulate * chosen.processes
+    batch = params.training.batch if params.ladder.keep_global_batch else own
     return batch * planned_steps(study, params)
 
 
@@ -183,15 +187,16 @@ def loading(result: SearchResult, full: FullProbe) -> tuple[Span, str]:
         seconds = np.array(probe.sample_seconds) + probe.collate_seconds
         spread = Z * seconds.std() / math.sqrt(len(seconds)) / seconds.mean()
         rate = 1 / float(seconds.mean())
-        return Span.around(rate, float(spread)), f"One loader process delivers {rate:.3g} samples/s."
+        return Span.around(rate, float(spread)), f"One loader process delivers {digits(rate)} samples/s."
     spread, waiting = full.half_width / full.rate, full.phases.get("load", 0.0)
     if chosen.workers == 0 and waiting:
         rate = chosen.batch / waiting
-        return Span.around(rate, spread), f"Loading in the training process delivers {rate:.3g} samples/s."
-    rate = full.rate / max(1.0, min(chosen.workers, limits.cpus()))
+        return Span.around(rate, spread), f"Loading in the training process delivers {digits(rate)} samples/s."
+    cores = result.machine.limits.cpus if result.machine else limits.cpus()
+    rate = full.rate / max(1.0, min(chosen.workers, cores))
     if full.busy < BUSY:
-        return Span.around(rate, spread), f"One loader process delivers {rate:.3g} samples/s, by a rung that waits."
-    return Span(rate, rate, math.inf), f"One loader process delivers {rate:.3g} samples/s or more: no probe says."
+        return Span.around(rate, spread), f"One loader process delivers {digits(rate)} samples/s, by a rung that waits."
+    return Span(rate, rate, math.inf), f"One loader process delivers {digits(rate)} samples/s or more: no probe says."
 
 
 def utilisation(prices: Prices, result: SearchResult, full: FullProbe, flops: float, device: str) -> tuple[Span, str]:
@@ -203,7 +208,7 @@ def utilisation(prices: Prices, result: SearchResult, full: FullProbe, flops: fl
     rate, spread = _step_rate(result, full)
     # Reached over data-sheet rate; on another GPU it may differ by `prices.transfer`.
     share = rate * flops / offer.flops(_chosen(result).precision)
-    words = f"The step alone makes {rate:.3g} samples/s on {offer.name}, {share:.0%} of its data-sheet rate."
+    words = f"The step alone makes {digits(rate)} samples/s on {offer.name}, {share:.0%} of its data-sheet rate."
     return Span.around(share, math.hypot(spread, prices.transfer)), words
 
 
@@ -218,16 +223,16 @@ def device_bytes(result: SearchResult, full: FullProbe) -> tuple[int | None, str
     ]
     for count, words in known:
         if count:
-            return count, f"{words}: {count / 1e9:.2f} GB."
+            return count, f"{words}: {in_bytes(count)}."
     return None, "Device memory is unknown: no row says whether it fits."
 
 
-def _here(need: Need, full: FullProbe, device: str) -> dict[str, Any]:
+def _here(need: Need, full: FullProbe, where: str) -> dict[str, Any]:
     """The row of the machine that was measured, without price and without interruptions."""
     hours = need.hours(Span.around(full.rate, full.half_width / full.rate))
     limit = "data" if full.busy < BUSY else "compute"
     return {
-        "GPU": f"{HERE} ({device})",
+        "GPU": where,
         "samples/s": full.rate,
         "limit": limit,
         **_spread("hours", hours),
@@ -241,7 +246,7 @@ def _memory(need: Need, offer: Offer, fraction: float) -> tuple[bool, str]:
         return True, "memory unknown"
     needed, room = need.bytes / 1e9, fraction * offer.memory_gb
     if needed <= room:
-        return True, f"{needed:.1f} of {room:.0f} GB"
+        return True, f"{needed:.1f} of {room:.0f} GB" if needed >= 0.1 else f"{1e3 * needed:.2g} MB of {room:.0f} GB"
     return False, f"does not fit: needs {needed:.1f} of {room:.0f} GB at batch {need.setting.batch}"
 
 

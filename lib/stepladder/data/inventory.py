@@ -2,7 +2,7 @@
 
 A catalogue is a table with one row per group and at least the columns `group, name, region, bytes, year, quality`;
 studies may add columns of bytes (one theme, one resolution), `lat` and `lon`. Sizes are decimal: 1 GB = 1e9 bytes; a
-table or a chart of bars has one unit, GB or the smaller one in which its largest value is at least 1.
+table or a chart of bars has one unit, that of its largest value (`core.units`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,24 +20,14 @@ from stepladder.core import files
 from stepladder.core.config import ParameterError, read_yaml
 from stepladder.core.paths import project_root
 from stepladder.core.types import Check
+from stepladder.core.units import readable, unit
 from stepladder.data.fetch import Plan
+from stepladder.view.style import INK, RIVAL, TRUTH
 
 COLUMNS = ("group", "name", "region", "bytes", "year", "quality")
 ALL = "all"
-UNITS = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 CENT = 0.01
-GREY, ACCENT, NAVY, RED = "#b8b5ad", "#d98e04", "#1f3a5f", "#b5533c"
-
-
-def unit(largest: float) -> tuple[str, float]:
-    """Name and bytes of the unit in which sizes up to `largest` bytes are read: GB, or smaller where that is < 1."""
-    return next(((name, size) for name, size in UNITS.items() if largest >= size), ("bytes", 1.0))
-
-
-def readable(size: float) -> str:
-    """Bytes with the unit they are read in: `7.0 GB`, `200.0 kB`."""
-    name, one = unit(size)
-    return f"{size / one:,.1f} {name}"
+COLOURS = (RIVAL, "#5b7fa6", TRUTH)  # of columns of bytes: everything, and what is wanted of it
 
 
 def totals(catalogue: pd.DataFrame, by: str = "region", columns: Sequence[str] = ("bytes",)) -> pd.DataFrame:
@@ -122,13 +112,13 @@ def totals_figure(table: pd.DataFrame, labels: Mapping[str, str], planned: Mappi
     figure, axes = plt.subplots(figsize=(7.2, 0.5 * len(table) + 1.3))
     for i, label in enumerate(labels.values()):
         centre = place + height * ((len(labels) - 1) / 2 - i)
-        axes.barh(centre, sizes[:, i], 0.92 * height, label=label, color=(GREY, ACCENT, NAVY)[i % 3])
+        axes.barh(centre, sizes[:, i], 0.92 * height, label=label, color=COLOURS[i % 3])
         for y, size in zip(centre, sizes[:, i], strict=True):
             axes.text(1.06 * sizes[sizes > 0].min() / 2.5, y, _short(size), va="center", fontsize=7)
     marks = [(planned[row] / one, y) for y, row in zip(place, table.index, strict=True) if planned and row in planned]
     if marks:
         x, y = np.array(marks).T
-        axes.vlines(x, y - 0.42, y + 0.42, color=RED, linewidth=2, label="planned")
+        axes.vlines(x, y - 0.42, y + 0.42, color=INK, linewidth=2, label="planned")
     axes.set_yticks(place, [f"{row} ({n})" for row, n in zip(table.index, table["groups"], strict=True)])
     axes.set(xscale="log", xlim=(sizes[sizes > 0].min() / 2.5, sizes.max() * 1.5), xlabel=f"{name} (logarithmic)")
     axes.set_title("Bytes by region (number of groups)")
@@ -210,7 +200,7 @@ def overview(catalogue: pd.DataFrame, sizes: Mapping[str, str], planned: Mapping
 
 
 def totals_table(catalogue: pd.DataFrame, sizes: Mapping[str, str], planned: Mapping[str, float]) -> pd.DataFrame:
-    """Sizes by region and in all, beside the plan's, as people read it: one unit for all (see `unit`)."""
+    """Sizes by region and in all, beside the plan's, as people read it: one unit for all (see `core.units`)."""
     sums = totals(catalogue, "region", list(sizes))
     table = pd.DataFrame({"region": sums.index, "groups": sums["groups"].to_numpy()})
     name, one = unit(sums[list(sizes)].to_numpy(dtype=float).max())
@@ -237,7 +227,7 @@ def storage_table(catalogue: pd.DataFrame, sizes: Mapping[str, str]) -> tuple[pd
 
 def fetch_table(plans: Sequence[Plan]) -> pd.DataFrame:
     """What this run would fetch: files, megabytes still to move, whether the disk takes it."""
-    return pd.DataFrame([plan.summary() | {"source": plan.source.url.rpartition("/")[2]} for plan in plans])
+    return pd.DataFrame([(row := plan.summary()) | {"source": row["source"].rpartition("/")[2]} for plan in plans])
 
 
 def checks(catalogue: pd.DataFrame, plans: Sequence[Plan]) -> list[Check]:

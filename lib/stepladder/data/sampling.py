@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from stepladder.core.types import Dataset, Sample
-from stepladder.machine import signals
+from stepladder.machine import limits, signals
 
 Draw = tuple[int, int]  # global number of the draw, index of the sample
 PLAIN = -1  # in place of a draw's number: a validation sample, never augmented
@@ -66,15 +66,20 @@ def _dice(seed: int, stream: int) -> Dice:
     return Dice(seed, stream)
 
 
-def torch_seed(seed: int, step: int, rank: int, micro: int) -> int:
-    """Seed of torch's generator for one micro-batch, so that dropout does not depend on what ran before."""
-    return _torch_seeds(seed, step // SEEDS_AT_ONCE, rank, micro)[step % SEEDS_AT_ONCE]
+def torch_seed(seed: int, step: int, part: int = 0) -> int:
+    """Seed of torch's generator for a step (or another `part` of it), so that dropout does not depend on what ran."""
+    return _torch_seeds(seed, step // SEEDS_AT_ONCE, part)[step % SEEDS_AT_ONCE]
 
 
 @functools.lru_cache(maxsize=256)
-def _torch_seeds(seed: int, block: int, rank: int, micro: int) -> list[int]:
+def _torch_seeds(seed: int, block: int, part: int) -> list[int]:
     """Seeds of a block of steps: one call instead of many, because a step of a small model takes less than a ms."""
-    return (philox(seed, TORCH, block, rank, micro).random_raw(SEEDS_AT_ONCE) >> np.uint64(1)).tolist()
+    return (philox(seed, TORCH, block, part).random_raw(SEEDS_AT_ONCE) >> np.uint64(1)).tolist()
+
+
+def slots(batch: int, rank: int, world: int, micro: int = 0, accumulate: int = 1) -> range:
+    """Places in the global batch of the samples that micro-batch `micro` of process `rank` takes."""
+    return range(micro * world + rank, batch, world * accumulate)
 
 
 class Order:
@@ -170,12 +175,13 @@ class StepBatches:
 
     def step(self, step: int) -> list[list[Draw]]:
         """This rank's micro-batches of one step."""
-        parts = self.world * self.accumulate
-        return [self._part(step, micro * self.world + self.rank, parts) for micro in range(self.accumulate)]
+        return [self._micro(step, micro) for micro in range(self.accumulate)]
 
-    def _part(self, step: int, part: int, parts: int) -> list[Draw]:
-        numbers = range(step * self.batch + part, (step + 1) * self.batch, parts)
-        return [(n, self.order.index(n)) for n in numbers]
+    def _micro(self, step: int, micro: int) -> list[Draw]:
+        own = slots(self.batch, self.rank, self.world, micro, self.accumulate)
+        return [
+            (n, self.order.index(n)) for n in range(step * self.batch + own.start, (step + 1) * self.batch, own.step)
+        ]
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.start, self.stop):
@@ -228,6 +234,7 @@ def loader(
     drawn: TorchDataset, batches: Iterable[list[Any]], workers: int, prefetch: int, pin: bool = False
 ) -> DataLoader:
     """The loader of training and of the ladder's probes: collated batches in the order of `batches`."""
+    limits.allow_open_files()
     return DataLoader(
         drawn,
         batch_sampler=batches,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepladder.core.config import SECRET
 from stepladder.core.schema import Parameters
+from stepladder.core.secrets import find
 from stepladder.core.stages import STAGES
 
 MOST_LINES = 10
@@ -165,8 +165,8 @@ def _clean(cells: list[_Cell], name: str) -> Problems:
     for cell in cells:
         if cell.raw.get("outputs") or cell.raw.get("execution_count") is not None:
             yield cell.number, "strip the outputs: sources are committed without them"
-        if SECRET.search(cell.text):
-            yield cell.number, "this looks like a secret: only names of environment variables may appear"
+        for kind in find(cell.text):
+            yield cell.number, f"this looks like a secret ({kind}): only names of environment variables may appear"
 
 
 def _record(cells: list[_Cell], name: str) -> Problems:

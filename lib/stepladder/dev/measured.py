@@ -1,6 +1,7 @@
-"""What is measured, its target, and how its record says it in one cell of a table: by a text, or a function of it.
+"""How a record says in one cell of a table what was measured: by a text that it fills in, or a function of it.
 
-`make bench` writes `tests/benchmarks/records/*.json`; `ROWS`, at the end, names the record behind every row of README.
+`make bench` writes `tests/benchmarks/records/*.json`; `targets.ROWS` names the record behind every row. What beats us
+is in the same cell as what we reach.
 """
 
 from collections.abc import Callable
@@ -21,196 +22,214 @@ def said(record: dict[str, Any], say: Say) -> str:
     return say.format_map(record) if isinstance(say, str) else say(record)
 
 
-def _each(rows: str, say: Say, between: str = ", ") -> Say:
+def each(rows: str, say: Say, between: str = ", ") -> Say:
     """What every one of a record's `rows` says, one after the other."""
     return lambda record: between.join(said(row, say) for row in record[rows])
 
 
-def _by_tool(say: str) -> Say:
+def by_tool(say: str) -> Say:
     """The tools' rows of every job, side by side."""
 
-    def told(record: dict[str, Any]) -> str:
+    def by_job(record: dict[str, Any]) -> str:
         jobs: dict[str, list[str]] = {}
         for row in record["rows"]:
-            jobs.setdefault(row["job"], []).append(said(row, say))
+            told = said(row, say) + (" (earlier run)" if row.get("earlier") else "")
+            jobs.setdefault(row["job"], []).append(told)
         return "; ".join(f"{job} {', '.join(tools)}" for job, tools in jobs.items())
 
-    return told
+    return by_job
 
 
-def _clips(record: dict[str, Any]) -> str:
+def clips(record: dict[str, Any]) -> str:
+    """The median of the rounds."""
     return f"{median(record['clips_per_cpu_s']):.0f} per CPU-s"
 
 
-def _search(record: dict[str, Any]) -> str:
+def search(record: dict[str, Any]) -> str:
+    """Share of jobs, ours and the two rivals'."""
     share = {name: f"{row['jobs_at_95_percent']:.0%}" for name, row in record["methods"].items()}
     ours, *others = share.values()
     return f"{ours} of jobs (batch doubling {others[0]}, hill climb {others[1]})"
 
 
-def _search_cost(record: dict[str, Any]) -> str:
+def search_cost(record: dict[str, Any]) -> str:
+    """Median cost, and how often memory ran out, ours and the rivals'."""
     rows = list(record["methods"].values())
     ooms = ", ".join(f"{row['ooms_per_job']:.2g}" for row in rows)
     return f"{rows[0]['median_cost']:.1%}; OOMs per job {ooms}"
 
 
-def _stages(record: dict[str, Any]) -> str:
+def stages(record: dict[str, Any]) -> str:
+    """What became of every stage of a training, and why."""
     verdicts = record["gates"].items()
     return "; ".join(f"{stage} {'kept' if ok else 'not kept'}: {why.split(';')[0]}" for stage, (ok, why) in verdicts)
 
 
-def _reference_workloads(record: dict[str, Any]) -> str:
-    right = sum(all(row["checks"].values()) for row in record.values())
-    return f"{right} of {len(record)}; the longest {max(row['seconds'] for row in record.values()):.0f} s"
+def workloads(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a record that has one under the name of every workload."""
+    return [row for row in record.values() if isinstance(row, dict)]
 
 
-def _survival(record: dict[str, Any]) -> str:
+def reference_workloads(record: dict[str, Any]) -> str:
+    """How many are told rightly, and the longest."""
+    rows = workloads(record)
+    right = sum(all(row["checks"].values()) for row in rows)
+    return f"{right} of {len(rows)}; the longest {max(row['seconds'] for row in rows):.0f} s"
+
+
+def survival(record: dict[str, Any]) -> str:
+    """How many faults are told rightly."""
     told = [fault["ok"] for host in record["hosts"].values() for fault in host.values()]
     return f"{sum(told)} of {len(told)}"
 
 
-def _edt(record: dict[str, Any]) -> str:
+def market(key: str, form: str = "{:.0%}", more: Say = "") -> Say:
+    """One figure of every strategy on the fake market, ours first."""
+
+    def say(record: dict[str, Any]) -> str:
+        ours, *others = ((name, form.format(row[key])) for name, row in record["strategies"].items())
+        told = "; ".join([", ".join(" ".join(other) for other in others), *([said(record, more)] if more else [])])
+        return f"{ours[1]} ({told})"
+
+    return say
+
+
+def edt(record: dict[str, Any]) -> str:
+    """Speed and memory over scipy's."""
     return f"{record['faster']:.0f} x faster, {min(record['leaner'], 1000):.0f} x leaner or more, equal bits"
 
 
-def _flyem(record: dict[str, Any], metric: str) -> str:
+def methods(record: dict[str, Any], metric: str) -> dict[str, dict[str, Any]]:
+    """Method -> its row of an evaluation's summary over all groups, for one metric."""
     rows = [row for row in record["summary"] if row["metric"] == metric and row["group"] == "all"]
-    values = {row["method"]: row["value"] for row in rows}
-    others = [f"{name.replace('_', ' ')} {values[name]:.3f}" for name in ("sheetness", "sheetness_post")]
-    return f"{values['model']:.3f} ({', '.join(others)})"
+    return {row["method"]: row for row in rows}
 
 
-def _rows(record: dict[str, Any], method: str, key: str) -> float:
+def strongest(record: dict[str, Any], metric: str) -> dict[str, Any]:
+    """The row of the best rival by a metric of which more is better."""
+    rivals = [row for name, row in methods(record, metric).items() if name not in ("model", "all_empty")]
+    return max(rivals, key=lambda row: row["value"])
+
+
+def _named(row: dict[str, Any]) -> str:
+    return f"{row['method'].replace('_', ' ')} {row['value']:.3f}"
+
+
+def flyem(record: dict[str, Any], metric: str) -> str:
+    """Ours, then every other answer from the best down; an empty one too, which scores without answering."""
+    rows = methods(record, metric)
+    ours = rows.pop("model")["value"]
+    others = sorted(rows.values(), key=lambda row: -row["value"])
+    return f"{ours:.3f} ({', '.join(_named(row) for row in others)})"
+
+
+def seeds_mean(record: dict[str, Any], method: str, key: str) -> float:
     """Mean over the seeds of a method."""
     return mean(row[key] for row in record["rows"] if row["method"] == method)
 
 
-def _burgers(record: dict[str, Any]) -> str:
-    shown = {name: _rows(record, name, "nrmse") for name in ("operator", "FNO", "ridge")}
-    seeds = sum(row["method"] == "operator" for row in record["rows"])
-    return ", ".join(f"{name} {value:.4f}" for name, value in shown.items()) + f" ({seeds} seeds)"
+def burgers(record: dict[str, Any]) -> str:
+    """The operator, the FNOs with and without its co-moving frame, the answers without training."""
+    names = ("operator", "FNO, moving frame", "FNO", "ridge", "spatial mean")
+    told = [f"{name} {seeds_mean(record, name, 'nrmse'):.4f}{_seeds(record, name)}" for name in names]
+    return "; ".join(told)
 
 
-def _task(task: str, *methods: str, key: str = "nrmse") -> Say:
+def _seeds(record: dict[str, Any], method: str) -> str:
+    count = sum(row["method"] == method and "seed" in row for row in record["rows"])
+    return f" ({count} seed{'s' if count > 1 else ''})" if count else ""
+
+
+def drift(record: dict[str, Any]) -> str:
+    """Drift of mass, ours and the FNOs'."""
+    names = ("operator", "FNO, moving frame", "FNO", "spatial mean")
+    return ", ".join(f"{name} {seeds_mean(record, name, 'crmse'):.1e}" for name in names)
+
+
+def milliseconds(record: dict[str, Any]) -> str:
+    """What one trajectory costs the operator, and the FNO."""
+    return ", ".join(f"{name} {seeds_mean(record, name, 'ms_per_trajectory'):.0f} ms" for name in ("operator", "FNO"))
+
+
+def groups(record: dict[str, Any], task: str, key: str = "nrmse") -> dict[str, dict[str, float]]:
+    """Group -> method -> mean over the seeds of a task."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in record["rows"]:
+        if row["task"] == task:
+            group = row.get("group", "").split(" ", 1)[-1]
+            found.setdefault(group, {}).setdefault(row["method"], []).append(row[key])
+    return {group: {name: mean(values) for name, values in rows.items()} for group, rows in found.items()}
+
+
+def task(name: str, *shown: str, key: str = "nrmse") -> Say:
     """Methods side by side for every group of a task, means over seeds: `eps=0.1 0.0050 (FNO 0.0178)`."""
 
     def told(record: dict[str, Any]) -> str:
-        groups: dict[str, dict[str, list[float]]] = {}  # group -> method -> a value per seed
-        for row in record["rows"]:
-            if row["task"] == task and row["method"] in methods:
-                groups.setdefault(row.get("group", ""), {}).setdefault(row["method"], []).append(row[key])
         lines = []
-        for group, values in groups.items():
-            first, *others = ((name, mean(values[name])) for name in methods if name in values)
-            rest = f" ({', '.join(f'{name} {value:.4f}' for name, value in others)})" if others else ""
-            lines.append(f"{group.split(' ', 1)[-1]} {first[1]:.4f}{rest}".strip())
-        seeds = max((len(values.get(methods[0], ())) for values in groups.values()), default=0)
+        for group, values in groups(record, name, key).items():
+            first, *others = (f"{method} {values[method]:.4f}" for method in shown if method in values)
+            ours = first.removeprefix(shown[0]).strip()
+            lines.append(f"{group} {ours}".strip() + (f" ({', '.join(others)})" if others else ""))
+        seeds = len({row["seed"] for row in record["rows"] if (row["task"], row["method"]) == (name, shown[0])})
         return "; ".join(lines or ["not run"]) + (f"; {seeds} seeds" if seeds > 1 else "")
 
     return told
 
 
-def _viscous(record: dict[str, Any]) -> str:
+def viscous(record: dict[str, Any]) -> str:
     """Every viscosity, then the held-out one beside two other trainings."""
     rows = [row for row in record["rows"] if row["task"] == "burgers_eps" and row.get("group") == "burgers eps=0.03"]
     others = {"operator, one clock": "without other clocks", "operator, eps 0.03 too": "trained on its files too"}
     told = [f"{word} {row['nrmse']:.4f}" for row in rows if (word := others.get(row["method"]))]
     return "; ".join(
-        [said(record, _task("burgers_eps", "operator")), *([f"eps=0.03 {', '.join(told)}"] if told else [])]
+        [said(record, task("burgers_eps", "operator")), *([f"eps=0.03 {', '.join(told)}"] if told else [])]
     )
 
 
-def _nets(record: dict[str, Any]) -> str:
-    methods = list(dict.fromkeys(row["method"] for row in record["rows"] if row["task"] == "nets"))
-    return said(record, _task("nets", *methods))
+def nets(record: dict[str, Any]) -> str:
+    """Every network of the comparison."""
+    return said(record, task("nets", *groups(record, "nets")[""]))
 
 
-def _solvers(record: dict[str, Any]) -> str:
+def solvers(record: dict[str, Any]) -> str:
+    """What 200 trajectories cost, by viscosity."""
     return ", ".join(f"{name}: {seconds:.0f} CPU-s" for name, seconds in record["burgers_cpu_s_per_200"].items())
 
 
-def _voxels(record: dict[str, Any]) -> str:
+def voxels(record: dict[str, Any]) -> str:
+    """Time, memory and voxels at 0.4 m."""
     row = next(row for row in record["rows"] if row["voxel_m"] == 0.4)
     return f"{row['cpu_s']:.1f} CPU-s, {row['peak_mb']:.0f} MB, {row['voxels'] / 1e6:.2f} M voxels"
 
 
-def _open3d(record: dict[str, Any]) -> str:
-    row = next(row for row in record["rows"] if row["voxel_m"] == 0.5)
-    if "open3d" not in row:
-        return "open3d not installed in this run"
-    speed = row["open3d"]["cpu_s"] / row["cpu_s"]
-    return (
-        f"{row['only_ours'] + row['only_open3d']} of {row['voxels']:,} cells differ; open3d takes {speed:.1f} x the CPU"
-    )
+def open3d(record: dict[str, Any]) -> str:
+    """Cells that differ, and open3d's time over ours in the run in which both were measured."""
+    peer = next(row for row in record["rows"] if row["voxel_m"] == 0.5).get("open3d")
+    if peer is None:
+        return "open3d has not been installed in any run"
+    differ, speed = peer["only_ours"] + peer["only_open3d"], peer["cpu_s"] / peer["ours_cpu_s"]
+    return f"{differ} of {peer['voxels']:,} cells differ; open3d takes {speed:.1f} x the CPU"
 
 
-def _osaka(record: dict[str, Any], metric: str) -> str:
-    """Gains over ego-warp with their intervals, by horizon."""
-    rows = [gain for gain in record["gains"] if gain["metric"].startswith(metric) and gain["against"] == "ego_warp"]
-    return ", ".join(f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" for gain in rows)
+def osaka(record: dict[str, Any], metric: str) -> str:
+    """Ours beside the strongest rival at every horizon: `0.922 (fused warp 0.864)`."""
+    told = []
+    for second in (1, 2, 3):
+        name = f"{metric}@{second}s"
+        told.append(f"{methods(record, name)['model']['value']:.3f} ({_named(strongest(record, name))})")
+    return ", ".join(told)
 
 
-SHARE = _each("jobs", "{job} {share_of_best:.1%}")
-REAL = _each("jobs", "{job} {share_of_best:.0%} for {cost:.0%}", "; ")
-PEERS = _by_tool("{samples_per_s:.0f}")
-PEER_COST = _by_tool("{seconds:.0f} s / {out_of_memory}")
+SHARE = each("jobs", "{job} {share_of_best:.1%}")
+REAL = each("jobs", "{job} {share_of_best:.0%} for {cost:.0%}", "; ")
+PEERS = by_tool("{samples_per_s:.0f}")
+PEER_COST = by_tool("{seconds:.0f} s / {out_of_memory}")
 BAND = "{forecast[value]:.3f} [{forecast[low]:.3f}, {forecast[high]:.3f}]"
-LAWS = _each("laws", "{metric} {verdict}: {measured:.3f}, " + BAND + " foretold", "; ")
-ADVECTION = _task("advection", "operator", "FNO of its own")
-MIXED = _task("mix", "operator, joint", "operator, single")
+LAWS = each("laws", "{metric} {verdict}: {measured:.3f}, " + BAND + " foretold", "; ")
+ADVECTION = task("advection", "operator", "FNO of its own")
+WRONG_SPEED = task("advection", "operator, wrong speed")
+MIXED = task("mix", "operator, joint", "operator, single")
 DARCY, MESH = (
-    _task(t, "operator", "ridge", "nearest", "polynomial of degree 3", key="l2re") for t in ("darcy", "mesh")
+    task(name, "operator", "polynomial of degree 3", "ridge", "nearest", key="l2re") for name in ("darcy", "mesh")
 )
-PARTICLES = _task("particles", "operator", "constant velocity", "constant acceleration")
-
-# Record -> what was measured, the target, and how the record says it; by part of the project.
-ROWS: dict[str, tuple[tuple[str, str, str, Say], ...]] = {
-    "The road": (
-        ("loop", "loop overhead per step over bare torch", "≤ 100 µs CPU", LOOP),
-        ("engine", "our engine's wall time over stock papermill's", "≤ 1.10", "{ratio:.2f}"),
-        ("fetch", "bytes moved for one theme of one city", "≤ 1.05 x members + directory", FETCH),
-    ),
-    "The ladder": (
-        ("search", "200 simulated jobs: ≥ 95 % of the best rate in", "≥ 90 % of jobs", _search),
-        ("search", "... at a median cost of", "≤ 10 % of the grid, no OOM", _search_cost),
-        ("emulated", "jobs A-D, real loader: share of the best rate", "≥ 98 %", SHARE),
-        ("emulated", "... for", "≤ 10 % of the grid's time", _each("jobs", "{job} {cost:.1%}")),
-        ("real", "real jobs against the grid of the same run", "≥ 95 % for ≤ 30 %", REAL),
-        ("peers", "samples/s found on A-D: ladder, Lightning, accelerate", "the most", PEERS),
-        ("peers", "... seconds, and out-of-memory deaths", "the fewest", PEER_COST),
-        ("reference_workloads", "six known workloads diagnosed", "all, ≤ 3 minutes each", _reference_workloads),
-        ("memory", "memory forecast at 4 x the largest probed batch", "-3 to +10 %", _each("rows", "{error:+.1%}")),
-        ("survival", "faults x {script, kernel, papermill} told rightly", "all, no orphan", _survival),
-    ),
-    "PLATEAU": (
-        ("citygml", "parse + triangulate a real 42 MB tile", "≤ 1.0 CPU-s", CITYGML),
-        ("voxelize", "its labelled exact surface voxels at 0.4 m", "≤ 3 CPU-s, < 500 MB", _voxels),
-        ("voxelize", "same occupied set as open3d at 0.5 m", "equal up to touched faces", _open3d),
-        ("clips", "random 16-frame clips of 200 x 200 x 16 from shards", "≥ 20 per CPU-s", _clips),
-        ("osaka", "`osaka`, held-out tile: IoU at 1, 2, 3 s over ego-warp", "≥ 0", lambda r: _osaka(r, "IoU@")),
-        ("osaka", "... on newly revealed voxels", "clearly above 0", lambda r: _osaka(r, "IoU new@")),
-    ),
-    "Scroll": (
-        ("distance", "truncated exact distance transform, 128³, over scipy", "≥ 5 x faster, ≥ 5 x leaner", _edt),
-        ("patches", "random 64³ patches of a 512³ volume", "≥ 5,000 per CPU-s, ≥ 0.9 x raw map", PATCHES),
-        ("scroll_reader", "samples per CPU-s over a reader that filters each volume", "≥ 50 x", READER),
-        ("flyem", "`flyem`, held-out volume: SurfaceDice@2", "above sheetness", lambda r: _flyem(r, "SurfaceDice@2")),
-        ("flyem", "... VOI score", "above sheetness", lambda r: _flyem(r, "VOI score")),
-    ),
-    "PDE": (
-        ("burgers", "Burgers eps 0.01, 20 steps, 150 CPU-s: nRMSE", "≤ 0.02, below our FNO", _burgers),
-        ("burgers", "... mass drift (cRMSE)", "< 0.001", lambda r: f"{_rows(r, 'operator', 'crmse'):.1e}"),
-        ("tasks", "advection, one model for 4 speeds: nRMSE", "below each FNO, equal total CPU", ADVECTION),
-        ("tasks", "... told a wrong speed", "clearly worse", _task("advection", "operator, wrong speed")),
-        ("tasks", "Burgers, 4 viscosities in one model: nRMSE", "eps 0.03 ≤ 2 x its neighbours", _viscous),
-        ("tasks", "three equations in one model: nRMSE", "joint beside single", MIXED),
-        ("tasks", "Darcy, 16 x 16, real file: L2RE", "below ridge, nearest", DARCY),
-        ("tasks", "Poisson, mesh with holes, real file: L2RE", "below ridge, nearest", MESH),
-        ("tasks", "Lennard-Jones, real file, 20 frames: nRMSE", "below constant velocity", PARTICLES),
-        ("tasks", "Burgers eps 0.01, networks of one size, 150 CPU-s: nRMSE", "below all", _nets),
-        ("steady", "steady prior over Darcy's operator: kept?", "only what wins", _stages),
-        ("scaling_law", "scaling law: a run outside its grid, 4 x in both", "in its forecast band", LAWS),
-        ("stages", "flow over the operator's error, its student: kept?", "only what wins", _stages),
-        ("solvers", "Burgers, 1024 cells, 200 trajectories", "≤ 60 s", _solvers),
-    ),
-}
+PARTICLES = task("particles", "operator", "constant acceleration", "constant velocity")

@@ -3,9 +3,13 @@
 Decisions:
 - A record carries the key of the code that made it: the benchmark's own file and everything it imports from here.
   Whoever renders it asks whether that is the code of today, and marks what is not.
+- It names the machine, because seconds of another machine say nothing.
+- A peer that is not installed keeps its last figures, with ours of that run beside them.
 - A record that is filled row by row, over days, carries a key in every row.
 """
 
+import os
+import platform
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,24 @@ def write(script: str, record: dict[str, Any], name: str = "") -> None:
     """
     path = Path(script)
     name = name or path.stem.removeprefix("bench_")
-    files.write_json(path.parent / "records" / f"{name}.json", {**record, **made_by(path)})
+    files.write_json(path.parent / "records" / f"{name}.json", {**record, "machine": machine(), **made_by(path)})
+
+
+def last(script: str) -> dict[str, Any]:
+    """What the benchmark `script` recorded last: for figures of a peer that is not installed; empty at first."""
+    path = Path(script)
+    return files.read_json(path.parent / "records" / f"{path.stem.removeprefix('bench_')}.json") or {}
+
+
+def machine() -> str:
+    """This machine as people name it: `2 cores of AMD EPYC 9R14`."""
+    names = [line.partition(":")[2] for line in _processors() if line.startswith("model name")]
+    return f"{len(os.sched_getaffinity(0))} cores of {' '.join((names or [platform.machine()])[0].split())}"
+
+
+def _processors() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
 
 
 def made_by(script: Path) -> dict[str, str]:

@@ -1,65 +1,136 @@
-"""Results in README and docs, rendered from records and never typed; what older code measured is marked.
+"""Results in README and docs, rendered from records and never typed; missed targets and older code are marked.
 
-`make bench` writes `tests/benchmarks/records/*.json`; this module turns them into the table between the markers of
-README.md, and writes `docs/reference.md` from the parameter schemas and a card per study. A test fails when one of them
-is not in step.
+`make bench` writes `tests/benchmarks/records/*.json`; this module turns them into the ten rows between the markers of
+README.md and all rows of `docs/results.md`, and writes `docs/reference.md` from the commands' help and the parameter
+schemas, and a card per study. A test fails when one of them is not in step.
 """
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import typer
+from pydantic import BaseModel
+
+from stepladder.cli.main import app
 from stepladder.core import config, files
 from stepladder.core.paths import project_root
-from stepladder.core.run import EXIT_CODES
+from stepladder.core.run import EXIT_CODES, STATES
 from stepladder.core.stages import STAGES
 from stepladder.core.study import find, names
-from stepladder.dev import records
-from stepladder.dev.measured import ROWS, said
+from stepladder.dev import cards, records
+from stepladder.dev.measured import said
+from stepladder.dev.targets import ROWS, Row
+from stepladder.launch import job
+from stepladder.launch.targets import Target
 
 OLDER = "†"
+UNKNOWN = "‡"
+NOTES = {
+    OLDER: "measured with older code than this, or before records named their code.",
+    UNKNOWN: "seconds of a machine that was not recorded; machines of one kind differ by a factor of two.",
+}
+RESULTS = """`make bench` writes the records in `tests/benchmarks/records` that this page is rendered from; whether a
+target is met is computed from them. Where somebody else answers the same question, the strongest of them stands beside
+ours, also where they win. Ratios are taken within one run; times are CPU-seconds."""
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
+CARDS = ("<!-- cards: begin -->", "<!-- cards: end -->")
 
 
-def table(root: Path) -> str:
-    """The tables of measured results in Markdown; a benchmark that has not run is said so."""
+def table(root: Path, parts: Mapping[str, Sequence[Row]] = ROWS) -> str:
+    """The tables of measured results in Markdown; what has not run is said so, and so is a missed target."""
     lines = []
-    for part, rows in ROWS.items():
-        lines += ["", f"**{part}**", "", "| what | target | measured |", "| --- | --- | --- |"]
-        for name, what, target, say in rows:
-            record = files.read_json(root / records.FOLDER / "records" / f"{name}.json")
-            mark = "" if not record or records.is_current(root, record) else f" {OLDER}"
-            lines.append(f"| {what} | {target} | {said(record, say) if record else 'not run'}{mark} |")
-    if any(line.endswith(f"{OLDER} |") for line in lines):
-        lines += ["", f"{OLDER} measured with older code than this, or before records named their code."]
-    return "\n".join(lines[1:])
+    for part, rows in parts.items():
+        lines += ["", f"**{part}**", ""] if len(parts) > 1 else [""]
+        lines += ["| what | target | measured |", "| --- | --- | --- |"]
+        lines += [f"| {row.what} | {row.target} | {_measured(root, row)} |" for row in rows]
+    told = "\n".join(lines[1:])
+    return "\n\n".join([told, *(f"{mark} {note}" for mark, note in NOTES.items() if f" {mark}" in told)])
+
+
+def headlines() -> dict[str, list[Row]]:
+    """The rows that stand in README, in one table."""
+    return {"": [row for rows in ROWS.values() for row in rows if row.headline]}
+
+
+def _measured(root: Path, row: Row) -> str:
+    """What a row's cell says: missed or not, what was measured, on which machine, whether by older code."""
+    record = files.read_json(root / records.FOLDER / "records" / f"{row.record}.json")
+    if not record:
+        return "not run"
+    missed = "**missed:** " if row.met and not row.met(record) else ""
+    machine = f", on {record['machine']}" if "machine" in record else f" {UNKNOWN}"
+    older = "" if records.is_current(root, record) else f" {OLDER}"
+    return f"{missed}{said(record, row.say)}{machine if row.absolute else ''}{older}"
 
 
 def readme(root: Path) -> str:
-    """README.md with its table as the records say it now."""
-    before, rest = (root / "README.md").read_text(encoding="utf-8").split(MARKERS[0])
-    return f"{before}{MARKERS[0]}\n{table(root)}\n{MARKERS[1]}{rest.split(MARKERS[1])[1]}"
+    """README.md with its table, and its word on cards, as the records say them now."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    return _between(_between(text, MARKERS, table(root, headlines())), CARDS, cards.sentence(root))
+
+
+def _between(text: str, markers: tuple[str, str], told: str) -> str:
+    """`text` with `told` between two markers."""
+    before, rest = text.split(markers[0])
+    return f"{before}{markers[0]}\n{told}\n{markers[1]}{rest.split(markers[1])[1]}"
+
+
+def all_results(root: Path) -> str:
+    """docs/results.md: every row, and what the columns mean."""
+    parts = ("# What is measured", "Generated by `make results`; do not edit.", RESULTS, table(root), cards.page(root))
+    return "\n\n".join(parts) + "\n"
 
 
 def reference() -> str:
-    """docs/reference.md: stages, exit codes, and every parameter of every study."""
+    """docs/reference.md: stages, exit codes, commands, what a launched run leaves, every parameter."""
     lines = ["# Reference", "", "Generated by `make results`; do not edit.", "", "## Stages", ""]
     lines += ["Each reads these beside those of the stages before it.", ""]
     lines += ["| notebook | parameters it reads |", "| --- | --- |"]
     lines += [f"| `{stage.name}` | {', '.join(f'`{name}`' for name in stage.sections)} |" for stage in STAGES]
-    lines += ["", "## States and exit codes", "", "| state | exit code |", "| --- | --- |"]
-    lines += [f"| {state} | {code} |" for state, code in EXIT_CODES.items()]
+    lines += ["", "## States and exit codes", "", "| state | exit code | meaning |", "| --- | --- | --- |"]
+    lines += [f"| {state} | {EXIT_CODES.get(state, '')} | {meaning} |" for state, meaning in STATES.items()]
+    lines += ["", "## Commands", "", "| `stepladder ...` | options | what it does |", "| --- | --- | --- |"]
+    lines += _commands(typer.main.get_command(app))
+    lines += ["", "## Files of a launched run", "", "```", *_indented(job.__doc__ or ""), "```"]
+    lines += _parameters("Targets", Target, "Each name below `targets` in `params/targets.yaml` takes these.")
     for name in names():
-        lines += [
-            "",
-            f"## Parameters of `{name}`",
-            "",
-            "| parameter | type | default | meaning |",
-            "| --- | --- | --- | --- |",
-        ]
-        for row in config.table(find(name).Params):
-            cells = (f"`{row['name']}`", f"`{row['type']}`", f"`{row['default']}`", row["meaning"])
-            lines.append("| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in cells) + " |")
+        lines += _parameters(f"Parameters of `{name}`", find(name).Params)
     return "\n".join(lines) + "\n"
+
+
+def _commands(found: Any, name: str = "") -> Iterator[str]:
+    """A row for a command of typer's, or for each of a group's."""
+    for part, command in getattr(found, "commands", {}).items():
+        yield from _commands(command, f"{name} {part}".strip())
+    if hasattr(found, "commands"):
+        return
+    given = [_argument(param) for param in found.params if param.param_type_name == "argument"]
+    asked = [f"`{param.opts[0]}`" for param in found.params if param.param_type_name == "option"]
+    told = " ".join((found.help or "").split("\n\n")[0].split())
+    yield _row(f"`{' '.join([name, *given])}`", ", ".join(asked), told)
+
+
+def _argument(param: Any) -> str:
+    return param.metavar or (param.name.upper() if param.required else f"[{param.name.upper()}]")
+
+
+def _indented(text: str) -> Iterator[str]:
+    """The indented lines of a docstring."""
+    return (line[4:] for line in text.splitlines() if line.startswith("    "))
+
+
+def _parameters(title: str, schema: type[BaseModel], told: str = "") -> Iterator[str]:
+    """A schema as a table."""
+    yield from ("", f"## {title}", "", *([told, ""] if told else []))
+    yield from ("| parameter | type | default | meaning |", "| --- | --- | --- | --- |")
+    for row in config.table(schema):
+        yield _row(f"`{row['name']}`", f"`{row['type']}`", f"`{row['default']}`", row["meaning"])
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in cells) + " |"
 
 
 def card(root: Path, name: str) -> str:
@@ -85,7 +156,13 @@ def card(root: Path, name: str) -> str:
 def pages(root: Path) -> dict[Path, str]:
     """Every page this module renders: path -> text."""
     cards = {root / "docs" / f"{name}.md": card(root, name) for name in names()}
-    return {root / "README.md": readme(root), root / "docs" / "reference.md": reference(), **cards}
+    docs = root / "docs"
+    return {
+        root / "README.md": readme(root),
+        docs / "results.md": all_results(root),
+        docs / "reference.md": reference(),
+        **cards,
+    }
 
 
 def main() -> None:

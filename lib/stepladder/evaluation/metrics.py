@@ -125,10 +125,15 @@ def _ends(values_R: np.ndarray, clusters: int, params: EvaluationParams) -> tupl
 def _values(table: pd.DataFrame, clusters: list[str], draws_RU: np.ndarray) -> np.ndarray:
     """The metric under each row of unit weights, shape (replicates,); nan where no part has support."""
 
+    table = table[table["unit"].isin(clusters)]
+    unit = pd.Index(clusters).get_indexer(table["unit"])
+    part, names = pd.factorize(table["part"], sort=True)
+
     def sums(column: str) -> np.ndarray:
-        # Units that a method has no record of weigh nothing.
-        pivot = table.pivot_table(index="unit", columns="part", values=column, aggfunc="sum", fill_value=0.0)
-        return draws_RU @ pivot.reindex(clusters, fill_value=0.0).to_numpy()
+        # Units that a method has no record of weigh nothing; a number that is none makes the sum none.
+        total_UP = np.zeros((len(clusters), len(names)))
+        np.add.at(total_UP, (unit, part), table[column].to_numpy(dtype=float))
+        return draws_RU @ total_UP
 
     # Sums first, then the ratio: every part is pooled over units, and only parts are averaged.
     numerator_RP, denominator_RP, support_RP = sums("numerator"), sums("denominator"), sums("support")
@@ -180,46 +185,17 @@ def parted(records: pd.DataFrame) -> str:
     return [name for name in most if name.split("@")[0] == most[0].split("@")[0]][-1]
 
 
-def gains(
-    records: pd.DataFrame, metrics: Sequence[str], better: str, params: EvaluationParams, seed: int
-) -> pd.DataFrame:
-    """The model less the two strongest baselines (the study names them last) in every metric, with paired intervals.
-
-    `better` is the study's: whether a `higher` or a `lower` value is the better one.
-    """
-    strongest = [name for name in dict.fromkeys(records["method"]) if name != "model"][-2:]
-    pairs = [(other, metric) for other in strongest for metric in metrics]
-    rows = [{"metric": m, "against": other, **compare(records, m, "model", other, params, seed)} for other, m in pairs]
-    table = pd.DataFrame(rows)
-    words = ["better", "worse"] if better == "higher" else ["worse", "better"]
-    unclear = np.where(table["units"] < 2, "one unit, no interval", "no clear difference")
-    table["verdict"] = np.select([table["low"] > 0, table["high"] < 0], words, unclear)
-    return table
-
-
-def sentence(differences: pd.DataFrame, better: str) -> str:
-    """The model beside the strongest baseline in words: `better than ridge in nRMSE (-0.0210); worse in ...`."""
-    strongest = differences[differences["against"] == differences["against"].iloc[-1]]
-    gain = strongest["value"] if better == "higher" else -strongest["value"]
-    wins = gain > 0
-    told = [
-        f"{word} in {', '.join(f'{row.metric} ({row.value:+.3g})' for row in rows.itertuples())}"
-        for word, rows in (("better", strongest[wins]), ("worse", strongest[gain < 0]), ("equal", strongest[gain == 0]))
-        if len(rows)
-    ]
-    advice = "" if wins.any() else " Look at the curve of 05_training, and train longer (training.steps)."
-    return f"Beside {strongest['against'].iloc[0]} the model is {'; '.join(told)}.{advice}"
-
-
 def checks(records: pd.DataFrame, summary: pd.DataFrame) -> list[Check]:
     """The gates of evaluation: the same samples for every method, no metric beyond perfect, the model scored."""
     clusters = {method: frozenset(table["unit"]) for method, table in records.groupby("method")}
     values = summary.loc[summary["method"] == "model", "value"].dropna()
+    lost = ~np.isfinite(records.loc[records["method"] == "model", "numerator"].to_numpy(dtype=float))
+    told = f"{lost.sum()} of {len(lost)} records hold no number" if lost.any() else ""
     own, count = len(set(clusters.values())) == 1, len(clusters["model"])
     return [
         Check("all methods saw the same samples", own, f"{len(clusters)} methods, {count} units"),
         Check("the model was scored", len(values) > 0, f"{len(values)} values"),
-        Check("values are finite", bool(np.isfinite(values).all()), f"{values.min():.3f} to {values.max():.3f}"),
+        Check("values are finite", not lost.any(), told or f"{values.min():.3f} to {values.max():.3f}"),
     ]
 
 
@@ -233,7 +209,7 @@ def values(summary: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def save(path: Path, summary: pd.DataFrame, differences: pd.DataFrame) -> None:
-    """Write `metrics.json`: every value with its interval, and the differences to the strongest baseline."""
+    """Write `metrics.json`: every value with its interval, and the differences to the strongest baselines."""
     files.write_json(path, {"summary": summary.to_dict("records"), "gains": differences.to_dict("records")})
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stepladder.core.schema import LadderParams, TrainingParams
+from stepladder.core.units import digits
 from stepladder.ladder import gates
 from stepladder.ladder.forecast.cells import Limits
 from stepladder.ladder.records import Candidate, Cell, FullProbe, Measurer, SearchResult, Trial
@@ -75,8 +76,8 @@ class Search:
         soak = self._soak() if self.ladder.soak and self.best else None
         if self.best:
             cell, tried = self.best.forecast, len({candidate.setting for candidate in self.rungs})
-            said = f", forecast {cell.rate:.3g}" if cell else ""
-            why = f"{self.best.rate:.3g} samples/s{said}, the best of {tried} tried"
+            said = f", forecast {digits(cell.rate)}" if cell else ""
+            why = f"{digits(self.best.trial.measured.rate)} samples/s{said}, the best of {tried} tried"
         else:
             last = f": {self.rungs[-1].setting}: {self.rungs[-1].reason}" if self.rungs else ""
             why = f"no setting passed the gates{last}"

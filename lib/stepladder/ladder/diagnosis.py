@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stepladder.core.schema import LadderParams
+from stepladder.core.units import digits
 from stepladder.ladder.forecast.loader_model import kind
 from stepladder.ladder.records import Candidate, FullProbe, LoaderProbe, SearchResult, Trial
 from stepladder.training.setting import Setting
@@ -52,7 +53,7 @@ def diagnose(result: SearchResult, ladder: LadderParams, cores: float) -> Diagno
             "none",
             "",
             f"Nothing ran to its end ({result.why})",
-            "read the log of the first trial in 04_scaling/.aside-*/trials",
+            "read the log of the first trial in 04_scaling/kept/trials",
         )
     probe, loader = candidate.trial.measured, result.loader.probe if result.loader else None
     if probe.busy < ladder.busy:
@@ -96,10 +97,11 @@ def _memory(result: SearchResult, candidate: Candidate | None, ladder: LadderPar
         return None
     if barred:
         top = max(barred, key=lambda cell: cell.rate)
-        setting, reason = top.setting, f"{top.reason} (forecast {top.rate:.3g} samples/s)"
+        setting, reason = top.setting, f"{top.reason} (forecast {digits(top.rate)} samples/s)"
     else:
         setting, reason = larger[0].setting, larger[0].reason
-    kept = f"; {candidate.setting} runs at {candidate.rate:.3g} samples/s" if candidate and result.chosen else ""
+    rate = candidate.rate if candidate and result.chosen else None
+    kept = f"; {candidate.setting} runs at {digits(rate)} samples/s" if candidate and rate is not None else ""
     text = f"Memory-bound: {setting} does not fit: {reason}{kept}"
     return _made("memory", str(setting), text, _memory_move(setting, candidate))
 
@@ -178,7 +180,7 @@ def _compute(setting: Setting, probe: FullProbe, loader: LoaderProbe | None) -> 
         return _made("compute", stage, text, "a faster device helps, more workers do not")
     makes = max(1, setting.workers) / _mean(loader.sample_seconds)
     takes = setting.batch / probe.step_seconds
-    both = f"the loader could make {makes:.3g} samples/s and the step take {takes:.3g}"
+    both = f"the loader could make {digits(makes)} samples/s and the step take {digits(takes)}"
     if makes <= BALANCE * takes:
         return _made(
             "none",

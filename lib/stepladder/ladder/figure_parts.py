@@ -1,4 +1,4 @@
-"""What the pictures of a search share: colours by meaning, short names of settings, the plane of workers and batch."""
+"""What the pictures of a search share: colours of verdicts, short names of settings, the plane of workers and batch."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from matplotlib.patches import Patch
 
 from stepladder.ladder.records import Candidate, Cell, SearchResult
 from stepladder.training.setting import Setting
+from stepladder.view.style import CHOSEN, INK, WRONG
 
 WIDTH = 7.2  # inches, of every picture
-CHOSEN, INK, PAPER, MUTED = "#d98e04", "#111827", "#fbfaf7", "#6b7280"
-VERDICT_COLOURS = {"better": "#1f3a5f", "tie": "#5b7fa6", "not better": "#aab2bd", "refused": "#b5533c"}
+VERDICT_COLOURS = {"better": "#1f3a5f", "tie": "#5b7fa6", "not better": "#aab2bd", "refused": WRONG}
 SHORT = {"workers": "w", "batch": "batch ", "threads": "threads ", "prefetch": "prefetch ", "accumulate": "accumulate "}
 
 
@@ -91,10 +91,10 @@ def plane(result: SearchResult) -> list[Cell]:
     return [cell for cell in result.cells if others_of(cell.setting) == others_of(middle)]
 
 
-def nothing(title: str, why: str) -> Figure:
-    """A picture that says why there is none."""
+def sentence(title: str, words: str) -> Figure:
+    """A sentence in place of a picture: why there is none, or what a single point would show."""
     figure, axis = plt.subplots(figsize=(WIDTH, 1.3))
     axis.set(title=title)
     axis.axis("off")
-    axis.text(0, 0.6, "\n".join(textwrap.wrap(why, 100)), transform=axis.transAxes, va="center", color=MUTED)
+    axis.text(0, 0.6, "\n".join(textwrap.wrap(words, 100)), transform=axis.transAxes, va="center", color=INK)
     return figure

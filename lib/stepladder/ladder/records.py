@@ -3,14 +3,19 @@
 Decisions:
 - A `Trial` is one probe of one setting in a process of its own. It always says how it ended; it holds measurements
   only when it ended well.
+- A search is kept in `ladder.json` and read from there again (`read_search`), where it ran on another machine. A
+  number that was not finite is null in the file, and no number when it is read.
 - A `Measurer` is anything that can run trials: child processes around a real job, or a simulated job in a test. The
   search sees nothing else, so it is tested without a clock.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from stepladder.core.files import Json
+from stepladder.machine.limits import Limits
 from stepladder.training.setting import Setting
 
 # ok; out of memory; over the time limit; somebody's signal; a crash (SEGV, BUS, ABRT ...); ended with an error;
@@ -22,8 +27,8 @@ Ending = Literal["ok", "oom", "timeout", "killed", "crashed", "failed", "skipped
 class LoaderProbe:
     """The loader alone: one process draws samples cold, a second one draws them warm. Seconds are wall clock."""
 
-    sample_seconds: tuple[float, ...]  # of every sample after the first touch, in the order drawn
-    cold_seconds: float  # mean over samples touched for the first time (cold page cache, empty caches)
+    sample_seconds: tuple[float, ...]  # of every sample after the first ones of a process, in the order drawn
+    cold_seconds: float  # mean over samples touched for the first time (cold page cache)
     collate_seconds: float  # per sample
     cpu_share: float  # CPU seconds over wall seconds: 1 computes, 0 waits (disk, network, sleep)
     sample_bytes: int  # of one sample as it is handed to the step
@@ -32,6 +37,7 @@ class LoaderProbe:
     stages: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds per sample, from the profile
     hot: str = ""  # what dominates, and where: `scipy.ndimage.median_filter in reader.py:41`
     hot_share: float = 0.0  # its share of the time of a sample
+    first_seconds: float = 0.0  # what a new process pays once, with its first sample: compiling, opening files
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,18 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """The machine that a search measured."""
+
+    device: str  # name of its accelerator, or cpu
+    limits: Limits  # when the search began
+    name: str = ""  # TARGET/HOST of a rented one; empty: this machine
+
+    def __str__(self) -> str:
+        return f"{self.name or 'this machine'} ({self.device})"
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """Everything one search did, in the order it did it."""
 
@@ -171,6 +189,7 @@ class SearchResult:
     soak: Candidate | None = None
     fake_bytes: int | None = None  # of the chosen setting's step by fake tensors, for accelerators that are not here
     device_limit: float | None = None  # bytes of the accelerator that might be used; None without one
+    machine: "Machine | None" = None  # where it was measured
 
     @property
     def seconds(self) -> float:
@@ -179,3 +198,49 @@ class SearchResult:
         trials += [self.loader] if self.loader else []
         trials += [self.soak.trial] if self.soak else []
         return sum(trial.seconds for trial in trials)
+
+
+def read_search(found: Json) -> SearchResult:
+    """A search as `dataclasses.asdict` and JSON have left it.
+
+    Raises:
+        KeyError, TypeError: it is no search, or one of another version.
+    """
+    machine, soak, loader = found["machine"], found["soak"], found["loader"]
+    read: Json = {
+        "rungs": tuple(_candidate(rung) for rung in found["rungs"]),
+        "chosen": found["chosen"] and Setting(**found["chosen"]),
+        "loader": loader and _trial(loader, LoaderProbe),
+        "steps": tuple(_trial(step, StepProbe) for step in found["steps"]),
+        "cells": tuple(_cell(cell) for cell in found["cells"]),
+        "soak": soak and _candidate(soak),
+        "machine": machine and Machine(**{**machine, "limits": Limits(**machine["limits"])}),
+    }
+    return SearchResult(**{**found, **read})
+
+
+def _candidate(found: Json) -> Candidate:
+    forecast = found["forecast"]
+    read: Json = {"trial": _trial(found["trial"], FullProbe), "forecast": forecast and _cell(forecast)}
+    return Candidate(**{**found, **read})
+
+
+def _cell(found: Json) -> Cell:
+    return Cell(**{**_numbers(found, Cell), "setting": Setting(**found["setting"])})
+
+
+def _trial(found: Json, kind: type[Probe]) -> Trial[Probe]:
+    probe = found["probe"] and kind(**_numbers(found["probe"], kind))
+    return Trial(**{**found, "setting": Setting(**found["setting"]), "probe": probe})
+
+
+def _numbers(found: Json, kind: type[Any]) -> Json:
+    """The fields of a record, null read as no number and lists as tuples."""
+    real = {field.name for field in fields(kind) if field.type is float}
+
+    def read(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(math.nan if item is None else item for item in value)
+        return math.nan if value is None and name in real else value
+
+    return {name: read(name, value) for name, value in found.items()}

@@ -24,7 +24,7 @@ from stepladder.ladder.attempts import USABLE_SECONDS, WRONG, Search
 from stepladder.ladder.forecast.cells import Limits, forecast
 from stepladder.ladder.forecast.loader_model import Kind, LoaderModel, kind
 from stepladder.ladder.records import Candidate, Cell, LoaderProbe, Measurer, SearchResult, StepProbe, Trial
-from stepladder.ladder.space import price, space
+from stepladder.ladder.space import accumulation, price, space
 from stepladder.training.setting import Setting
 
 LOADER_SAMPLES = (24, 4, 1)  # fewer where a probe of more took too long
@@ -48,7 +48,7 @@ def find_setting(
         measurer: runs the trials.
         ladder: what may be tried, the policy and the gates.
         training: the training to come; `batch`, `steps` and whatever `ladder` leaves to it.
-        cores: CPUs all processes may use together.
+        cores: CPUs that one training process and its loaders may use together.
         on_candidate: called with every candidate as soon as it is judged.
 
     Raises:
@@ -65,14 +65,16 @@ def try_in_order(search: Search) -> SearchResult:
     ladder, training = search.ladder, search.training
     if not ladder.rungs:
         raise ParameterError("parameter 'ladder.rungs' is empty: list settings to climb, or set ladder.policy: jump")
-    plain = next(iter(space(ladder.model_copy(update={"workers": [0], "batch": [training.batch]}), training)))
+    plain = next(iter(space(ladder.model_copy(update={"workers": [0], "batch": [1]}), training)))
     for candidate in ladder.rungs:
-        setting = replace(
-            plain, workers=candidate.workers, batch=candidate.batch, accumulate=training.batch // candidate.batch or 1
-        )
-        setting = setting if ladder.keep_global_batch else replace(setting, accumulate=1)
-        if ladder.keep_global_batch and training.batch % candidate.batch:
-            said = f"training.batch = {training.batch} is no multiple of it, and ladder.keep_global_batch asks for one"
+        passes = accumulation(candidate.batch, ladder, training)
+        setting = replace(plain, workers=candidate.workers, batch=candidate.batch, accumulate=passes or 1)
+        if not passes:
+            among = f" in {training.processes} processes" if training.processes > 1 else ""
+            said = (
+                f"training.batch = {training.batch} is no multiple of it{among}, and ladder.keep_global_batch asks "
+                "for one"
+            )
             search.record(Candidate(Trial(setting, "skipped", said), "refused", said))
             break
         if search.attempt(setting).verdict != "better":
@@ -191,7 +193,8 @@ class Jump:
 
     def _forecast(self) -> list[Cell]:
         """The forecast at the end of training; where a leak would fill any setting, the forecast of a start."""
-        limits, samples = self.search.limits, self.search.training.steps * self.search.training.batch
+        training, limits = self.search.training, self.search.limits
+        samples = training.steps * training.batch // training.processes  # of one process
         cells = forecast(self.loader_model, self.settings, limits, samples)
         return cells if any(cell.fits for cell in cells) else forecast(self.loader_model, self.settings, limits, 0)
 

@@ -4,7 +4,7 @@ Decisions:
 - Cheap means few loader processes, then a small batch, then few threads: what leaves most of the machine free. The
   training's own precision is cheaper than another.
 - The samples of one optimizer step are held constant unless a person releases them: a smaller batch is accumulated, and
-  one that does not divide them is left out.
+  one that does not divide them among the training processes is left out. So 05_training accepts whatever is found.
 """
 
 from itertools import product
@@ -20,12 +20,11 @@ def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:
     Raises:
         ParameterError: the optimizer batch is to be held, and no batch to consider divides it.
     """
-    batches = sorted(set(ladder.batch))
-    if ladder.keep_global_batch:
-        batches = [batch for batch in batches if training.batch % batch == 0]
+    batches = [batch for batch in sorted(set(ladder.batch)) if accumulation(batch, ladder, training)]
     if not batches:
+        among = f" among training.processes = {training.processes}" if training.processes > 1 else ""
         raise ParameterError(
-            f"parameter 'ladder.batch' = {ladder.batch}: none divides training.batch = {training.batch}; "
+            f"parameter 'ladder.batch' = {ladder.batch}: none divides training.batch = {training.batch}{among}; "
             "add a divisor, or set ladder.keep_global_batch: false"
         )
     found: list[Setting] = []
@@ -39,10 +38,19 @@ def space(ladder: LadderParams, training: TrainingParams) -> list[Setting]:
         sorted(ladder.checkpointing or [training.activation_checkpointing]),
         sorted(ladder.compile or [training.compile]),
     ):
-        accumulate = training.batch // batch if ladder.keep_global_batch else 1
+        accumulate = accumulation(batch, ladder, training)
         ahead = prefetch if workers else min(ladder.prefetch)  # without workers nothing is prepared ahead
-        found.append(Setting(workers, batch, threads, ahead, accumulate, precision, checkpointing, compiled))
+        own = (workers, batch, threads, ahead, accumulate, precision, checkpointing, compiled)
+        found.append(Setting(*own, training.processes))
     return list(dict.fromkeys(found))
+
+
+def accumulation(batch: int, ladder: LadderParams, training: TrainingParams) -> int:
+    """Passes of `batch` samples that each process makes for one optimizer step; 0 where they do not add up to it."""
+    if not ladder.keep_global_batch:
+        return 1
+    passes, rest = divmod(training.batch, batch * training.processes)
+    return 0 if rest else passes
 
 
 def price(setting: Setting, training: TrainingParams) -> tuple:

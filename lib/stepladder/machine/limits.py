@@ -6,11 +6,16 @@ Decisions:
 - Memory of a tree is its proportional set size (PSS): shared pages count once. Summed resident sets (RSS) overstate
   loaders 1.5 to 2 times, but cost a sixth to read and are never less, so they serve as the quick upper bound.
 - Time spent waiting in the run queue is time others took: it tells a slow job from a busy machine.
+- Where there is no /proc (a Mac) there are no cgroups either: the machine's memory and CPUs are the limit, a resident
+  set stands for the proportional one, and nobody counts the time in the run queue.
 """
 
 import contextlib
 import os
+import resource
+import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 CGROUPS = Path("/sys/fs/cgroup")
 UNLIMITED = 1 << 60
 PAGE = os.sysconf("SC_PAGE_SIZE")
+MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in which `getrusage` tells the largest resident set
 
 
 def memory_limit() -> int:
@@ -45,9 +51,24 @@ def memory_free() -> int:
     return max(0, int(min(free)))
 
 
+def allow_open_files() -> None:
+    """Raise this process's limit of open files, and that of its children, to the highest it may set itself.
+
+    Tensors that loader processes hand over hold a file handle each, and 1,024 is the usual limit.
+    """
+    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS names a highest limit that it does not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+
+
+def cores() -> int:
+    """CPUs that this process may be put on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cpus() -> float:
     """CPUs this process may use: affinity or cgroup quota, whichever is less."""
-    available = float(len(os.sched_getaffinity(0)))
+    available = float(cores())
     for folder in folders():
         quota = _quota(folder)
         if quota:
@@ -74,8 +95,12 @@ def oom_kills() -> int:
 
 def folders() -> list[Path]:
     """Cgroup folders of this process, own first, then ancestors; version 2, version 1 and hybrid mounts."""
-    found = []
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    found: list[Path] = []
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return found
+    for line in lines:
         _, controllers, path = line.split(":", 2)
         # An empty field is version 2, the others are those of version 1 that limit memory or CPUs.
         if controllers not in ("", "memory", "cpu,cpuacct", "cpu"):
@@ -139,7 +164,10 @@ def resident_memory(pids: Iterable[int]) -> int:
 
 def peak_resident() -> int:
     """Largest resident set of this process in bytes, since its start or since `forget_peak`."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
@@ -151,6 +179,8 @@ def forget_peak() -> None:
 
 def cpu_and_queue(pids: Iterable[int]) -> tuple[float, float]:
     """Seconds the threads of `pids` have computed, and seconds they stood ready but waited for a CPU."""
+    if sys.platform != "linux":
+        return sum(map(_computed, pids)), 0.0
     computed = waited = 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
@@ -162,6 +192,8 @@ def cpu_and_queue(pids: Iterable[int]) -> tuple[float, float]:
 
 def proportional_memory_of(pid: int) -> int:
     """Proportional set size in bytes of one process; 0 when it is gone."""
+    if sys.platform != "linux":
+        return _resident(pid)
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -169,20 +201,47 @@ def proportional_memory_of(pid: int) -> int:
     return 0
 
 
+def _computed(pid: int) -> float:
+    with contextlib.suppress(psutil.Error):
+        user, system, *_ = psutil.Process(pid).cpu_times()
+        return user + system
+    return 0.0
+
+
 def _resident(pid: int) -> int:
+    if sys.platform != "linux":
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(pid).memory_info().rss
+        return 0
     with contextlib.suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
     return 0
 
 
-def table() -> "pd.DataFrame":
-    """The limits as a table."""
+@dataclass(frozen=True)
+class Limits:
+    """What a process may use: bytes of memory, and those below them still free; CPUs; bytes of shared memory."""
+
+    memory: int
+    memory_free: int
+    cpus: float
+    shared_memory: int
+
+
+def read() -> Limits:
+    """The limits of this process, as they are now."""
+    return Limits(memory_limit(), memory_free(), cpus(), shared_memory())
+
+
+def table(found: Limits | None = None) -> "pd.DataFrame":
+    """Limits as a table, by default those of this process."""
     import pandas as pd  # half a second that no trial needs to pay
 
+    found = found or read()
     rows = [
-        ("memory limit", f"{memory_limit() / 1e9:.1f} GB"),
-        ("memory free below it", f"{memory_free() / 1e9:.1f} GB"),
-        ("CPUs", f"{cpus():.1f}"),
-        ("shared memory for loader processes", f"{shared_memory() / 1e9:.1f} GB"),
+        ("memory limit", f"{found.memory / 1e9:.1f} GB"),
+        ("memory free below it", f"{found.memory_free / 1e9:.1f} GB"),
+        ("CPUs", f"{found.cpus:.1f}"),
+        ("shared memory for loader processes", f"{found.shared_memory / 1e9:.1f} GB"),
     ]
     return pd.DataFrame(rows, columns=["limit", "value"])

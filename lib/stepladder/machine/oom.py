@@ -10,7 +10,9 @@ Decisions:
 
 import re
 import resource
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from stepladder.machine import limits
 
@@ -21,7 +23,14 @@ SAID = re.compile(
     r"|out of shared memory|unable to \w+ (?:shared memory|to file </torch_)",
     re.IGNORECASE,
 )
+FIRST_TO_GO = "900"  # of 1000
 NEAR = 0.9  # share of the limit from which a child's peak counts as evidence
+
+
+def go_first() -> None:
+    """Be what Linux takes when memory runs out, before whoever started this process, such as a notebook."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
 
 
 def said(text: str) -> str | None:
@@ -42,7 +51,7 @@ class Memory:
     @classmethod
     def read(cls) -> "Memory":
         """The reading of this moment."""
-        return cls(limits.oom_kills(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+        return cls(limits.oom_kills(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * limits.MAXRSS)
 
     def killed_since(self, now: "Memory | None" = None) -> str | None:
         """Whether the out-of-memory killer struck between this reading and `now`, in words; None when it did not."""

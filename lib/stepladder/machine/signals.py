@@ -5,10 +5,13 @@ Decisions:
   process group. SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) all mean: stop, this run will be resumed.
 - In the kernel SIGTERM raises `Preempted` in the running cell (`install_kernel_handler`). Code that has a child
   process installs its own handler while it waits, passes the signal on, and raises `Preempted` when the child is done.
-- Nobody outlives its parent: the kernel asks Linux to be killed with the runner (`die_with_parent`).
+- `Preempted` is no `Exception`: code that turns whatever a library raises into an error of a file lets it through.
+- Nobody outlives its parent: the kernel asks Linux to be killed with the runner (`die_with_parent`). Linux says nothing
+  of a parent that died before it was asked, so whoever asks looks at the parent afterwards.
 """
 
 import ctypes
+import multiprocessing.process
 import os
 import signal
 import sys
@@ -19,6 +22,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from stepladder.machine import processes
+
 GRACE_SECONDS = (
     25.0  # clouds give 30 s between SIGTERM and the end (Kubernetes, GCP); 5 s are left to write the records
 )
@@ -26,7 +31,7 @@ PR_SET_PDEATHSIG = 1
 MEANING = {"SIGTERM": "the machine asked to stop (SIGTERM)", "SIGINT": "stopped by Ctrl-C", "SIGHUP": "terminal closed"}
 
 
-class Preempted(Exception):
+class Preempted(BaseException):
     """The run must stop now and will be resumed: raised in a kernel's running cell by SIGTERM."""
 
     def _render_traceback_(self) -> list[str]:
@@ -48,10 +53,20 @@ def install_kernel_handler() -> None:
     signal.signal(signal.SIGTERM, handler)
 
 
-def die_with_parent(signum: int = signal.SIGKILL) -> None:
-    """Ask Linux to send `signum` to this process when the thread that started it ends, however it ends."""
+def die_with_parent(signum: int = signal.SIGKILL, parent: int | None = None) -> None:
+    """Have `signum` sent to this process when the thread that started it ends, however and whenever it ends.
+
+    Args:
+        signum: the signal; it comes at once when the parent is gone already.
+        parent: pid of the process that started this one, as that told; None: what `multiprocessing` knows, if it does.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum)
+    above = multiprocessing.process.parent_process()
+    parent = parent or (above and above.pid)
+    # A server of forks stands between some processes and the one that asked for them: it ends with that one.
+    if parent and os.getppid() != parent and processes.start(parent) is None:
+        os.kill(os.getpid(), signum)
 
 
 class _KernelHandler:

@@ -19,6 +19,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from stepladder.core.run import Run
+from stepladder.core.units import digits
 
 PROGRESS_SECONDS = 10.0
 
@@ -58,7 +59,7 @@ def progress_line(label: str, done: int, total: int | None, seconds: float) -> s
     rate = done / max(seconds, 1e-9)
     left = "" if total is None else f", {max(total - done, 0) / max(rate, 1e-9):.0f} s left"
     memory = psutil.Process().memory_info().rss / 1e6
-    return f"{label} {done}{'' if total is None else f'/{total}'}, {rate:.2g}/s{left}, {memory:.0f} MB"
+    return f"{label} {done}{'' if total is None else f'/{total}'}, {digits(rate, 2)}/s{left}, {memory:.0f} MB"
 
 
 def explore(function: Callable[..., Figure], sheet: int = 6, **controls: Sequence[Any]) -> None:
@@ -75,7 +76,8 @@ def explore(function: Callable[..., Figure], sheet: int = 6, **controls: Sequenc
         def draw(**choice: Any) -> None:
             display({"image/png": png_bytes(function(**choice))}, raw=True)
 
-        sliders = {name: ipywidgets.SelectionSlider(options=list(values)) for name, values in controls.items()}
+        wide = {"layout": {"width": "36em"}}
+        sliders = {name: ipywidgets.SelectionSlider(options=list(values), **wide) for name, values in controls.items()}
         ipywidgets.interact(draw, **sliders)
         return
     (name, values), *others = controls.items()
@@ -120,7 +122,7 @@ def cell_text(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return "-"
     if isinstance(value, float | np.floating):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return digits(float(value))
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)

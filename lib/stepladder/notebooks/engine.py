@@ -34,10 +34,13 @@ from traitlets.config import Config
 
 from stepladder.core import files
 from stepladder.core.paths import PACKAGE
+from stepladder.core.secrets import redacted
 from stepladder.machine.signals import Stop
 
 SOCKETS = "/tmp"  # a socket's path may have 107 bytes, which a long TMPDIR would exceed
-IN_KERNEL = "import stepladder.machine.signals as _s; _s.install_kernel_handler(); _s.die_with_parent(); del _s"
+IN_KERNEL = (
+    "import stepladder.machine.signals as _s; _s.install_kernel_handler(); _s.die_with_parent(parent={pid}); del _s"
+)
 OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")  # what a carriage return wiped out on a terminal
 LOCAL = re.compile("|".join(re.escape(f"{p}/") for p in (sys.prefix, PACKAGE.parents[1], Path.home())))
 Watcher = Callable[..., None]  # watch(kind, **fields), for cell_start and cell_end
@@ -84,6 +87,7 @@ class Manager(NotebookExecutionManager):
         for output in cell.outputs:
             if output.output_type == "stream" and "\r" in output.text:
                 output.text = OVERWRITTEN.sub("", output.text)
+            output.update(nbformat.from_dict(redacted(output)))
         super().cell_complete(cell, cell_index, **kwargs)
         seconds = round(time.monotonic() - self.began, 3)
         self.watch("cell_end", **self._place(cell_index), status=cell.metadata.papermill["status"], seconds=seconds)
@@ -135,7 +139,7 @@ class Client(PapermillNotebookClient):
         self.km = self.create_kernel_manager()
         self.km.connection_file = f"{folder}/kernel.json"
         if self.km.ipykernel:
-            self.extra_arguments = [f"--IPKernelApp.exec_lines={IN_KERNEL}"]
+            self.extra_arguments = [f"--IPKernelApp.exec_lines={IN_KERNEL.format(pid=os.getpid())}"]
         pid = None
         try:
             with self.setup_kernel(cleanup_kc=True, **kwargs):

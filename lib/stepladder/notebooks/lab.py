@@ -6,7 +6,7 @@ Decisions:
 - `finish` writes the stage's result, last of all.
 """
 
-import ast
+import os
 import re
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -21,19 +21,21 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from stepladder import __version__
-from stepladder.core import closure, config, files, study
-from stepladder.core.paths import outputs_root, project_root
+from stepladder.core import claim, closure, config, files, remarks, study
+from stepladder.core.paths import project_root
 from stepladder.core.records import Conversion, Result, Split
 from stepladder.core.run import Run
-from stepladder.core.schema import Parameters, ViewParams
-from stepladder.core.stages import before, hidden, readable, visible
+from stepladder.core.schema import LaunchParams, Parameters, ViewParams
+from stepladder.core.stages import hidden, readable, visible
 from stepladder.core.stages import stage as find_stage
-from stepladder.core.types import Asset, Check, Dataset, Source
+from stepladder.core.types import Asset, Check, Dataset, Prediction, Sample, Source
 from stepladder.data.fetch import Report
 from stepladder.data.loading import split_shards
 from stepladder.machine import signals
 from stepladder.machine.signals import Preempted
+from stepladder.notebooks import live, opening
 from stepladder.notebooks.display import cell_text, explore, interactive, png_bytes, table_html, table_text, track
+from stepladder.view.scene import Scene
 from stepladder.view.style import STYLE
 
 __all__ = ["Preempted", "StageContext", "explore", "interactive", "open", "start", "track"]
@@ -63,65 +65,18 @@ def open(notebook: str, namespace: Mapping[str, Any]) -> "StageContext":
         ParameterError: a name that is no parameter, a value that cannot be used, or a value that changes an earlier
             stage, which has to run again first.
     """
-    refuse_unknown(namespace)
-    values = {name: namespace.get(name) for name in Parameters.model_fields}
-    given = {name: value for name, value in values.items() if value not in (None, {}, [], "")}
-    name, profile = given.pop("study", ""), given.pop("profile", "quick")
-    study.find(name)  # a misspelt study is refused before its folder is looked for
-    root = project_root()
-    run = Run(outputs_root(root) / name / given.pop("run", profile), root)
-    checked, overrides = run.resolve(profile, given)
-    _begin(find_stage(notebook).name, run, checked, overrides)
+    name = find_stage(notebook).name
+    run, checked, overrides, given = opening.resolve(namespace)
+    opening.begin(name, run, checked, overrides)
     torch.manual_seed(checked.seed)
     if checked.training.threads:
         torch.set_num_threads(checked.training.threads)
     print(f"run {run.study}/{run.name}, profile {checked.profile}, seed {checked.seed}")
-    opened = StageContext(find_stage(notebook).name, run, checked)
+    opened = StageContext(name, run, checked)
+    if interactive():
+        display(opening.form_of(name, run, checked, overrides, given).box)
     opened.show_parameters(overrides)
     return opened
-
-
-def refuse_unknown(namespace: Mapping[str, Any]) -> None:
-    """Refuse a name that the parameters cell, or the cell that papermill injects after it, sets in vain.
-
-    Raises:
-        ParameterError: naming the nearest parameter.
-    """
-    cells = [_assigned(source) for source in namespace.get("In", [])]
-    own = [names for names, injected in cells if "study" in names and not injected]
-    injected = [names for names, injected in cells if injected]
-    for names in (*own[-1:], *injected[-1:]):
-        for unknown in names - set(Parameters.model_fields):
-            known = Parameters.model_fields
-            raise config.ParameterError(f"no parameter {unknown!r}{config.nearest(unknown, known)}")
-
-
-def _assigned(source: str) -> tuple[set[str], bool]:
-    """Names that a cell of plain assignments sets, and whether papermill wrote it; no names for any other cell."""
-    try:
-        body = ast.parse(source).body
-    except SyntaxError:
-        return set(), False
-    assigned = [node.targets[0] for node in body if isinstance(node, ast.Assign)]
-    found = [target.id for target in assigned if isinstance(target, ast.Name)]
-    names = set(found) if len(found) == len(body) else set()
-    return names, bool(names) and source.startswith("# Parameters")
-
-
-def _begin(name: str, run: Run, checked: Parameters, overrides: Mapping[str, Any]) -> None:
-    """Save the parameters with which a stage begins, unless they would make a stage before it stale.
-
-    Under an engine the runner has saved them and looked at the stages before.
-    """
-    values = checked.model_dump(mode="json")
-    if values == run.values():
-        return
-    states = run.states(values)
-    for earlier in (states[part.name] for part in before(name)):
-        if earlier.state != "done":
-            raise config.ParameterError(f"{name} cannot begin with these parameters: {run.refusal(earlier)}")
-    with run.locked():
-        run.begin(checked, overrides)
 
 
 class StageContext:
@@ -129,6 +84,7 @@ class StageContext:
 
     Attributes:
         params: what it may read; anything else in there is refused (see `stages`).
+        launch: where it computes and what that may cost, which no result depends on.
         folder: where it makes what it leaves; takes the place of an earlier result at `finish`.
         kept: folder of what a later start of the stage may use again.
     """
@@ -136,11 +92,14 @@ class StageContext:
     def __init__(self, name: str, run: Run, checked: Parameters):
         self.name, self.run = name, run
         self.params = checked.only(readable(name), hidden(name))
+        on_a_box = claim.JOB in os.environ  # launched already: what computes elsewhere computes here
+        self.launch = LaunchParams.defaults() if on_a_box else checked.launch
         self.study = study.find(checked.study)
         self.folder = run.make_aside(name)
         self.kept = run.stage_folder(name) / "kept"
         self._checks: list[Check] = []
         self._tables: list[dict[str, Any]] = []
+        self._remarks: list[dict[str, Any]] = []
         self._code: dict[str, str] = {}
         self._opened = run.key(name, self.params.model_dump(mode="json"))
 
@@ -209,7 +168,7 @@ class StageContext:
     def show(self, picture: Any, name: str, caption: str) -> None:
         """Save a matplotlib figure or a `view.Scene` with its caption, and display it.
 
-        A scene is rendered to PNG and written as a stand-alone HTML page beside it.
+        A scene is rendered to PNG and written as an HTML page beside it, which needs no network.
         """
         path = self.folder / "figures" / f"{name}.png"
         sidecar: dict[str, Any] = {"caption": caption}
@@ -221,7 +180,7 @@ class StageContext:
 
             size = self.params.view.size if "view" in readable(self.name) else ViewParams.defaults().size
             sidecar |= {"renderer": render.render(picture, path, tuple(size))}
-            web.save_html(picture, path.with_suffix(".html"))
+            web.save_html(picture, path.with_suffix(".html"), alone=interactive())
             sidecar["scene"] = path.with_suffix(".html").name
             png = path.read_bytes()
         files.write_json(path.with_suffix(".json"), sidecar)
@@ -230,6 +189,24 @@ class StageContext:
             place = f"{self.run.study}/{self.run.name}/{self.name}/figures/{path.stem}.html"
             words = "open the scene in 3-D, once the last cell has run"
             display(HTML(f"<a href='/files/outputs/{place}' target='_blank'>{words}</a>"))
+
+    def picture(self, sample: Sample, prediction: Prediction) -> Figure:
+        """A sample with its prediction, in the last of the study's views, which tells the most."""
+        from stepladder.view import render
+
+        last = list(self.study.scenes(sample, prediction, self.params).values())[-1]
+        return render.picture(last.drawing, ViewParams.defaults().size)
+
+    async def view(self, picture: Any) -> None:
+        """Look at a figure or a `view.Scene` and keep nothing; in JupyterLab a scene can be turned (see `viewer`)."""
+        from stepladder.notebooks import viewer
+        from stepladder.view import render
+
+        bundle = {"image/png": png_bytes(render.picture(picture, ViewParams.defaults().size)), "text/plain": "a scene"}
+        if interactive() and isinstance(picture, Scene) and viewer.available():
+            display(HTML(viewer.key(picture)))
+            bundle |= (await viewer.live(picture))._repr_mimebundle_()
+        display(bundle, raw=True)
 
     def table(self, frame: pd.DataFrame, title: str, note: str = "", measured: bool = False) -> None:
         """Display a table and keep it for the report.
@@ -254,6 +231,16 @@ class StageContext:
         self._tables.append({"title": "In one sentence", "columns": [], "rows": [], "note": text, "measured": True})
         shown = f"<blockquote>{escape(text)}</blockquote>"
         display({"text/html": shown, "text/plain": "In one sentence: measured"}, raw=True)
+
+    def remark(self, text: str) -> None:
+        """Keep a person's note on this stage, in markdown: an issue met, a solution found; its page shows it.
+
+        It is written at once, and a cell that only remarks makes nothing stale (see `core.remarks`).
+        """
+        self._remarks.append(remarks.remark(text))
+        remarks.write(self.run.stage_folder(self.name), self._remarks)
+        kept = self._remarks[-1]["text"]
+        display({"text/markdown": kept, "text/plain": kept}, raw=True)
 
     def check(self, *checks: Check) -> None:
         """Note the verdicts of gates; `verdicts` shows them all."""
@@ -283,19 +270,22 @@ class StageContext:
         checks = [vars(check) for check in self._checks]
         kept = {"vouched": vouched, "made": self.folder, "code": self._code, "opened": self._opened}
         self.run.finish_stage(self.name, self.params, checks, **kept, tables=self._tables, **values)
+        remarks.write(self.run.stage_folder(self.name), self._remarks)
         print(f"recorded: {self.name} of {self.run.study}/{self.run.name}")
+        if self.launch.on:  # the job's end drew the page, before there was a result
+            from stepladder.launch import launching
+
+            launching.draw(self.run)
 
 
-def follow(job: Any, stage: StageContext) -> str:
-    """Wait for a training job and show its curve growing (in JupyterLab); why it ended, in words."""
-    from stepladder.training import curves
-
+async def follow(job: Any, stage: StageContext) -> str:
+    """Wait for a training job, with its curve growing in JupyterLab (see `live.follow`); why it ended, in words."""
     stage._code = dict(job.code)  # what ran decides the result, even where files have changed since
-    place = display(HTML("training starts ..."), display_id=True) if interactive() else None
+    return await live.follow(job)
 
-    def draw(lines: list[dict[str, Any]]) -> None:
-        metrics = stage.run.metrics()
-        if place and any("loss" in line for line in metrics):
-            place.update({"image/png": png_bytes(curves.training_curve(metrics))}, raw=True)
 
-    return job.follow(draw, poll=2.0 if place else 0.2)
+def jobs() -> None:
+    """All launched jobs: in JupyterLab a table that lives, with a button that stops each; headless its text."""
+    from stepladder.launch import panel
+
+    panel.show(project_root())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.core.run import EXIT_CODES
+from stepladder.core.secrets import redact
 from stepladder.machine import limits
 from stepladder.machine.oom import Memory
 from stepladder.machine.signals import Stop
@@ -44,7 +45,7 @@ class FailedCell:
     text: str
 
 
-def judge(nb: Any, error: Exception | None, stop: Stop, before: Memory) -> Outcome | None:
+def judge(nb: Any, error: BaseException | None, stop: Stop, before: Memory) -> Outcome | None:
     """How the executed notebook `nb` ended; None when every cell ran.
 
     Args:
@@ -75,12 +76,12 @@ def failed_cell(nb: Any) -> FailedCell | None:
 
 
 def first_line(text: str, length: int = 300) -> str:
-    """The first line of a message, cut to a readable length."""
-    line = (text.strip().splitlines() or [""])[0]
+    """The first line of a message, cut to a readable length; secrets in it are hidden."""
+    line = (redact(text).strip().splitlines() or [""])[0]
     return line if len(line) <= length else f"{line[:length]} ..."
 
 
-def _of_error(error: Exception, where: str, before: Memory) -> Outcome:
+def _of_error(error: BaseException, where: str, before: Memory) -> Outcome:
     """A kernel that died, or never started."""
     from stepladder.notebooks.engine import KernelDied
 

@@ -6,18 +6,21 @@ Decisions:
 - One walker per run: its lock is taken before anything is written, and nothing is written before a stage begins. Stages
   that would build on something missing or stale are refused first, with the reason and the command.
 - How a notebook that broke off ended is decided in `outcome.py`.
+- A record that cannot be written (a full disk) never takes the place of how a walk ended: it is said on stderr.
 - While it runs, `run.json` says `running` with the runner's pid; readers find a vanished runner `stale`. A heartbeat
   goes to `events.jsonl` every ten seconds.
 - Importing this module is cheap: papermill (seconds of CPU) is imported when a notebook runs.
 """
 
 import os
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,14 @@ from stepladder.core.config import ParameterError
 from stepladder.core.lock import TOKEN, Lock
 from stepladder.core.run import ATTEMPT, EXIT_CODES, Run
 from stepladder.core.schema import Parameters
+from stepladder.core.secrets import redacted
 from stepladder.core.stages import STAGES
 from stepladder.core.stages import stage as find_stage
+from stepladder.core.units import counted
 from stepladder.machine import limits
 from stepladder.machine.oom import Memory
 from stepladder.machine.signals import GRACE_SECONDS, Stop
-from stepladder.notebooks.outcome import Outcome, judge
+from stepladder.notebooks.outcome import Outcome, failed_cell, judge
 from stepladder.report import pages
 
 HEARTBEAT_EVERY = 10.0
@@ -92,6 +97,7 @@ def run_pipeline(
         Held, Leased: another process walks this run, or may do.
         ParameterError: a notebook is missing, or a stage that is asked for builds on one that is not done.
     """
+    _say.cache_clear()
     with run.locked() as held:
         outcome = Outcome("failed", EXIT_CODES["failed"], "the runner itself failed")
         pipeline_run = _PipelineRun(run, params, root, force, on_event, cell_timeout, held, overrides)
@@ -103,9 +109,24 @@ def run_pipeline(
             outcome = Outcome("failed", EXIT_CODES["failed"], f"{type(error).__name__}: {error}")
             raise
         finally:
-            if pipeline_run.tells(outcome):
-                run.set_status(outcome.state, outcome.reason, exit_code=outcome.exit_code)
+            with _booked(run):
+                if pipeline_run.tells(outcome):
+                    run.set_status(outcome.state, outcome.reason, exit_code=outcome.exit_code)
     return outcome
+
+
+@contextmanager
+def _booked(run: Run) -> Iterator[None]:
+    """A record that cannot be written, as on a full disk, is told once and hides nothing of how the walk ends."""
+    try:
+        yield
+    except OSError as error:
+        _say(f"run {run.study}/{run.name}: its records are incomplete: {error}")
+
+
+@cache
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 @contextmanager
@@ -165,6 +186,14 @@ class _PipelineRun:
         """The parameters asked for."""
         return self.params.model_dump(mode="json")
 
+    def _parameters_stand(self) -> bool:
+        """Whether the run has parameters of its own: one fetched from elsewhere may have none, or they are damaged."""
+        try:
+            self.run.overrides(self.params.profile)
+            return bool(self.run.values())
+        except ParameterError:
+            return False
+
     def planned(self, stages: Sequence[str]) -> list[str]:
         """Full names of `stages`; `ParameterError` where one would build on what is not done and not asked for."""
         names = [find_stage(name).name for name in stages]
@@ -173,7 +202,7 @@ class _PipelineRun:
             if name in names:
                 running = running or self.force or states[name].state != "done"
             elif states[name].state != "done":
-                raise ParameterError(self.run.refusal(states[name]))
+                raise ParameterError(self.run.refusal(states[name], max(names)))
             elif running:
                 raise ParameterError(f"{name} reads what runs before it, and was not asked for: ask for it too")
         return names
@@ -185,8 +214,8 @@ class _PipelineRun:
             if stop.state:
                 return Outcome(stop.state, EXIT_CODES[stop.state], f"{stop.reason}, before {name}", notebook)
             state = self.run.states(self.values)[name]
-            if not self.force and state.state == "done":
-                if not self.run.values():  # fetched from elsewhere, without parameters of its own
+            if not self.force and state.state == "done" and not self._fell_short(name):
+                if not self._parameters_stand():
                     self.run.begin(self.params, self.overrides)
                 _teller(self.run, name, self.on_event)("stage_skipped", reason="nothing it reads has changed")
                 continue
@@ -194,13 +223,20 @@ class _PipelineRun:
                 self.run.begin(self.params, self.overrides)
                 self.run.set_status("running", stages=list(names))
                 self.begun = True
-            reason = state.reason or "asked for by force"
+            reason = state.reason or self._fell_short(name) or "asked for by force"
             stage = _StageRun(self.run, name, self.params, self.root, _teller(self.run, name, self.on_event))
             outcome = _run_stage(stage, stop, self.cell_timeout, reason, self.held)
             notebook, ran = outcome.notebook, ran + 1
             if outcome.state != "done":
                 return Outcome(outcome.state, outcome.exit_code, f"{name}: {outcome.reason}", notebook)
-        return Outcome("done", 0, f"{len(names)} stages asked for, {ran} run, {len(names) - ran} unchanged", notebook)
+        return Outcome(
+            "done", 0, f"{counted(len(names), 'stage')} asked for, {ran} run, {len(names) - ran} unchanged", notebook
+        )
+
+    def _fell_short(self, name: str) -> str:
+        """What a stage that is done was tolerated not to have done, and tries again; empty where there is nothing."""
+        failed = (self.run.result(name) or {}).get("failed")
+        return f"{len(failed)} assets failed the last time, and are tried again" if failed else ""
 
 
 @dataclass
@@ -232,7 +268,7 @@ class _StageRun:
         """Run the cells and judge how it ended."""
         expected = self._key()
         self.before = Memory.read()
-        error = None
+        error: BaseException | None = None
         try:
             Engine.execute_notebook(
                 self.nb,
@@ -246,12 +282,22 @@ class _StageRun:
                 folder=self.source.parent,
                 kernel_log=self.target.with_name("kernel.log"),
             )
+        except OSError as caught:  # a full disk, mostly
+            error = self._beneath(caught)
         except Exception as caught:  # the kernel died or never started: `judge` names it
             error = caught
         outcome = judge(self.nb, error, stop, self.before) or self._check_result(expected)
         if outcome.state != "done" and (self.run.result(self.name) or {}).get("attempt") == self.attempt:
-            (self.target.parent / "result.json").unlink()
+            (self.target.parent / "result.json").unlink(missing_ok=True)
         return replace(outcome, notebook=self.target)
+
+    def _beneath(self, error: OSError) -> BaseException | None:
+        """What ended the notebook where saving it failed as well; None where a cell did."""
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__context__) is not None:
+            causes.append(cause)
+        died = next((cause for cause in causes if not isinstance(cause, OSError)), None)
+        return died or (None if failed_cell(self.nb) else error)
 
     def _key(self) -> str:
         """What decides the stage, as things are now."""
@@ -265,10 +311,12 @@ class _StageRun:
 
     def _prepare(self) -> Any:
         """The notebook with a cell of injected parameters after its `parameters` cell, as papermill makes it."""
+        from papermill.engines import papermill_engines
         from papermill.execute import prepare_notebook_metadata, remove_error_markers
         from papermill.iorw import load_notebook_node
         from papermill.parameterize import parameterize_notebook
 
+        papermill_engines.register("stepladder", Engine)  # a source tree that is only on the path has no entry point
         nb = load_notebook_node(str(self.source))
         nb = parameterize_notebook(nb, self.params.model_dump(mode="json"), engine_name="stepladder")
         shown = self.source.relative_to(self.root).as_posix()
@@ -297,7 +345,9 @@ def _teller(run: Run, stage: str, on_event: Listener | None) -> Listener:
     """A function that writes an event of `stage` to the log and tells the listener."""
 
     def tell(kind: str, **fields: Any) -> None:
-        run.event(kind, stage=stage, **fields)
+        fields = redacted(fields)
+        with _booked(run):
+            run.event(kind, stage=stage, **fields)
         if on_event is not None:
             on_event(kind, stage=stage, **fields)
 
@@ -318,7 +368,8 @@ def _heartbeat(run: Run, stage: str, stop: Stop, held: Lock | None) -> Iterator[
                 stop.request("preempted", "another machine took this run over while this one was silent")
                 return
             children = limits.family(os.getpid())[1:]
-            run.event("heartbeat", stage=stage, memory_mb=round(limits.resident_memory(children) / 1e6))
+            with _booked(run):
+                run.event("heartbeat", stage=stage, memory_mb=round(limits.resident_memory(children) / 1e6))
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -5,25 +5,30 @@ Decisions:
   the same bytes, publishing the same again is no new version, and publishers at once cannot overwrite each other.
 - The index is the folder of manifests, one YAML file per version: there is no common file to lock or to lose.
 - An alias (`latest`, `paper`) is a pointer that moves; the last publisher wins. `latest` moves at every publication.
-- What is read from a store is judged before it is used: a manifest that does not hash to its version, or whose paths
-  would leave the folder it is fetched into, is refused.
+- What is read from a store is judged before it is used: a manifest that does not hash to its version, whose paths must
+  not be written below a folder (see `core.names`), that is too long or too deep, or that holds what JSON cannot, is
+  refused in one sentence. YAML's aliases are refused too: a few lines of them stand for more than any memory holds.
 """
 
+import json
 import re
-from collections import Counter
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from stepladder.core import files
+from stepladder.core import files, names
 from stepladder.core.config import nearest
 from stepladder.core.schema import Section
 from stepladder.registry.store import RegistryError, Store
-from stepladder.registry.unpack import ENDINGS, path_flaw, unpacked_path
+from stepladder.registry.unpack import ENDINGS, unpacked_path
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+LABEL = r"^[\w.-]{0,128}$"  # of a run: it is shown in a command
+LONGEST = 240  # bytes of a name; a file on its way has a longer one
+LARGEST = 64 << 20  # bytes of a manifest: more than 200,000 files
+DEEPEST = 50  # levels of a manifest
 VERSION = re.compile(r"[0-9a-f]{16}")
 PREFIX = 4  # least digits of a shortened version
 RECEIPTS = ".artifacts"  # folder of what is kept beside fetched files
@@ -37,7 +42,7 @@ class Entry(Section):
 
     path: str = Field(description="place below the folder it is fetched into, with forward slashes")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of its bytes; names the blob")
-    bytes: int = Field(ge=0, description="size")
+    bytes: int = Field(ge=0, lt=2**63, description="size")
     asset: str = Field("", description="of a shard: the asset it was made from, as in splits")
     group: str = Field("", description="of a shard: its group")
     recipe: str = Field("", description="of a shard: hash of code, parameters and raw files it was made by")
@@ -53,9 +58,9 @@ class Manifest(Section):
     kind: Literal["shards", "checkpoints", "files"] = Field(description="what it is")
     licence: str = Field(min_length=2, description="what others may do with it")
     source: str = Field("", description="who or what made it: generator or origin, in words")
-    study: str = Field("", description="study of the run it comes from")
-    run: str = Field("", description="that run")
-    profile: str = Field("", description="its profile")
+    study: str = Field("", pattern=LABEL, description="study of the run it comes from")
+    run: str = Field("", pattern=LABEL, description="that run")
+    profile: str = Field("", pattern=LABEL, description="its profile")
     parameters: dict[str, Any] = Field({}, description="those that decide the content")
     splits: dict[str, list[str]] = Field({}, description="split -> ids of its assets")
     split_by: str = Field("", description="unit that is never divided between splits")
@@ -67,23 +72,31 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _paths_are_sound(self) -> "Manifest":
-        unknown = [entry.path for entry in self.files if entry.unpack and not unpacked_path(entry.path)]
-        if unknown:
-            raise ValueError(f"path {unknown[0]!r}: an archive that is unpacked ends in {', '.join(ENDINGS)}")
-        paths = [unpacked_path(entry.path) if entry.unpack else entry.path for entry in self.files]
-        folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
-        for path, count in Counter(paths).items():
-            flaw = path_flaw(path) or ("stands twice" if count > 1 else "")
-            flaw = flaw or ("also the folder of another file" if path in folders else "")
-            flaw = flaw or ("kept for receipts" if PurePosixPath(path).parts[0] == RECEIPTS else "")
+        places: list[str] = []
+        for entry in self.files:
+            places.append(unpacked_path(entry.path) if entry.unpack else entry.path)
+            flaw = _flaw(entry.path)
+            if not flaw and not places[-1]:
+                flaw = f"an archive that is unpacked ends in {', '.join(ENDINGS)}"
             if flaw:
-                raise ValueError(f"path {path!r}: {flaw}")
+                raise ValueError(f"path {names.shown(entry.path)}: {flaw}")
+        for path, flaw in names.clashes(places).items():
+            raise ValueError(f"path {names.shown(path)}: {flaw}")
         return self
 
     @property
     def bytes(self) -> int:
         """Bytes of all files."""
         return sum(entry.bytes for entry in self.files)
+
+
+def _flaw(path: str) -> str:
+    """Why a file of an artifact must not be called so; empty when it is sound."""
+    if flaw := names.flaw(path, LONGEST):
+        return flaw
+    if str(PurePosixPath(path)) != path:
+        return f"write it as {str(PurePosixPath(path))!r}"
+    return "kept for receipts" if PurePosixPath(path).parts[0].casefold() == RECEIPTS else ""
 
 
 def version_of(manifest: Manifest) -> str:
@@ -99,11 +112,26 @@ def dump(manifest: Manifest) -> str:
 def load(text: bytes | str, shown: str) -> Manifest:
     """A manifest from YAML; `RegistryError` naming `shown` and what is wrong."""
     try:
+        _refuse_monsters(text)
         values = yaml.load(text, Loader=Loader)
-    except yaml.YAMLError as error:
-        problem = str(error).replace("\n", " ")
+        json.dumps(values, ensure_ascii=False).encode()  # what later stages write: no dates, bytes or half characters
+    except Exception as error:  # PyYAML's constructors throw whatever a hostile value makes them
+        problem = " ".join(str(error).split())[:300] or type(error).__name__
         raise RegistryError(f"{shown}: no manifest that can be used ({problem}); publish it again") from None
     return checked(values, shown)
+
+
+def _refuse_monsters(text: bytes | str) -> None:
+    """`ValueError` for YAML that is too long, too deep (libyaml's composer would end the process) or has aliases."""
+    if len(text) > LARGEST:
+        raise ValueError(f"{len(text) / 1e6:,.0f} MB, at most {LARGEST / 1e6:,.0f}: pack the files as an archive")
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} levels deep")
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it holds an alias of YAML")
 
 
 def checked(values: Any, shown: str) -> Manifest:
@@ -111,16 +139,26 @@ def checked(values: Any, shown: str) -> Manifest:
     try:
         return Manifest.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        problem = f"{'.'.join(str(part) for part in first['loc'])} {first['msg']}".strip()
+        first = error.errors(include_url=False, include_input=False)[0]
+        problem = f"{'.'.join(str(part) for part in first['loc'])} {first['msg']}".strip()[:300]
+        problem += _entry_of(values, first["loc"])
         raise RegistryError(f"{shown}: no manifest that can be used ({problem}); mend that and publish again") from None
+
+
+def _entry_of(values: Any, place: tuple[int | str, ...]) -> str:
+    """`, of the file 'a.h5'` where an error lies in an entry that tells its path."""
+    if place[:1] != ("files",) or len(place) < 2 or not isinstance(number := place[1], int):
+        return ""
+    entry = values["files"][number]
+    path = entry.get("path") if isinstance(entry, dict) else getattr(entry, "path", None)
+    return f", of the file {names.shown(path)}" if isinstance(path, str) else ""
 
 
 def parse(reference: str) -> tuple[str, str]:
     """`name@what` as name and version or alias; `latest` where nothing is asked."""
     name, _, asked = reference.partition("@")
-    if not re.match(NAME, name) or not re.match(NAME, asked or "latest"):
-        raise RegistryError(f"{reference!r} names no artifact: write NAME, NAME@VERSION or NAME@ALIAS")
+    if not re.fullmatch(NAME, name) or not re.fullmatch(NAME, asked or "latest") or reference != reference.strip():
+        raise RegistryError(f"{names.shown(reference)} names no artifact: write NAME, NAME@VERSION or NAME@ALIAS")
     return name, asked or "latest"
 
 
@@ -175,6 +213,8 @@ class Registry:
         """
         name, version = self.resolve(reference)
         place = f"artifacts/{name}/{version}.yaml"
+        if (size := self.store.size(place) or 0) > LARGEST:
+            raise RegistryError(f"{self.store.url}/{place}: {size / 1e6:,.0f} MB is no manifest; delete it")
         text = self.store.read(place)
         if text is None:
             raise RegistryError(
@@ -201,7 +241,7 @@ class Registry:
 
     def point(self, name: str, alias: str, version: str) -> None:
         """Let an alias mean a version from now on."""
-        if not re.match(NAME, alias) or VERSION.fullmatch(alias):
+        if not re.fullmatch(NAME, alias) or alias != alias.strip() or VERSION.fullmatch(alias):
             raise RegistryError(
                 f"alias {alias!r}: use letters, digits, '.', '_' and '-', and not what a version looks like"
             )

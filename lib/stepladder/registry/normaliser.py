@@ -20,7 +20,7 @@ def facts(train: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """
     sums: dict[str, np.ndarray] = {}
     for path in train:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             for name, array in file.items():
                 if array.dtype.kind == "f" and array.ndim > 1:
                     channels = array.shape[-1] if name.endswith("C") else 1

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stepladder.core import files, study
+from stepladder.core import files, names, study
 from stepladder.core.config import check
 from stepladder.core.provenance import environment, now
 from stepladder.core.run import CHOICE, Run
@@ -26,7 +26,7 @@ from stepladder.core.schema import Parameters
 from stepladder.data.shards import Shard
 from stepladder.data.splits import NAMES
 from stepladder.registry import leaks, normaliser, secrecy
-from stepladder.registry.index import RECEIPTS, Entry, Manifest, Registry, checked
+from stepladder.registry.index import LARGEST, LONGEST, RECEIPTS, Entry, Manifest, Registry, checked, dump
 from stepladder.registry.store import RegistryError
 from stepladder.registry.unpack import ENDINGS
 
@@ -129,6 +129,11 @@ def _publish(
 ) -> Published:
     """Judge a manifest and bring it and its files to the store."""
     leaks.check(manifest)
+    text = dump(manifest)
+    if len(text.encode()) > LARGEST:
+        raise RegistryError(f"{manifest.name}: {len(manifest.files):,} files are too many: pack them as an archive")
+    if flaw := secrecy.text_flaw(text):
+        raise RegistryError(f"the manifest of {manifest.name}: {flaw}; take it out and publish again")
     for entry in manifest.files:
         if entry.path not in trusted and (flaw := _secret(root / entry.path, entry)):
             raise RegistryError(
@@ -154,6 +159,8 @@ def _put(registry: Registry, entry: Entry, root: Path) -> int:
 def _entry(path: Path, root: Path, **facts: Any) -> Entry:
     """A file as the manifest tells it."""
     size, place = path.stat().st_size, path.relative_to(root).as_posix()
+    if flaw := names.flaw(place, LONGEST):
+        raise RegistryError(f"{names.shown(place)}: {flaw}; rename it and publish again")
     return Entry(path=place, sha256=files.file_sha256(path), bytes=size, **facts)
 
 

@@ -14,16 +14,18 @@ Decisions:
 """
 
 import hashlib
+import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from stepladder.core import files
+from stepladder.core import claim, files, names
 from stepladder.data.fetch import Patience
 from stepladder.data.fetch.transfer import side_by_side
 from stepladder.registry import leaks
@@ -71,14 +73,16 @@ def pull(
         patience: how often and how long to wait for the store.
 
     Raises:
-        RegistryError: no such artifact, files in the way, a full disk, a blob that is missing or damaged in the store.
+        RegistryError: no such artifact, a run that a launched job has, files in the way, a full disk, a blob that is
+            missing or damaged in the store.
         Leak: its splits leak.
         Unavailable: the store gave no new byte, however often it was asked.
     """
     version, manifest = registry.read(reference)
     leaks.check(manifest)
     manifest = renamed(manifest, run) if run else manifest
-    with files.locked(folder / RECEIPTS):
+    _refuse_claimed(manifest, folder)
+    with _writing(str(folder)), files.locked(folder / RECEIPTS):
         before = survey(manifest, folder)
         if not replace:
             _refuse_others(before, folder)
@@ -98,6 +102,13 @@ def renamed(manifest: Manifest, run: str) -> Manifest:
         for entry in manifest.files
     ]
     return checked({**dict(manifest), "run": run, "files": moved}, f"{manifest.name} as run {run!r}")
+
+
+def _refuse_claimed(manifest: Manifest, folder: Path) -> None:
+    """Refuse to write among the records of a run that a launched job has: they come from its machine."""
+    place = f"{manifest.study}/{manifest.run}"
+    if any(entry.path.startswith(f"{place}/") for entry in manifest.files) and (why := claim.refusal(folder / place)):
+        raise RegistryError(f"{why}; or fetch into another run with --run")
 
 
 def survey(manifest: Manifest, folder: Path) -> dict[str, State]:
@@ -126,7 +137,9 @@ def damaged(store: Store, manifest: Manifest) -> dict[str, str]:
     """Read every blob of an artifact in its store: path -> what is wrong, of those that are not what they should be."""
 
     def fault(entry: Entry) -> str:
-        digest = hashlib.sha256()
+        digest, size = hashlib.sha256(), store.size(blob_path(entry.sha256))
+        if size != entry.bytes:
+            return "missing" if size is None else "damaged"
         try:
             for start in range(0, entry.bytes, BLOCK):
                 digest.update(store.blob(entry.sha256, start, min(start + BLOCK, entry.bytes)))
@@ -134,12 +147,20 @@ def damaged(store: Store, manifest: Manifest) -> dict[str, str]:
             raise
         except RegistryError:
             return "missing"
-        size = store.size(blob_path(entry.sha256))
-        return "" if (size, digest.hexdigest()) == (entry.bytes, entry.sha256) else "damaged"
+        return "" if digest.hexdigest() == entry.sha256 else "damaged"
 
     with ThreadPoolExecutor(PARALLEL) as pool:
         found = zip(manifest.files, pool.map(fault, manifest.files), strict=True)
         return {f"{entry.path} ({blob_path(entry.sha256)})": problem for entry, problem in found if problem}
+
+
+@contextmanager
+def _writing(place: str) -> Iterator[None]:
+    """What the disk refuses (it is full, a file lies where a folder should) as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise RegistryError(f"{place} cannot be written ({error.strerror or error}); what has come is kept") from None
 
 
 def receipt(folder: Path, name: str, version: str) -> Path:
@@ -150,13 +171,17 @@ def receipt(folder: Path, name: str, version: str) -> Path:
 def _state(entry: Entry, folder: Path) -> State:
     """Whether one entry is in its place, by its hash; of an archive, whether all its members are."""
     if entry.unpack:
-        place, members = folder / unpacked_path(entry.path), files.read_json(_members(folder, entry.sha256))
-        if not place.exists():
+        place = folder / unpacked_path(entry.path)
+        if not os.path.lexists(place):
             return "missing"
-        sound = members is not None and all(_is(place / m["path"], m["bytes"], m["sha256"]) for m in members)
+        try:
+            members = files.read_json(_members(folder, entry.sha256))
+            sound = members is not None and all(_is(place / m["path"], m["bytes"], m["sha256"]) for m in members)
+        except (ValueError, TypeError, KeyError):  # the record was cut or edited: what lies there is not known
+            sound = False
         return "there" if sound else "differs"
     path = folder / entry.path
-    if not path.exists():
+    if not os.path.lexists(path):
         return "missing"
     return "there" if _is(path, entry.bytes, entry.sha256) else "differs"
 
@@ -212,7 +237,8 @@ class Transfer:
                 "delete that file and publish again from an intact copy"
             )
         for entry in entries:
-            self._place(entry, part)
+            with _writing(f"{self.folder}: {names.shown(entry.path)}"):
+                self._place(entry, part)
         part.unlink()
 
     def _gather(self, entry: Entry, part: Path) -> bool:
@@ -248,7 +274,10 @@ class Transfer:
     def _place(self, entry: Entry, part: Path) -> None:
         """Put a verified blob where an entry wants it."""
         if not entry.unpack:
-            with files.atomic(self.folder / entry.path) as temporary:
+            place = self.folder / entry.path
+            if place.is_symlink():  # what it leads to is somebody else's
+                place.unlink()
+            with files.atomic(place) as temporary:
                 shutil.copyfile(part, temporary)
             return
         target = self.folder / unpacked_path(entry.path)

@@ -23,6 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from stepladder.core import files
 from stepladder.core.config import ParameterError
+from stepladder.core.secrets import redact
 
 PASSWORD = re.compile(r"//[^/@]*@")
 
@@ -48,7 +49,7 @@ class Store:
     """
 
     def __init__(self, url: str):
-        self.url = PASSWORD.sub("//", url.rstrip("/"))  # as it is shown
+        self.url = PASSWORD.sub("//", redact(url.rstrip("/")))  # as it is shown
         try:
             self.fs, self.root = fsspec.url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -143,9 +144,9 @@ class Store:
         except RegistryError:
             raise
         except PermissionError as error:
-            raise RegistryError(f"{self.url}: {doing} {path} is forbidden ({error}); check the credentials") from error
+            raise RegistryError(f"{self.url}: {doing} {path} is forbidden ({error}); check the credentials") from None
         except Exception as error:
             raise Unavailable(
                 f"{self.url}: {doing} {path} failed ({type(error).__name__}: {error}); "
                 "mend that and call again, what has come is kept"
-            ) from error
+            ) from None  # its text may hold the address with its password; the type and the reason are told

@@ -1,8 +1,8 @@
 """Archives unpacked safely: tar (plain or compressed) and zip, into a fresh folder that appears only when it is whole.
 
 Decisions:
-- Only plain files and folders are taken. A link, a device, an absolute path, `..` or a name that stands twice refuses
-  the whole archive by the member's name, before anything is written.
+- Only plain files and folders are taken. A link, a device or a name that must not be written, or not beside another
+  (see `core.names`), refuses the whole archive by the member's name, before anything is written.
 - Times, owners and modes of members are not restored: bytes are what an artifact promises.
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -20,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from stepladder.core import names
 from stepladder.registry.store import RegistryError
 
 ENDINGS = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
 BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, NotImplementedError, UnicodeDecodeError),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error),  # of hostile headers
 )
 BLOCK = 1 << 20
 
@@ -39,16 +41,6 @@ class Member:
     folder: bool
     flaw: str
     open: Callable[[], IO[bytes]]
-
-
-def path_flaw(path: str) -> str:
-    """Why a relative path must not be written below a folder; empty when it is sound."""
-    parts = PurePosixPath(path).parts
-    if not parts or "\0" in path or "\\" in path or path != path.strip():
-        return "unusable name"
-    if path.startswith("/") or path[1:2] == ":":
-        return "absolute path"
-    return "leaves the folder" if ".." in parts else ""
 
 
 def unpacked_path(path: str) -> str:
@@ -83,6 +75,8 @@ def unpack(archive: Path, folder: Path, shown: str) -> list[dict[str, Any]]:
             if member.folder:
                 (part / member.path).mkdir(parents=True, exist_ok=True)
         part.rename(folder)
+    except OSError as error:
+        raise RegistryError(f"{shown}: it cannot be unpacked to {folder} ({error.strerror or error})") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return rows
@@ -94,10 +88,10 @@ def _members(archive: Path, shown: str) -> Iterator[list[Member]]:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
-                yield [_of_zip(opened, info) for info in opened.infolist()]
+                yield [_of_zip(opened, info) for info in opened.infolist() if not _is_root(info.filename)]
         else:
             with tarfile.open(archive) as opened:
-                members = [_of_tar(opened, info) for info in opened.getmembers()]
+                members = [_of_tar(opened, info) for info in opened.getmembers() if not _is_root(info.name)]
                 while opened.fileobj.read(BLOCK):  # a compressed archive tells only at its end that it is whole
                     pass
                 yield members
@@ -105,25 +99,35 @@ def _members(archive: Path, shown: str) -> Iterator[list[Member]]:
         raise RegistryError(f"{shown}: not a usable tar or zip archive ({error}); publish it again") from None
 
 
+def _is_root(name: str) -> bool:
+    """Whether an entry is the folder itself, as `tar -c .` writes it first."""
+    return name in (".", "./")
+
+
 def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     linked = stat.S_ISLNK(info.external_attr >> 16)
-    flaw = path_flaw(info.orig_filename) or ("a link" if linked else "encrypted" if info.flag_bits & 1 else "")
-    return Member(info.orig_filename, info.file_size, info.is_dir(), flaw, lambda: archive.open(info))
+    flaw = names.flaw(info.orig_filename) or ("a link" if linked else "encrypted" if info.flag_bits & 1 else "")
+    return Member(_plain(info.orig_filename), info.file_size, info.is_dir(), flaw, lambda: archive.open(info))
 
 
 def _of_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     plain = info.isreg() or info.isdir()
-    flaw = path_flaw(info.name) or ("" if plain else "a link" if info.issym() or info.islnk() else "no plain file")
-    return Member(info.name, info.size, info.isdir(), flaw, lambda: cast(IO[bytes], archive.extractfile(info)))
+    flaw = names.flaw(info.name) or ("" if plain else "a link" if info.issym() or info.islnk() else "no plain file")
+    return Member(_plain(info.name), info.size, info.isdir(), flaw, lambda: cast(IO[bytes], archive.extractfile(info)))
+
+
+def _plain(name: str) -> str:
+    """`a/b` of `./a//b/`."""
+    return PurePosixPath(name).as_posix()
 
 
 def _check(members: Sequence[Member], shown: str) -> None:
     """Refuse an archive with a member that must not be written."""
-    seen, bad = set(), []
-    for member in members:
-        flaw = member.flaw or ("stands twice" if member.path in seen and not member.folder else "")
-        seen.add(member.path)
-        bad += [f"{member.path!r} ({flaw})"] if flaw else []
+    flaws = {member.path: member.flaw for member in members if member.flaw}
+    flaws = flaws or names.clashes(member.path for member in members if not member.folder)
+    kept = {member.path for member in members if not member.folder}
+    flaws |= {member.path: "a file and a folder" for member in members if member.folder and member.path in kept}
+    bad = [f"{names.shown(path)} ({flaw})" for path, flaw in flaws.items()]
     if bad:
         more = " ..." if len(bad) > 5 else ""
         raise RegistryError(f"{shown}: refused {', '.join(bad[:5])}{more}; publish it without these members")

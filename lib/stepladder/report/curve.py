@@ -7,13 +7,14 @@ chart is drawn, for that costs more than the rest of a page; a sparkline, one ba
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from markupsafe import Markup
 
-from stepladder.view.style import STYLE
+from stepladder.view.style import SPLIT_COLOURS, STYLE
 
-NAVY, AMBER, GREY = "#1f3a5f", "#d98e04", "#9ca3af"
+GREY = "#9ca3af"
+DRAWN = 1e300  # larger values are no measurement, and no axis takes them
 POINTS = 400  # a longer curve is averaged down to this many points
 FALL = 20  # a loss that falls by more than this factor is drawn on a logarithmic axis
 SIZE = (7.2, 2.9)  # inches
@@ -24,8 +25,12 @@ Points = list[tuple[float, float]]
 
 def series(metrics: Sequence[dict[str, Any]], key: str) -> Points:
     """(step, value) of one metric, in order; of a step logged twice (after a resume) the later line counts."""
-    found = {line["step"]: line[key] for line in metrics if line.get(key) is not None and "step" in line}
-    return sorted(found.items())
+    return sorted({line["step"]: line[key] for line in metrics if _is_number(line.get(key))}.items())
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value can be drawn; what another program wrote into a record may be anything."""
+    return isinstance(value, int | float) and abs(value) < DRAWN
 
 
 def loss(metrics: Sequence[dict[str, Any]]) -> Markup:
@@ -50,9 +55,15 @@ def loss(metrics: Sequence[dict[str, Any]]) -> Markup:
 def _plot(axis: Any, metrics: Sequence[dict[str, Any]]) -> None:
     """Both losses, a line where each stage of training begins, and a logarithmic axis for a loss that falls far."""
     train, validation = series(metrics, "loss"), series(metrics, "validation_loss")
-    axis.plot(*zip(*_thin(train), strict=True), color=NAVY, linewidth=1.4, label="training loss")
+    axis.plot(*zip(*_thin(train), strict=True), color=SPLIT_COLOURS["train"], linewidth=1.4, label="training loss")
     if validation:
-        axis.plot(*zip(*validation, strict=True), "o-", color=AMBER, markersize=3.5, label="validation loss")
+        axis.plot(
+            *zip(*validation, strict=True),
+            "o-",
+            color=SPLIT_COLOURS["validation"],
+            markersize=3.5,
+            label="validation loss",
+        )
     axis.set(xlabel="optimizer step", ylabel="loss")
     axis.legend()
     for name, step in _stages(metrics).items():
@@ -79,7 +90,7 @@ def sparkline(metrics: Sequence[dict[str, Any]], width: int = 96, height: int = 
     return Markup(
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f"<title>loss {begin:.3g} to {end:.3g} at step {last}</title>"
-        f'<polyline points="{path}" fill="none" stroke="{NAVY}" stroke-width="1.3"/></svg>'
+        f'<polyline points="{path}" fill="none" stroke="{SPLIT_COLOURS["train"]}" stroke-width="1.3"/></svg>'
     )
 
 
@@ -87,7 +98,7 @@ def _stages(metrics: Sequence[dict[str, Any]]) -> dict[str, float]:
     """The step at which each stage of training begins, when there are several."""
     begins: dict[str, float] = {}
     for line in metrics:
-        if "loss" in line and "stage" in line:
+        if "loss" in line and line.get("stage"):
             begins.setdefault(line["stage"], line["step"])
     return begins if len(begins) > 1 else {}
 

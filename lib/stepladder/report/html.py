@@ -1,24 +1,29 @@
 """Report pages from the templates beside: text is escaped by Jinja, and only what is `Markup` counts as HTML."""
 
-import re
-from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from stepladder import __version__
 from stepladder.core import files
 from stepladder.core.provenance import now
-from stepladder.report import static_notebook
-
-NUMBER = re.compile(r"[-+−±]?[\d.,]+(e[-+]?\d+)?\s?%?|-|")
+from stepladder.core.secrets import redact
+from stepladder.report import static_notebook, tables
 
 
 def write(path: Path, template: str, **values: Any) -> Path:
-    """Write the page that `template` makes of `values`; returns its path."""
-    files.write_text(path, _PAGES.get_template(template).render(drawn=now(), **values))
+    """Write the page that `template` makes of `values`, secrets hidden; returns its path."""
+    files.write_text(path, redact(render(template, drawn=now(), **values)))
     return path
+
+
+def render(template: str, **values: Any) -> Markup:
+    """What `template` makes of `values`; `number()` counts what folds, for its label."""
+    numbers = count(1)
+    return Markup(_PAGES.get_template(template).render(number=lambda: next(numbers), **values))
 
 
 def duration(seconds: float | None) -> str:
@@ -38,12 +43,6 @@ def moment(stamp: str | None) -> str:
     return f"{stamp[:10]} {stamp[11:16]}" if stamp else ""
 
 
-def kinds(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> list[str | None]:
-    """`num` for each column whose every cell is a number (it is set right), None for the others."""
-    numeric = (all(NUMBER.fullmatch(str(row[i]).strip()) for row in rows) for i in range(len(columns)))
-    return ["num" if rows and flag else None for flag in numeric]
-
-
 _PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -51,5 +50,5 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_PAGES.filters |= {"duration": duration, "moment": moment, "kinds": kinds}
-_PAGES.globals |= {"version": __version__, "code_colours": static_notebook.COLOURS}
+_PAGES.filters |= {"duration": duration, "moment": moment}
+_PAGES.globals |= {"version": __version__, "code_colours": static_notebook.COLOURS, "view": tables.view}

@@ -21,6 +21,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from stepladder.core.secrets import redacted
 from stepladder.report.sanitize import STYLE, clean, picture
 
 FATES = {"failed": "this cell failed", "pending": "not run", "running": "its runner was lost while this cell ran"}
@@ -38,8 +39,8 @@ CELL = Markup(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """An executed notebook as JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """An executed notebook as JSON, its secrets hidden."""
+    return redacted(json.loads(path.read_text(encoding="utf-8")))
 
 
 def body(nb: dict[str, Any], folder: Path) -> Markup:
@@ -56,6 +57,11 @@ def body(nb: dict[str, Any], folder: Path) -> Markup:
 def code(source: str) -> Markup:
     """Python source as coloured HTML (classes of pygments)."""
     return Markup(highlight(source, PythonLexer(), PYGMENTS).rstrip("\n"))
+
+
+def remark(text: str) -> Markup:
+    """A person's remark, in markdown, as HTML; tags in it are shown as typed."""
+    return clean(str(_REMARK(text)))
 
 
 def _cell(cell: dict[str, Any], frozen: "_Frozen", folder: Path) -> Markup:
@@ -196,7 +202,9 @@ class _Renderer(mistune.HTMLRenderer):
         return Markup('<pre class="math">{}</pre>\n').format(text.strip())
 
 
+_PLUGINS = ["table", "strikethrough", "url", "math"]
 _MARKDOWN = mistune.create_markdown(
     renderer=_Renderer(escape=False, allow_harmful_protocols=True),  # `clean` takes them out
-    plugins=["table", "strikethrough", "url", "math"],
+    plugins=_PLUGINS,
 )
+_REMARK = mistune.create_markdown(renderer=_Renderer(escape=True), plugins=_PLUGINS)

@@ -4,16 +4,21 @@ States come from `Run.status` and `Run.states`, the same as everywhere: what is 
 imports a study.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stepladder.core.config import read_yaml
+from stepladder.core import claim, jsonlines, records
+from stepladder.core.errors import Damaged
 from stepladder.core.files import Json
 from stepladder.core.records import Result
-from stepladder.core.run import Run, StageState
+from stepladder.core.run import GONE, Run, StageState
 from stepladder.core.stages import STAGES
 from stepladder.report import html
+
+if TYPE_CHECKING:
+    from stepladder.report.machines import Machines
 
 
 @dataclass(frozen=True)
@@ -51,33 +56,72 @@ class RunSummary:
 
     def __init__(self, run: Run):
         self.run = run
-        self.values = read_yaml(run.folder / "params.yaml")
         self.status = run.status()
-        self.by_hand = not (run.folder / "run.json").exists()
+        self._fault = ""  # of the events, once they are read
+        self.is_launched = claim.of(run.folder) is not None
+        self.by_hand = not self.is_launched and not os.path.lexists(run.folder / "run.json")
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The run's parameters; empty where they cannot be read, which `reason` says."""
+        try:
+            return self.run.values()
+        except Damaged:
+            return {}
+
+    @property
+    def profile(self) -> str:
+        """Name of the profile; empty where nobody knows it any more."""
+        return str(self.values.get("profile", ""))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a process walks the run, here or on another machine, or did and never said how it ended."""
+        died = self.status.get("reason", "").startswith(GONE)
+        return self.is_launched or died or self.status["state"] in ("running", "open")
 
     @property
     def title(self) -> str:
         """Study and name of the run."""
         return f"{self.run.study}/{self.run.name}"
 
+    def metrics(self, most: int) -> list[Json]:
+        """About `most` records of training, evenly spread however many there are, and as many of validation."""
+        told = jsonlines.sample(self.run.folder / "metrics.jsonl", most, holding='"validation_loss"')
+        return [line for line in told if records.is_step(line)]
+
     @cached_property
     def steps(self) -> list[Step]:
         """All stages, in order."""
-        last: dict[str, dict[str, Any]] = {}
-        checks: dict[str, dict[str, Any]] = {stage.name: {} for stage in STAGES}
-        for event in self.run.events():
+        last: dict[str, Json] = {}
+        checks: dict[str, dict[str, Json]] = {stage.name: {} for stage in STAGES}
+        events = self.run.events()
+        self._fault = f"events.jsonl: {events.fault}" if events.fault else ""
+        for event in events:
+            name = event.get("stage")
+            if name not in checks:
+                continue
             if event["kind"] in ("stage_start", "stage_end"):
-                last[event["stage"]] = event
+                last[name] = event
             if event["kind"] == "stage_start":
-                checks[event["stage"]] = {}
-            if event["kind"] == "check":
-                checks[event["stage"]][event["name"]] = event
+                checks[name] = {}
+            if event["kind"] == "check" and {"name", "ok", "reason"} <= event.keys():
+                checks[name][str(event["name"])] = event
         return [self._step(name, last.get(name), list(found.values())) for name, found in checks.items()]
 
     @cached_property
     def _states(self) -> dict[str, StageState]:
         """How the stages stand."""
-        return self.run.states(self.values)
+        return self.run.states(self.values or None, results=self._results)
+
+    @cached_property
+    def _results(self) -> dict[str, Result | Damaged | None]:
+        return self.run.results()
+
+    def result(self, name: str) -> Result | Json:
+        """The result of a stage; empty where there is none that can be read."""
+        found = self._results[name]
+        return {} if found is None or isinstance(found, Damaged) else found
 
     @property
     def state(self) -> str:
@@ -89,7 +133,12 @@ class RunSummary:
     @property
     def reason(self) -> str:
         """Why it is in this state, in words."""
-        return "walked by hand, in notebooks" if self.by_hand else self.status.get("reason", "")
+        told = "walked by hand, in notebooks" if self.by_hand else self.status.get("reason", "")
+        results = [f"{step.name}: {self._states[step.name].reason}" for step in self.steps if self._is_damaged(step)]
+        return "; ".join(part for part in (told, *results, self._fault) if part)
+
+    def _is_damaged(self, step: Step) -> bool:
+        return self._states[step.name].is_damaged
 
     @property
     def seconds(self) -> float | None:
@@ -109,17 +158,31 @@ class RunSummary:
             "commit": f"{commit[:10]}{dirty}" if commit else None,
         }
 
+    @cached_property
+    def machines(self) -> "Machines | None":
+        """What the machines of a launched run cost; None where it was not launched."""
+        if not (self.run.folder / claim.FOLDER / "attempts.jsonl").exists():
+            return None
+        from stepladder.report import machines  # slow to import, and few runs need it
+
+        return machines.of(self.run)
+
     def _step(self, name: str, event: dict[str, Any] | None, checks: list[dict[str, Any]]) -> Step:
         """One stage, from its last event, its result, and the checks it noted since it began."""
-        result, found = self.run.result(name) or {}, self._states[name]
-        state, reason, seconds = found.state, found.reason if result else "", None
+        result, found = self.result(name), self._states[name]
+        state, reason, seconds = found.state, found.reason if result or found.is_damaged else "", None
         if event and event["kind"] == "stage_end":
-            seconds = event["seconds"]
-            if state != "done" and event["state"] != "done" and event["time"] > result.get("finished", ""):
-                state, reason = event["state"], event["reason"]
-        elif event and self.status["state"] == "running":
-            state, reason = "running", ""
+            seconds = _number(event.get("seconds"))
+            ended = event.get("state", "done")
+            if state != "done" and ended != "done" and event["time"] > result.get("finished", ""):
+                state, reason = str(ended), str(event.get("reason", ""))
+        elif event and (self.is_launched or self.status["state"] == "running"):
+            state, reason = self.status["state"], ""
         elif event and state != "done":
             state, reason = "stale", "its runner is gone without a word"
         has_notebook = (self.run.folder / name / "notebook.ipynb").exists()
         return Step(name, state, reason, seconds, result, result.get("checks") or checks, has_notebook)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) else None

@@ -2,7 +2,7 @@
 
 Decisions:
 - One column per metric, the same in all pictures. Colours run from light to dark as data (or operations) grow.
-- Amber is the run outside the grid and the minimum that is recommended: what the laws are for.
+- Green is the size that is recommended; black and dashed is the run outside the grid, by which the law is judged.
 """
 
 import math
@@ -19,9 +19,9 @@ from stepladder.scaling import optimum
 from stepladder.scaling.grid import Plan
 from stepladder.scaling.law import Laws
 from stepladder.scaling.optimum import Price
+from stepladder.view.style import CHOSEN, INK, MUTED, TRUTH
 
 WIDTH = 7.2  # inches, of every picture
-AMBER, INK, MUTED = "#d98e04", "#111827", "#6b7280"
 LEVELS = 4  # budgets of operations that are drawn
 REACH = 1.5  # factor by which curves go on beyond what was measured
 
@@ -42,7 +42,7 @@ class Pictures:
             for shade, count in zip(_shades(len(units)), units, strict=True):
                 measured = law.x_PK[:, 1] == count
                 outside = count == self.plan.beyond.units
-                colour = AMBER if outside else shade
+                colour = INK if outside else shade
                 band = law.predict(np.stack([parameters, np.full_like(parameters, count)], axis=1))
                 style = {"linestyle": "--" if outside else "-", "linewidth": 1.2}
                 axis.plot(parameters, band.value, color=colour, label=f"{count:g} units", **style)
@@ -60,7 +60,7 @@ class Pictures:
         for axis, laws in zip(axes, self.laws, strict=True):
             law = laws.data
             fitted = law.predict(law.x_PK).value
-            axis.plot(fitted, law.loss_P, "o", color="#1f3a5f", markersize=4, label="runs of the grid")
+            axis.plot(fitted, law.loss_P, "o", color=TRUTH, markersize=4, label="runs of the grid")
             self._outside(axis, laws, laws.forecast.value, across=True)
             seen = [*fitted, *law.loss_P, *laws.forecast, *([laws.measured] if laws.measured else [])]
             ends = np.array([min(seen) / 1.2, max(seen) * 1.2])
@@ -83,8 +83,8 @@ class Pictures:
                 axis.plot(*_interpolated(law.x_PK, law.loss_P, self.price, flops), "o", color=shade, markersize=4)
                 best = optimum.best(law, self.price, flops)
                 if parameters[0] <= best.parameters.value <= parameters[-1]:
-                    axis.plot(best.parameters.value, best.loss.value, "v", color=AMBER, markersize=7, zorder=3)
-            axis.plot([], [], "v", color=AMBER, label="best size by the law")
+                    axis.plot(best.parameters.value, best.loss.value, "v", color=CHOSEN, markersize=7, zorder=3)
+            axis.plot([], [], "v", color=CHOSEN, label="best size by the law")
             _logarithmic(axis)
             axis.set(xlabel="parameters", ylabel=laws.name, title=laws.name)
             axis.set(ylim=(law.loss_P.min() / REACH, law.loss_P.max() * REACH))
@@ -100,10 +100,10 @@ class Pictures:
         span = [[value - low], [high - value]]
         wide: dict[str, Any] = {"xerr": span} if across else {"yerr": span}
         y = laws.measured if across and laws.measured else value
-        axis.errorbar(x, y, **wide, color=AMBER, capsize=4, marker="_", label="forecast before the run")
+        axis.errorbar(x, y, **wide, color=INK, capsize=4, marker="_", label="forecast before the run")
         if laws.measured:
             axis.plot(x, laws.measured, "*", color=INK, markersize=9, label="measured outside the grid", zorder=4)
-            axis.set_title(laws.verdict, loc="right", color=AMBER)
+            axis.set_title(laws.verdict, loc="right", color=INK)
 
     def _levels(self, x_PK: np.ndarray) -> np.ndarray:
         """Budgets of operations spread over what was measured."""

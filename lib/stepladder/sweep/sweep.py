@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stepladder.core import files
+from stepladder.core import files, jsonlines
 from stepladder.core.config import ParameterError, check, merge, nearest, nested
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, TrainingParams
@@ -64,7 +64,7 @@ class Sweep:
 
     def lines(self) -> list[dict[str, Any]]:
         """All trials so far."""
-        return files.read_lines(self.folder / "trials.jsonl")
+        return jsonlines.read(self.folder / "trials.jsonl")
 
     def best(self) -> dict[str, Any] | None:
         """The trial with the best score."""
@@ -75,7 +75,7 @@ class Sweep:
         """Make the trials that are missing; the best of all. `told` is called with every new line."""
         for number, shares, setting in self._settings():
             line = {"trial": number, "setting": setting, "shares": shares, **self._trial(setting)}
-            files.append_line(self.folder / "trials.jsonl", line)
+            jsonlines.append(self.folder / "trials.jsonl", line)
             files.write_text(self.folder / "trials.csv", table(self.lines()).to_csv(index=False))
             told(line)
         return self.best()

@@ -31,6 +31,7 @@ QUESTIONS = (
     "samples_are_as_declared",
     "augmentation_follows_its_generator",
     "gradient_reaches_every_parameter",
+    "batch_may_be_divided",
     "learns_ten_samples_by_heart",
     "saves_and_loads_exactly",
     "perfect_prediction_scores_perfect",
@@ -109,6 +110,12 @@ class Contract:
         for phase in self.study.phases(self.params):
             rows = parameter_contract(self.study, self.study.model(self.params), phase, self._batch)
             assert rows[-1]["gradient"] == rows[-1]["trainable"] > 0
+
+    def batch_may_be_divided(self) -> None:
+        """Among processes and micro-batches, in every stage of training: nothing else is learnt then."""
+        for phase in self.study.phases(self.params):
+            torch.manual_seed(self.params.seed)
+            _demand(smoke.check_divided(self.study, self.study.model(self.params), self._batch, phase))
 
     def learns_ten_samples_by_heart(self) -> None:
         """The loss of the first stage falls clearly."""

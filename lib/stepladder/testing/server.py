@@ -97,6 +97,14 @@ class Change(Fault):
 
 
 @dataclass
+class Header(Fault):
+    """Say `value` in the header `name`, whatever would be true."""
+
+    name: str
+    value: str
+
+
+@dataclass
 class NoRange(Fault):
     """Ignore Range and send the whole file, as some servers do."""
 
@@ -213,6 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.faulty._lock:
             self.faulty.log.append(self._served)
         try:
+            self._said = {fault.name: fault.value} if isinstance(fault := faults.get(Header), Header) else {}
             if isinstance(refusal := faults.get(Status), Status):
                 wait = refusal.retry_after
                 self._head(refusal.code, {"Content-Length": "0"} | ({"Retry-After": wait} if wait else {}))
@@ -286,7 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self._served.status = status
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {**headers, **self._said}.items():
             self.send_header(name, value)
         self.end_headers()
 

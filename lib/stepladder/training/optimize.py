@@ -21,6 +21,14 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Ad
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=training.learning_rate, fused=True)
 
 
+def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
+    """The rate of the next step, and the decay of matrices, which may change on the way."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+        if group["params"][0].ndim >= 2:
+            group["weight_decay"] = weight_decay
+
+
 def learning_rate_factor(schedule: str, step: int, steps: int, warmup: int) -> float:
     """Factor of the peak rate at `step` of a stage of `steps`: linear warm-up, then the schedule.
 
@@ -62,6 +70,10 @@ class EMA:
             yield
         finally:
             self._set(own)
+
+    def settle(self) -> None:
+        """The model carries the averaged parameters from now on."""
+        self._set(self.values.values())
 
     @torch.no_grad()
     def _set(self, values: Iterable[Tensor]) -> None:

@@ -8,47 +8,41 @@ Decisions:
   refuse: the result is stamped with the code that ran, and is stale.
 - In a person's JupyterLab the job outlives the kernel. Under an engine it dies with it, saving first: nothing may go on
   holding a GPU that nobody watches.
-- A kernel that is told to stop (`Preempted`) passes SIGTERM on, waits for the checkpoint, and stops then.
+- How a job is followed, here or on another machine, stands in `following`.
 """
 
-import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pandas as pd
 
-from stepladder.core import files, lock
+from stepladder.core import files, lock, progress, records
 from stepladder.core.config import ParameterError, dump
+from stepladder.core.errors import Damaged
 from stepladder.core.identity import Key
+from stepladder.core.paths import command
 from stepladder.core.records import Job as JobRecord
 from stepladder.core.run import Run
-from stepladder.core.schema import Parameters
+from stepladder.core.schema import LaunchParams, Parameters
 from stepladder.core.study import Study
 from stepladder.machine import processes
 from stepladder.machine.oom import Memory
 from stepladder.machine.signals import Preempted
 from stepladder.training import checkpoint, schedule, worker
-
-TAIL = 15  # lines of the log shown with an error
-
-
-class TrainingFailed(RuntimeError):
-    """The training process failed; the text says why and where its log is."""
-
-
-class OutOfMemoryError(TrainingFailed):
-    """The training process ran out of memory, of the GPU or of the machine."""
+from stepladder.training.following import Following, OutOfMemoryError, TrainingFailed, headless, last_lines
 
 
 @dataclass
-class Job:
+class Job(Following):
     """A training process, started here or found running.
 
     Attributes:
@@ -76,49 +70,19 @@ class Job:
             return self._child.poll() is None
         return processes.is_alive(_job_file(self.run))
 
-    def follow(self, on_metrics: Callable[[list[dict[str, Any]]], None] | None = None, poll: float = 0.5) -> str:
-        """Wait for the end, handing over new lines of metrics; returns the reason in words.
+    def where(self) -> str:
+        """Its process."""
+        return f"process {self.pid}"
 
-        Args:
-            on_metrics: called with every batch of new lines, those already written included. When training resumes
-                some steps come again; the later line counts.
-            poll: seconds between looks.
-
-        Raises:
-            Preempted: the job was preempted, or this kernel was told to stop and the job has saved and stopped.
-            OutOfMemoryError, TrainingFailed: it failed.
-            KeyboardInterrupt: a person interrupted; in JupyterLab the job goes on, under an engine it saves and stops.
-        """
-        tail = Tail(self.run.folder / "metrics.jsonl")
-        try:
-            while self.running():
-                self._hand_over(tail, on_metrics)
-                time.sleep(poll)
-        except Preempted:
-            self.stop()
-            raise
-        except KeyboardInterrupt:
-            if _headless():
-                self.stop()
-            raise
-        self._hand_over(tail, on_metrics)
-        return self._conclude()
-
-    def stop(self) -> None:
-        """Ask the job to save and stop, and wait until it has."""
+    def ask_to_stop(self) -> None:
+        """Ask the job to save and stop, without waiting."""
         if self.running():
-            os.kill(self.pid, signal.SIGTERM)
-        while self.running():
-            time.sleep(0.05)
+            with suppress(ProcessLookupError):  # it has ended since
+                os.kill(self.pid, signal.SIGTERM)
 
-    def _hand_over(self, tail: "Tail", on_metrics: Callable[[list[dict[str, Any]]], None] | None) -> None:
-        lines = tail.read()
-        if lines and on_metrics:
-            on_metrics(lines)
-
-    def _conclude(self) -> str:
-        """The reason of the end in words, or the exception that fits it."""
-        told = files.read_json(worker.outcome_path(self.run)) or {}
+    def ending(self) -> str:
+        """Why a job that runs no more has ended, in words, or the exception that fits it (see `follow`)."""
+        told = worker.outcome(self.run)
         code = self._child.returncode if self._child else None
         state, reason = told.get("state"), told.get("reason", "")
         if state == "done" and code in (0, None):
@@ -128,33 +92,8 @@ class Job:
         killed = code in (worker.KILLED, -signal.SIGKILL) or not told
         proof = self._before.killed_since(Memory.read()) if killed else None
         reason = reason or f"the training process was killed or lost (exit code {code})"
-        text = "; ".join(part for part in (reason, proof) if part) + f"\n{self._last_lines()}"
+        text = "; ".join(part for part in (reason, proof) if part) + f"\n{last_lines(self.run, self.log)}"
         raise OutOfMemoryError(text) if state == "oom" or proof else TrainingFailed(text)
-
-    def _last_lines(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return f"last lines of {self.log.relative_to(self.run.folder)}:\n" + "\n".join(lines[-TAIL:])
-
-
-class Tail:
-    """New whole lines of a growing JSON-lines file; a file that was cut short is read anew."""
-
-    def __init__(self, path: Path):
-        self._path, self._offset, self._inode = path, 0, 0
-
-    def read(self) -> list[dict[str, Any]]:
-        """Records written since the last call."""
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_ino != self._inode or status.st_size < self._offset:
-                self._inode, self._offset = status.st_ino, 0
-            file.seek(self._offset)
-            text = file.read()
-        whole = text[: text.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [json.loads(line) for line in whole.decode().splitlines()]
 
 
 def planned_steps(study: Study, params: Parameters) -> int:
@@ -178,17 +117,26 @@ def plan_table(run: Run, study: Study, params: Parameters) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**setting)
 
 
-def start(run: Run, params: Parameters) -> Job:
+def start(run: Run, params: Parameters, launch: LaunchParams | None = None) -> Following:
     """Start training in a process of its own, or attach to the one of this run that still runs.
+
+    Args:
+        run: the run.
+        params: what 05_training may read.
+        launch: where, if elsewhere (see `launch.training`).
 
     Raises:
         ParameterError: a job with other parameters or data runs, here or on another machine; or 04_scaling is not done.
     """
+    if launch and launch.on:
+        from stepladder.launch import training
+
+        return training.train(run, params, launch)
     with run.locked():  # of two who start at once one starts, the other attaches
         key = schedule.job_key(run, params)
         found = _job_file(run)
         if found:
-            return Job(run, found["pid"], _same(run, found, key), attached=True)
+            return Job(run, found["pid"], same(run, Key(**found["key"]), key), attached=True)
         return _begin(run, params, key)
 
 
@@ -197,9 +145,14 @@ def _begin(run: Run, params: Parameters, key: Key) -> Job:
     folder = run.stage_folder("05_training")
     run.require("04_scaling", params.model_dump(mode="json"))
     lock.wait_for_other_machines(folder, f"training of {run.study}/{run.name}")
+    for name in ("job.json", "outcome.json"):
+        try:
+            records.read(folder / name)
+        except Damaged as error:
+            run.set_aside(error)
     worker.outcome_path(run).unlink(missing_ok=True)
     files.write_text(folder / "params.yaml", dump(params.model_dump(mode="json")))
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", worker.DIE_WITH_PARENT: "1" if _headless() else ""}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", worker.PARENT: str(os.getpid()) if headless() else ""}
     command = [sys.executable, "-m", "stepladder.training.worker", str(run.folder), str(folder / "params.yaml")]
     with (folder / "train.log").open("ab") as log:
         child = subprocess.Popen(
@@ -207,39 +160,38 @@ def _begin(run: Run, params: Parameters, key: Key) -> Job:
         )
     record = {**processes.identity(child.pid), "run": f"{run.study}/{run.name}", "key": asdict(key)}
     files.write_json(folder / "job.json", record)
-    run.event("training_started", pid=child.pid, processes=params.training.processes)
     return Job(run, child.pid, key.code, _child=child)
 
 
 def stop(run: Run) -> bool:
     """Ask the training process of a run to save and stop, and wait until it has; whether one was running here."""
-    found = _job_file(run)
-    if not found:
+    found = progress.trainer(run.folder)  # begun by a notebook or by hand
+    if found is None or not processes.is_here(found):
         return False
-    Job(run, found["pid"], attached=True).stop()
+    with suppress(ProcessLookupError):  # it has ended since
+        os.kill(found["pid"], signal.SIGTERM)
+    while processes.is_alive(found):
+        time.sleep(0.05)
     return True
 
 
-def _same(run: Run, found: JobRecord, key: Key) -> Mapping[str, str]:
-    """Digests of the code that a running job runs; `ParameterError` where it is not the job that is asked for."""
-    own = Key(**found["key"])
+def same(run: Run, own: Key, key: Key) -> Mapping[str, str]:
+    """Digests of the code that a running job of the key `own` runs; `ParameterError` where another `key` is asked."""
     if changed := replace(own, code={}).differences(replace(key, code={})):
         raise ParameterError(
             f"a training of {run.study}/{run.name} is running with other settings ({changed}): stop it with "
-            f"`stepladder stop {run.study}/{run.name}` (it saves first), or wait for its end"
+            f"`{command()} stop {shlex.quote(f'{run.study}/{run.name}')}` (it saves first), or wait for its end"
         )
     if changed := own.differences(key):
         print(f"attached to a job that began with other code: {changed}; its result will be stale")
     return own.code
 
 
-def _headless() -> bool:
-    """Whether no person's JupyterLab is watching."""
-    return "JPY_SESSION_NAME" not in os.environ or "STEPLADDER_HEADLESS" in os.environ
-
-
 def _job_file(run: Run) -> JobRecord | None:
     """The record of this run's own job (a copied folder holds another's) where it runs on this machine."""
-    found: JobRecord | None = files.read_json(run.folder / "05_training" / "job.json")
+    try:
+        found = cast(JobRecord | None, records.read(run.folder / "05_training" / "job.json"))
+    except Damaged:  # it is written anew with the next job; a second training beside one, its lock keeps out
+        return None
     own = found and found["run"] == f"{run.study}/{run.name}" and processes.is_alive(found)
     return found if own else None

@@ -5,12 +5,17 @@ Decisions:
   metrics, never deleted and never continued: half of one experiment and half of another is neither.
 - What only changes speed or bookkeeping (workers, processes, accumulation, precision, compile, intervals) may differ
   between starts. Changed code may too, and is noted: a fix must not cost a week of training.
+- Settings that change on the way (`training.changes`) are part of the course, each from its step on. So a checkpoint is
+  of this training where both changed the same up to its step: what comes later has not touched it. Those after the
+  last such one are set aside alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stepladder.core import closure, files
+from stepladder.core.config import ParameterError
 from stepladder.core.identity import Key
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, TrainingParams
@@ -24,6 +29,7 @@ SPEED = {  # of `training`: what may differ between starts; all else shapes it, 
     *("activation_checkpointing", "shard", "validate_every", "validation_batches", "checkpoint_every", "keep"),
     *("log_every", "overfit_threshold"),
 }
+CHANGES = "training.changes"
 PROCESS = "stepladder.training.worker"
 
 
@@ -48,10 +54,27 @@ def spans(study: Study, params: Parameters) -> list[PhaseSpan]:
 def config_fingerprint(run: Run, study: Study, params: Parameters, training: TrainingParams) -> dict[str, Any]:
     """Everything that decides the course of training, by name."""
     model = {f"model.{name}": value for name, value in params.model.model_dump(mode="json").items()}
-    values = training.model_dump(mode="json")
+    values = training.model_dump(mode="json", exclude={"changes"})
+    if changes := [change.model_dump() for change in training.changes]:
+        values["changes"] = changes  # none: as if there were no such field, which fingerprints of old do not have
     shaping = {f"training.{name}": value for name, value in values.items() if name not in SPEED}
     stages = [[phase.name, phase.steps, list(phase.trainable), phase.learning_rate] for phase in study.phases(params)]
     return {"seed": params.seed, "data": data(run), "stages": stages, **model, **shaping}
+
+
+def continues(before: dict[str, Any], now: dict[str, Any], step: int) -> bool:
+    """Whether a checkpoint of `step` with fingerprint `before` is one of the training with fingerprint `now`."""
+    past = [[change for change in one.get(CHANGES, []) if change["after"] < step] for one in (before, now)]
+    return past[0] == past[1] and set(changed(before, now)) <= {CHANGES}
+
+
+def at(training: TrainingParams, step: int) -> TrainingParams:
+    """The training parameters in force after `step` optimizer steps."""
+    values: dict[str, Any] = {}
+    for change in training.changes:
+        if change.after <= step:
+            values |= change.model_dump(exclude={"after"})
+    return training.model_copy(update=values) if values else training
 
 
 def data(run: Run) -> str:
@@ -78,14 +101,15 @@ def job_key(run: Run, params: Parameters) -> Key:
     return Key(values, code_read(run.study), files.plain({"the data": data(run), "ladder.json": run.chosen}))
 
 
-def set_aside(run: Run, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Move checkpoints and metrics of the training `before` to a folder of their own, and say what changed."""
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    number = 1
-    while (place := run.folder / f"set_aside_{files.fingerprint(before)[:8]}_{number}").exists():
-        number += 1
-    place.mkdir()
-    for path in (run.checkpoints, run.folder / "metrics.jsonl"):
-        if path.exists():
-            path.rename(place / path.name)
-    run.event("checkpoints_set_aside", folder=place.name, changed=changed)
+def check_shard(spans: Sequence[PhaseSpan], training: TrainingParams) -> None:
+    """Refuse `training.shard` with a `ParameterError` where stages train different parameters."""
+    if training.shard and len({span.phase.trainable for span in spans}) > 1:
+        raise ParameterError(
+            f"parameter 'training.shard': the stages {', '.join(span.phase.name for span in spans)} train different "
+            "parameters, which a sharded model cannot change on the way: set training.shard to false"
+        )
+
+
+def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of what differs between the fingerprints of two trainings."""
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))

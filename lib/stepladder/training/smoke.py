@@ -1,4 +1,4 @@
-"""The smoke test: ten samples through everything, and can the model learn them by heart?
+"""The smoke test: ten samples through everything, and can the model learn them?
 
 Every function answers one question with a `Check`, so a failure says which part of the road is broken. The same
 questions make up the contract every study passes (`stepladder.testing.contract`).
@@ -19,14 +19,19 @@ from torch.utils.data import default_collate
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Baseline, Batch, Check, Dataset, Sample, TrainingPhase
+from stepladder.core.units import digits
+from stepladder.data import draws
 from stepladder.evaluation import metrics
-from stepladder.training.step import lone_train_state, train_step
+from stepladder.training.step import StepModule, lone_train_state, size, train_step
+from stepladder.training.trainable import set_trainable
 
 SAMPLES = 10  # samples of a smoke test
-STEPS = 300  # most optimizer steps to learn them by heart
+STEPS = 300  # most optimizer steps to learn them
+BY_HEART = 0.1  # of the first loss, up to which samples count as learnt by heart
 LOOK = 20  # steps between two looks at how far it is
 CASES = 4  # whole cases scored by a smoke test
 ROUNDING = 1e-9  # of sums in another order
+DIVIDED = 1e-4  # of losses of a batch and of its parts, in float32
 
 
 def samples(dataset: Dataset, count: int = SAMPLES) -> list[Sample]:
@@ -101,6 +106,13 @@ class Learnt:
     after: float
     enough: float
 
+    @property
+    def sentence(self) -> str:
+        """How far the loss fell, in words that claim no more than that."""
+        share = self.after / self.before if self.before else math.nan
+        how = "learnt by heart" if share <= BY_HEART else "learnt in part" if share < 1 else "not learnt"
+        return f"Ten samples, {how}: mean loss {digits(self.before)} -> {digits(self.after)}, {share:.0%} of the first"
+
 
 def overfit(study: Study, params: Parameters, samples: Sequence[Sample], phase: TrainingPhase, steps: int) -> Learnt:
     """Train `phase` on the same few samples until they are learnt (see `check_overfit`), at most `steps` steps.
@@ -126,8 +138,30 @@ def overfit(study: Study, params: Parameters, samples: Sequence[Sample], phase: 
 def check_overfit(learnt: Learnt) -> Check:
     """The loss of ten samples falls far enough: gradients reach what they must, targets are learnable."""
     ok = math.isfinite(learnt.after) and learnt.after < learnt.enough
-    reason = f"loss {learnt.before:.3g} -> {learnt.after:.3g} in {len(learnt.losses)} steps"
-    return Check("ten samples can be learnt by heart", ok, reason, learnt.after, learnt.enough)
+    fell = f"loss {digits(learnt.before)} -> {digits(learnt.after)} in {len(learnt.losses)} steps"
+    reason = f"{fell}; {digits(learnt.enough)} is enough"
+    return Check("ten samples can be learnt", ok, reason, learnt.after, learnt.enough)
+
+
+@torch.no_grad()
+def check_divided(study: Study, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Check:
+    """A batch and its two halves have the same loss: it is a mean over samples, each with random numbers of its own.
+
+    Only then may processes and micro-batches divide a batch without changing what is learnt.
+    """
+    study.fit(phase, model, batch)
+    set_trainable(model, phase)
+    module, count, device = StepModule(study, model, phase), size(batch), torch.device("cpu")
+
+    def loss(own: range) -> float:
+        with draws.at(0, own, count, device):
+            return float(module({name: value[own.start :: own.step] for name, value in batch.items()})[0])
+
+    whole = loss(range(count))
+    halves = sum(loss(own) * len(own) for own in (range(0, count, 2), range(1, count, 2))) / count
+    ok = math.isclose(whole, halves, rel_tol=DIVIDED)
+    advice = "" if ok else ": average it over samples, and draw noise by stepladder.data.draws"
+    return Check("a batch may be divided", ok, f"loss {whole:.6g}, of its halves {halves:.6g}{advice}", halves, whole)
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 Decisions:
 - The loss of a step is the mean over its global batch, whatever the number of ranks and micro-batches: each
   micro-batch's mean counts with its share of the samples.
-- Random numbers of the step (dropout) come from a seed of (seed, step, rank, micro-batch), so a step does not depend
-  on what ran before it.
+- Random numbers of the step (dropout, noise) are functions of (seed, step, slot of the sample), see `data.draws`: a
+  step depends neither on what ran before it nor on how its batch is divided among processes and micro-batches.
 - Values stay tensors on the device; whoever logs them decides when to wait for them.
 """
 
@@ -13,14 +13,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stepladder.core.schema import TrainingParams
 from stepladder.core.study import Study
-from stepladder.core.types import Batch, Check, TrainingPhase
-from stepladder.data.sampling import torch_seed
+from stepladder.core.types import Batch, TrainingPhase
+from stepladder.data import draws
+from stepladder.data.sampling import slots, torch_seed
 from stepladder.training.optimize import EMA, make_optimizer
 from stepladder.training.parallel import DistributedContext, synchronize_gradients
 from stepladder.training.trainable import set_trainable
@@ -31,17 +33,20 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class StepModule(nn.Module):
     """The study's loss as a forward pass, so that DDP and FSDP2 wrap exactly what a step runs.
 
-    The gate goes through the same door: a sharded model is only whole inside a forward pass.
+    Questions to the study go through the same door: a sharded model is only whole inside a forward pass.
     """
 
     def __init__(self, study: Study, model: nn.Module, phase: TrainingPhase):
         super().__init__()
         self.study, self.model, self.phase = study, model, phase
+        draws.by_slot(model)
 
-    def forward(self, batch: Batch, gate: bool = False) -> tuple[Tensor, dict[str, Tensor]] | Check:
-        """Total loss and its detached parts; the study's verdict on the stage when `gate`."""
-        if gate:
-            return self.study.can_start(self.phase, self.model, batch)
+    def forward(
+        self, batch: Batch, ask: Callable[[nn.Module], Any] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]] | Any:
+        """Total loss and its detached parts; with `ask` its answer about the model instead."""
+        if ask:
+            return ask(self.model)
         loss = self.study.loss(self.model, batch, self.phase)
         return loss.total, {name: part.detach() for name, part in loss.parts.items()}
 
@@ -138,18 +143,19 @@ def forward_backward(
     training, distributed, last = train_state.training, train_state.distributed, train_state.training.accumulate - 1
     batch = to_device(batch, distributed.device)
     lap("host_to_device")
-    # Dropout of this micro-batch, whatever ran before it.
-    seed_torch(torch_seed(train_state.seed, step, distributed.rank, micro), distributed.device)
     train_state.model.optimizer_step = step  # pyright: ignore[reportArgumentType] (torch thinks of tensors only)
     share = size(batch) / training.batch
     # With several micro-batches gradients stay on their rank until the last one's backward.
     if last:
         synchronize_gradients(train_state.module, micro == last)
-    with autocast(training, distributed.device):
-        total, pieces = train_state.module(batch)
-    lap("forward")
-    scaled = _times(total, share * distributed.world)  # gradients are averaged over ranks
-    (train_state.scaler.scale(scaled) if train_state.scaler else scaled).backward()
+    own = slots(training.batch, distributed.rank, distributed.world, micro, training.accumulate)
+    with draws.at(torch_seed(train_state.seed, step), own, training.batch, distributed.device):
+        with autocast(training, distributed.device):
+            total, pieces = train_state.module(batch)
+        lap("forward")
+        scaled = _times(total, share * distributed.world)  # gradients are averaged over ranks
+        # Inside too: what is computed again in backward draws again.
+        (train_state.scaler.scale(scaled) if train_state.scaler else scaled).backward()
     lap("backward")
     return share, total.detach(), pieces
 
@@ -223,13 +229,6 @@ def autocast(training: TrainingParams, device: torch.device) -> contextlib.Abstr
     if training.precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[training.precision])
-
-
-def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed the generators a forward pass draws from (`torch.manual_seed` does more, at 200 times the price)."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -10,19 +10,17 @@ Decisions:
   and neither code, git state nor console.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stepladder.core import files
-from stepladder.core.config import SECRET
+from stepladder.core import files, jsonlines
 from stepladder.core.schema import Parameters
+from stepladder.core.secrets import redact, redacted
 
 WALL = ("time", "seconds", "samples_per_s")
-ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 Record = dict[str, Any]
 Report = Callable[..., None]  # like `Run.event`
 
@@ -43,27 +41,29 @@ class Jsonl(Tracker):
     Args:
         path: the file.
         step: records past this step belong to a future that is about to be lived again; they are cut.
+
+    Attributes:
+        damaged: lines that were no records (a kill, a power cut, a full disk); they are kept beside the file.
     """
 
     def __init__(self, path: Path, step: int):
-        kept = [record for record in files.read_lines(path) if record.get("step", 0) <= step]
-        files.write_text(path, "".join(_line(record) for record in kept))
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.damaged = jsonlines.keep(path, lambda record: _step(record) <= step)
+        self._writer = jsonlines.Writer(path)
 
     def log(self, record: Record) -> None:
         """Append one record."""
-        os.write(self._descriptor, _line(record).encode())
+        self._writer.write(record)
 
     def finish(self, state: str) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        self._writer.close()
 
 
 class Wandb(Tracker):
     """Mirror in Weights & Biases. One run id per run folder, so a resumed run continues where it is synchronised."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]):
-        study, name, config = folder.parent.name, folder.name, scrub(config)
+        study, name, config = folder.parent.name, folder.name, redacted(config)
         own = f"{study}-{name}-{files.fingerprint(config)[:8]}"
         self._run = open_wandb(study, folder / "05_training", name=name, id=own, resume="allow", config=config)
 
@@ -133,8 +133,7 @@ class Guarded(Tracker):
             action()
         except Exception as error:  # whatever a third-party service throws, training goes on
             self._tracker = None
-            reason = SECRET.sub("(hidden)", f"{type(error).__name__}: {error}")
-            self._report("mirror_failed", mirror=self._name, reason=reason)
+            self._report("mirror_failed", mirror=self._name, reason=redact(f"{type(error).__name__}: {error}"))
 
 
 class All(Tracker):
@@ -144,13 +143,16 @@ class All(Tracker):
         folder: the run's folder.
         params: its parameters.
         step: the step training starts from (see `Jsonl`).
-        report: receives the one event of a failing mirror, like `Run.event`.
+        report: receives the one event of a failing mirror, and of a damaged record file, like `Run.event`.
     """
 
     def __init__(self, folder: Path, params: Parameters, step: int, report: Report):
         config = params.model_dump(mode="json")
         mirrors = [name for name in params.tracking if name in MIRRORS]
-        self._trackers: list[Tracker] = [Jsonl(folder / "metrics.jsonl", step)]
+        kept = Jsonl(folder / "metrics.jsonl", step)
+        if kept.damaged:
+            report("damaged", file="metrics.jsonl", lines=kept.damaged, kept_as="metrics.jsonl.damaged")
+        self._trackers: list[Tracker] = [kept]
         self._trackers += [Guarded(name, partial(MIRRORS[name], folder, config), report) for name in mirrors]
 
     def log(self, record: Record) -> None:
@@ -166,11 +168,12 @@ class All(Tracker):
 
 def replay(folder: Path, tracker: Tracker) -> int:
     """Feed the recorded metrics of the run in `folder` to `tracker`; returns the number of records."""
-    records = files.read_lines(folder / "metrics.jsonl")
-    for record in records:
-        tracker.log(record)
-    tracker.finish((files.read_json(folder / "run.json") or {}).get("state", "done"))
-    return len(records)
+    number = 0
+    for line in jsonlines.each(folder / "metrics.jsonl"):
+        tracker.log(line)
+        number += 1
+    tracker.finish((files.read_object(folder / "run.json") or {}).get("state", "done"))
+    return number
 
 
 def numbers(record: Record) -> dict[str, float]:
@@ -178,17 +181,7 @@ def numbers(record: Record) -> dict[str, float]:
     return {k: v for k, v in record.items() if k not in ("step", "time") and isinstance(v, int | float)}
 
 
-def scrub(value: Any) -> Any:
-    """`value` with everything that looks like a secret replaced by `(hidden)`."""
-    if isinstance(value, Mapping):
-        return {key: scrub(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [scrub(item) for item in value]
-    return SECRET.sub("(hidden)", value) if isinstance(value, str) else value
-
-
-def _line(record: Record) -> str:
-    try:
-        return ENCODE(record) + "\n"
-    except (TypeError, ValueError):  # not plain JSON: a NaN, or a number of numpy's
-        return ENCODE(files.plain(record)) + "\n"
+def _step(record: Record) -> float:
+    """The step of a record; one that tells none belongs to no future."""
+    step = record.get("step")
+    return step if isinstance(step, int | float) else 0

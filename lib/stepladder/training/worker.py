@@ -6,6 +6,7 @@ Decisions:
   one worker. So one command does for a notebook, a terminal and a cluster's job script.
 - A worker that a signal stops saves and exits 143, never 0: with 0 the other nodes would believe training complete.
 - `05_training/outcome.json` says how it ended, and why, to whoever did not wait for it. The first to fail tells.
+- Rank 0 tells when it starts, and on which device, whoever started it: progress and bill tell attempts apart by that.
 - SIGTERM only raises a flag; the loop sees it after the step. A worker whose agent dies gets SIGTERM from Linux.
 - Last comes `os._exit`: a loader process in the middle of a slow sample must not delay the end (it notices, and goes).
 """
@@ -18,10 +19,13 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepladder.core import files, lock
+from stepladder.core import files, lock, records
 from stepladder.core.config import check, read_yaml
+from stepladder.core.errors import Damaged
+from stepladder.core.provenance import environment
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, TrainingParams
+from stepladder.core.secrets import redact
 from stepladder.core.stages import hidden, readable
 from stepladder.data.loading import datasets
 from stepladder.machine import oom, signals
@@ -33,10 +37,14 @@ if TYPE_CHECKING:  # the agent trains nothing: it starts without the studies and
 DONE, FAILED, KILLED, PREEMPTED = 0, 1, 137, 143
 SAVE_SECONDS = 600  # torchrun kills workers that take longer over SIGTERM; who started us decides what is too long
 LINES = 20  # of a traceback kept in the outcome
-DIE_WITH_PARENT = "STEPLADDER_DIE_WITH_PARENT"
+PARENT = "STEPLADDER_PARENT"  # environment variable: pid of who started this process, where it is not to outlive that
 # Rank 0 caches the store of the first rendezvous and never publishes it again, so a node that comes back cannot
 # rejoin (pytorch #135712). The workers inherit it from the agent.
-ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+# SAVE_SECONDS go this way because torchrun has an option for them only since torch 2.13.
+ENVIRONMENT = {
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVE_SECONDS),
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -58,8 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def lead(run: Run, parameters: Path) -> int:
     """The agent: torchrun around `training.processes` workers; returns the exit code that tells how they ended."""
-    if os.environ.get(DIE_WITH_PARENT):
-        signals.die_with_parent(signal.SIGTERM)
+    if parent := os.environ.get(PARENT):
+        signals.die_with_parent(signal.SIGTERM, int(parent))
+    os.environ[PARENT] = str(os.getpid())
+    run.refuse_claimed()
     with lock.hold(run.folder / "05_training", f"training of {run.study}/{run.name}"):
         return _lead(run, parameters)
 
@@ -74,7 +84,7 @@ def _lead(run: Run, parameters: Path) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     own = ["-m", "stepladder.training.worker", str(run.folder), str(parameters)]
-    options = ["--standalone", f"--nproc-per-node={processes}", f"--shutdown-timeout={SAVE_SECONDS}"]
+    options = ["--standalone", f"--nproc-per-node={processes}"]
     try:
         torchrun.run(torchrun.parse_args([*options, *own]))
         return DONE
@@ -92,8 +102,8 @@ def _judge(run: Run, codes: set[int]) -> int:
         write_outcome(run, "failed", "a training process was killed (SIGKILL), perhaps for lack of memory")
         return KILLED
     by_state = {"done": DONE, "preempted": PREEMPTED, "failed": FAILED, "oom": FAILED}
-    if told := files.read_json(outcome_path(run)):
-        return by_state[told["state"]]
+    if told := outcome(run):
+        return by_state.get(told["state"], FAILED)
     if codes & {-signal.SIGTERM, PREEMPTED}:
         write_outcome(run, "preempted", "stopped by a signal before training began")
         return PREEMPTED
@@ -103,7 +113,8 @@ def _judge(run: Run, codes: set[int]) -> int:
 
 def work(run: Run, parameters: Path) -> int:
     """One worker: train, and return the exit code."""
-    signals.die_with_parent(signal.SIGTERM)
+    parent = os.environ.pop(PARENT, "")  # a cluster's torchrun tells none
+    signals.die_with_parent(signal.SIGTERM, int(parent) if parent else None)
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
     try:
@@ -138,6 +149,8 @@ def _train(run: Run, parameters: Path, stop: Any) -> int:
     distributed = DistributedContext.join()
     try:
         print(f"rank {distributed.rank} of {distributed.world} on {distributed.device}", flush=True)
+        if distributed.rank == 0:
+            run.event("training_started", processes=distributed.world, device=environment().get("device"))
         return Training(run, study, params, training, datasets(run, study, params), distributed, stop).fit().step
     finally:
         if sys.exc_info()[0] is None:
@@ -164,11 +177,19 @@ def outcome_path(run: Run) -> Path:
     return run.stage_folder("05_training") / "outcome.json"
 
 
+def outcome(run: Run) -> dict[str, str]:
+    """How a training has ended, `state` and `reason`; empty where nothing that can be read tells."""
+    try:
+        return records.read(outcome_path(run)) or {}
+    except Damaged:
+        return {}
+
+
 def write_outcome(run: Run, state: str, reason: str) -> None:
     """Tell how training ended, unless another process has told already."""
     path = outcome_path(run)
     if not path.exists():
-        files.write_json(path, {"state": state, "reason": reason})
+        files.write_json(path, {"state": state, "reason": redact(reason)})
 
 
 if __name__ == "__main__":

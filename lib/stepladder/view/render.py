@@ -9,17 +9,22 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from stepladder.core import files
-from stepladder.view.scene import Lines, Panel, Scene, camera_direction, face_colours, vertices
+from stepladder.view.scene import Lines, Panel, Scene, bars, camera_direction, drawn, face_colours, frame, vertices
+from stepladder.view.style import MUTED, PAPER, RIVAL
 
 LEGEND_INCHES, SWATCH_INCHES, LETTER_INCHES = 1.6, 0.55, 0.07  # width of a legend's column at least; of its parts
 MARGIN = 1.04  # of what is drawn, around it
@@ -51,28 +56,49 @@ def picture(scene: Scene | Figure, size: Sequence[int] = (1000, 700)) -> Figure:
     width, height = size[0] / 100, size[1] / 100
     scale = 1.0 if columns == 1 else 0.75
     figure = plt.figure(figsize=(width * columns * scale, height * rows * scale + 0.7), dpi=100)
-    name = renderer()
-    for number, panel in enumerate(map(_drawn, scene.panels), 1):
-        if not panel.items:
-            axis = figure.add_subplot(rows, columns, number)
-            axis.text(0.5, 0.5, "nothing here", ha="center", color="#6b7280")
-            axis.axis("off")
-        elif name == "vtk":
-            axis = figure.add_subplot(rows, columns, number)
-            axis.imshow(_vtk(scene, panel, size), interpolation="antialiased")
-            axis.axis("off")
-        else:
-            axis = figure.add_subplot(rows, columns, number, projection="3d")
-            _matplotlib(scene, panel, axis)
-        axis.set_title(f"{panel.title}  ({_extent(panel, scene.unit)})" if scene.unit else panel.title)
+    places = [(rows, columns, number) for number in range(1, len(scene.panels) + 1)]
+    axes = [_draw(figure, place, scene, drawn(panel), size) for place, panel in zip(places, scene.panels, strict=True)]
+    _colour_bars(figure, axes, scene)
     figure.suptitle(scene.title, x=0.01, ha="left", fontsize=12)
-    swatch = {"edgecolor": "#b8b5ad", "linewidth": 0.4}
-    handles = [Patch(facecolor=colour, label=label, **swatch) for label, colour in _legend(scene).items()]
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    wide = max(LEGEND_INCHES, SWATCH_INCHES + LETTER_INCHES * longest)
-    columns_of_legend = max(1, min(len(handles), int(figure.get_figwidth() / wide)))
-    figure.legend(handles=handles, loc="outside lower left", ncols=columns_of_legend)
+    _add_legend(figure, legend(scene), scene.note)
     return figure
+
+
+def _draw(figure: Figure, place: tuple[int, int, int], scene: Scene, panel: Panel, size: Sequence[int]) -> Axes:
+    """One panel at its place, under its title and extent."""
+    flat = not panel.items or renderer() == "vtk"
+    axis: Any = figure.add_subplot(*place, projection=None if flat else "3d")
+    axis.axis("off")
+    if not panel.items:
+        axis.text(0.5, 0.5, "nothing here", ha="center", color=MUTED)
+    elif flat:
+        axis.imshow(_vtk(scene, panel, size), interpolation="antialiased")
+    else:
+        _matplotlib(scene, panel, axis)
+    axis.set_title(f"{panel.title}  ({_extent(panel, scene.unit)})" if scene.unit else panel.title)
+    return axis
+
+
+def _colour_bars(figure: Figure, axes: Sequence[Axes], scene: Scene) -> None:
+    """A bar below the panels it explains."""
+    for bar, places in bars(scene).items():
+        shades = ScalarMappable(Normalize(bar.low, bar.high), bar.colours)
+        own = [axes[place] for place in places]
+        figure.colorbar(
+            shades, ax=own, location="bottom", label=bar.label, fraction=0.06, pad=0.03, aspect=40, shrink=0.6
+        )
+
+
+def _add_legend(figure: Figure, entries: Mapping[str, str], note: str) -> None:
+    """What is drawn in which colour, in as many columns as the figure is wide; above it the note."""
+    swatch = {"edgecolor": RIVAL, "linewidth": 0.4}
+    handles = [Patch(facecolor=colour, label=label, **swatch) for label, colour in entries.items()]
+    wide = max([LEGEND_INCHES, *(SWATCH_INCHES + LETTER_INCHES * len(label) for label in entries)])
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / wide)))
+    words = textwrap.fill(note, int(figure.get_figwidth() / LETTER_INCHES))
+    look = {"title": words, "title_fontsize": 8, "alignment": "left", "loc": "outside lower left"}
+    if handles or note:
+        figure.legend(handles=handles, ncols=columns, **look)
 
 
 @functools.cache
@@ -94,16 +120,35 @@ def renderer() -> str:
     return "matplotlib"
 
 
-def _drawn(panel: Panel) -> Panel:
-    """The panel without meshes that have no face: a model may well predict nothing."""
-    return Panel(panel.title, tuple(item for item in panel.items if isinstance(item, Lines) or len(item.faces_M3)))
+def plotter(scene: Scene, size: Sequence[int], panels: Sequence[Panel] = ()) -> Any:
+    """A pyvista plotter that holds `panels` of the scene (all of them where none are named) as a grid, framed."""
+    import pyvista
+
+    shown = [panel for panel in map(drawn, panels or scene.panels) if panel.items]
+    columns = max(1, min(scene.columns, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    look: dict[str, Any] = {"shape": (rows, columns), "border": False, "lighting": "light kit"}
+    held: Any = pyvista.Plotter(off_screen=True, window_size=list(size), **look)
+    for number, panel in enumerate(shown):
+        held.subplot(*divmod(number, columns))
+        _fill(held, panel)
+        _fit(held, scene, panel, (size[0] // columns, size[1] // rows))
+    return held
 
 
 def _vtk(scene: Scene, panel: Panel, size: Sequence[int]) -> np.ndarray:
+    held = plotter(scene, size, [panel])
+    held.enable_anti_aliasing("ssaa")
+    image = held.screenshot(return_img=True)
+    held.close()
+    return image
+
+
+def _fill(plotter: Any, panel: Panel) -> None:
+    """The items of a panel in the plotter's present subplot."""
     import pyvista
 
-    plotter: Any = pyvista.Plotter(off_screen=True, window_size=list(size), lighting="light kit")
-    plotter.set_background("#fbfaf7")
+    plotter.set_background(PAPER)
     for item in panel.items:
         if isinstance(item, Lines):
             for polyline in item.polylines:
@@ -112,26 +157,16 @@ def _vtk(scene: Scene, panel: Panel, size: Sequence[int]) -> np.ndarray:
         mesh = pyvista.PolyData.from_regular_faces(item.points_N3.astype(np.float32), item.faces_M3)
         mesh.cell_data["rgb"] = face_colours(item)
         plotter.add_mesh(mesh, scalars="rgb", rgb=True, opacity=item.opacity, ambient=0.25, diffuse=0.8, specular=0.0)
-    plotter.enable_anti_aliasing("ssaa")
-    _fit(plotter, scene, panel, size)
-    image = plotter.screenshot(return_img=True)
-    plotter.close()
-    return image
 
 
 def _fit(plotter, scene: Scene, panel: Panel, size: Sequence[int]) -> None:
     """Parallel projection along the scene's direction that just holds everything, whatever its shape."""
-    toward = camera_direction(scene)
-    right = np.cross([0.0, 0.0, 1.0], toward)
-    right /= np.linalg.norm(right)
-    frame = np.stack([right, np.cross(toward, right), toward])
-    seen = np.concatenate([points for item in panel.items for points in vertices(item)]) @ frame.T
-    low, high = seen.min(axis=0), seen.max(axis=0)
-    focus, extent = (low + high) / 2 @ frame, high - low
+    seen, toward = frame(scene, panel), camera_direction(scene)
     camera = plotter.camera
     camera.parallel_projection = True
-    camera.focal_point, camera.position, camera.up = focus, focus + toward * (np.linalg.norm(extent) + 1), (0, 0, 1)
-    camera.parallel_scale = MARGIN / 2 * max(extent[1], extent[0] * size[1] / size[0])
+    away = toward * (np.linalg.norm(seen[1:]) + 1)
+    camera.focal_point, camera.position, camera.up = seen.focus, seen.focus + away, (0, 0, 1)
+    camera.parallel_scale = MARGIN / 2 * max(seen.height, seen.width * size[1] / size[0])
     plotter.renderer.ResetCameraClippingRange()
 
 
@@ -162,13 +197,13 @@ def _matplotlib(scene: Scene, panel: Panel, axis) -> None:
     axis.axis("off")
 
 
-def _legend(scene: Scene) -> dict[str, str]:
+def legend(scene: Scene) -> dict[str, str]:
     """Name -> colour of everything that is really drawn."""
     entries: dict[str, str] = {}
     for item in (item for panel in scene.panels for item in panel.items):
         if isinstance(item, Lines):
             entries[item.name] = item.colour
-        else:
+        elif not item.bar:
             entries |= dict(item.palette[int(category)] for category in np.unique(item.category_M))
     return entries
 

@@ -1,6 +1,7 @@
 """A real job on the bench: trials in processes of their own give records, whatever the job does."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -44,14 +45,25 @@ def small(loss=1.0):
     return Small(float(loss))
 
 
+class Crowded(Small):
+    """Every pass returns the number of CPUs that it may use."""
+
+    def stepper(self, setting):
+        return lambda number, batch, clock: float(len(os.sched_getaffinity(0)))
+
+
+def crowded():
+    return Crowded()
+
+
 def broken():
     raise KeyError("no shard")
 
 
 @pytest.fixture
 def measurer(warm_runner, tmp_path):
-    def make(job="tests.ladder.measure.test_measurer:small", batches=(), **arguments):
-        return ProcessMeasurer(job, arguments, tmp_path, 60.0, 4e9, batches, warm_runner)
+    def make(job="tests.ladder.measure.test_measurer:small", batches=(), processes=1, **arguments):
+        return ProcessMeasurer(job, arguments, tmp_path, 60.0, 4e9, batches, warm_runner, processes)
 
     return make
 
@@ -76,6 +88,12 @@ def test_a_loss_that_is_not_finite_comes_back_so(measurer):
 
 def test_threads_of_the_setting_are_in_force(measurer):
     assert measurer(loss=0).full(Setting(threads=2), 4).probe.losses[0] == 2.0
+
+
+def test_one_of_several_processes_is_measured_on_its_share_of_the_cpus(measurer):
+    job, all_cpus = "tests.ladder.measure.test_measurer:crowded", len(os.sched_getaffinity(0))
+    used = [measurer(job, processes=count).full(Setting(), 4).probe.losses[0] for count in (2, 1, 1000)]
+    assert used == [max(1, all_cpus // 2), all_cpus, 1]
 
 
 def test_what_the_job_raises_is_a_reason_not_an_error(measurer):

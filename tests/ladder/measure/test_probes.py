@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import os
 import time
 
 import numpy as np
@@ -64,6 +65,32 @@ def test_the_loader_alone():
     assert probe.growth_bytes_per_sample == 0
     assert probe.hot.startswith("Sleeping.__getitem__ in test_probes.py:")
     assert sum(probe.stages.values()) == pytest.approx(np.mean(probe.sample_seconds))
+
+
+class Compiling(Sleeping):
+    """The first samples of each of two kinds of a process take `WAIT` seconds longer."""
+
+    WAIT = 0.4
+
+    def __init__(self):
+        super().__init__()
+        self.known = set()
+
+    def __getitem__(self, key):
+        if (os.getpid(), key % 2) not in self.known:
+            self.known.add((os.getpid(), key % 2))
+            time.sleep(self.WAIT)
+        return super().__getitem__(key)
+
+
+def test_what_a_process_pays_once_is_in_no_sample_and_told_apart():
+    job = Job()
+    job.data = Compiling()
+    probe = loader_probe(job, 16)
+    assert max(probe.sample_seconds) < probe.cold_seconds + Compiling.WAIT / 2 < Compiling.WAIT
+    assert sum(probe.stages.values()) == pytest.approx(np.mean(probe.sample_seconds))
+    assert probe.first_seconds == pytest.approx(Compiling.WAIT, rel=0.3)
+    assert loader_probe(Job(), 6).first_seconds < SAMPLE_SECONDS
 
 
 def test_slow_samples_are_fewer():

@@ -91,3 +91,35 @@ def test_no_time_is_lost_or_counted_twice(stacks):
     shares = profiler._stages(tree)
     assert sum(shares.values()) == pytest.approx(1.0)
     assert min(shares.values()) >= -1e-9
+
+
+class Compiled:
+    """Like a function that is compiled just in time: the first sample of each of two kinds waits for it."""
+
+    def __init__(self):
+        self.known = set()
+
+    def __getitem__(self, key):
+        if key % 2 not in self.known:
+            self.compiled(key % 2)
+        return self.cut(key)
+
+    def compiled(self, kind):
+        time.sleep(0.4)
+        self.known.add(kind)
+
+    def cut(self, key):
+        time.sleep(0.01)
+        return key
+
+
+def test_what_is_paid_once_is_not_to_blame():
+    seen = profiler.profile(Compiled(), range(8), seconds=1.0)
+    assert seen.hot.startswith("Compiled.cut in test_profiler.py")
+    assert not [name for name in seen.stages if "compiled" in name]
+    assert seen.samples and seen.hot_share > 0.8
+
+
+def test_a_sample_that_takes_all_the_time_is_seen_all_the_same():
+    seen = profiler.profile(Reader(), [1], seconds=0.001)
+    assert len(seen.samples) == 1 and seen.hot.startswith("Reader.filtered")

@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from stepladder.core.secrets import redact
+
 CHUNK = 1 << 16
 
 
 class FetchError(ValueError):
-    """A download that cannot go on, with its address and the way out."""
+    """A download that cannot go on, with its address and the way out; what an address must not tell is hidden."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(redact(str(message)))
 
 
 class Changed(FetchError):
@@ -108,8 +113,15 @@ class Bytes(Protocol):
 
 
 def local_path(url: str) -> Path | None:
-    """The path a file URL or a plain path names; None for http and https."""
-    parts = urllib.parse.urlsplit(url)
+    """The path a file URL or a plain path names; None for http and https.
+
+    Raises:
+        FetchError: the URL is of another kind, or none.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise FetchError(f"{url}: this is no address ({error}); give a path, or an http, https or file URL") from None
     if parts.scheme in ("http", "https"):
         return None
     if parts.scheme == "file":

@@ -14,20 +14,21 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple
 from pathlib import Path
 
-from stepladder.core import files
+from stepladder.core import files, jsonlines
 from stepladder.data.fetch.bytesource import Identity
-from stepladder.data.fetch.remotezip import Directory, Member, crc_of, unpack
+from stepladder.data.fetch.remotezip import STATE, Directory, Member, crc_of, unpack
 
 
 class Shelf:
     """The destination of one source."""
 
     def __init__(self, root: Path):
-        self.root, self._state = root, root / ".fetch"
+        self.root, self._state = root, root / STATE
         record = files.read_json(self._state / "directory.json")
         self.identity = Identity(**record["identity"]) if record else None
         self.directory = _directory(record) if record else None
-        self._done = {r["path"]: (r["size"], r["crc"]) for r in files.read_lines(self._state / "done.jsonl")}
+        whole = [r for r in jsonlines.read(self._state / "done.jsonl") if {"path", "size", "crc"} <= r.keys()]
+        self._done = {r["path"]: (r["size"], r["crc"]) for r in whole}
 
     def remember(self, identity: Identity, directory: Directory) -> None:
         """Keep the listing of the archive; what was in hand of another version is thrown away."""
@@ -82,7 +83,7 @@ class Shelf:
         """Drop everything in hand; only the files and the records stay."""
         shutil.rmtree(self.scratch())
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self) -> AbstractContextManager[bool]:
         """Let one process at a time fetch into this folder; the others wait."""
         return files.locked(self._state)
 
@@ -95,7 +96,7 @@ class Shelf:
         self._done[member.path] = (member.size, member.crc)
         self._state.mkdir(parents=True, exist_ok=True)
         record = {"path": member.path, "size": member.size, "crc": member.crc}
-        files.append_line(self._state / "done.jsonl", record)
+        jsonlines.append(self._state / "done.jsonl", record)
 
 
 def _directory(record: dict) -> Directory:

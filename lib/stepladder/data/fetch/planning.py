@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepladder.core.secrets import redact
 from stepladder.data.fetch.bytesource import Bytes, FetchError, Patience, Traffic, local_path
 from stepladder.data.fetch.cache import Shelf
 from stepladder.data.fetch.remote import PER_HOST, open_bytes
@@ -73,12 +74,12 @@ class Plan:
     def summary(self) -> dict[str, Any]:
         """The plan as a row of a table, units in the names."""
         return {
-            "source": self.source.url,
+            "source": redact(self.source.url),
             "files": len(self.wanted),
             "already there": len(self.there),
             "to move (MB)": round(self.bytes_to_move / 1e6, 2),
             "to write (MB)": round(self.bytes_to_write / 1e6, 2),
-            "disk free (GB)": round(self.disk_free / 1e9, 1),
+            "disk free (GB)": round(self.disk_free / 1e9, 1) if self.bytes_to_write else None,
             "notes": "; ".join(self.notes),
         }
 

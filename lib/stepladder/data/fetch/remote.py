@@ -9,6 +9,7 @@ Decisions:
 - At most `PER_HOST` connections are open to a host, however many threads fetch.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -20,6 +21,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from stepladder.core.secrets import redact
 from stepladder.data.fetch.bytesource import (
     CHUNK,
     Changed,
@@ -37,6 +39,11 @@ PER_HOST = 4
 AGENT = "stepladder"
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 EXPIRED = {401, 403, 404, 410}  # a signed address behind a redirect, once its time is up
+REFUSED = (  # what no second try mends: a redirect that leads nowhere or in circles, an answer that is no HTTP
+    *(requests.TooManyRedirects, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema),
+    *(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, urllib3.exceptions.InvalidHeader),
+    ValueError,  # urllib's and the IDNA codec's way to say that an address is none
+)
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
 
 
@@ -44,7 +51,7 @@ class _Fault(Exception):
     """One failed request, worth another try; `delay_s` is what the server asked for."""
 
     def __init__(self, reason: str, delay_s: float | None = None):
-        super().__init__(reason)
+        super().__init__(redact(reason))
         self.delay_s = delay_s
 
 
@@ -86,6 +93,8 @@ def read_json(url: str, patience: Patience = Patience()) -> Any:  # noqa: B008
                 raise FetchError(f"{url}: the server {reason}; check the address")
         except requests.exceptions.JSONDecodeError:
             raise FetchError(f"{url}: the answer is not JSON; has the service changed or gone?") from None
+        except REFUSED as error:
+            raise _cannot_follow(url, error) from None
         except BROKEN as error:
             reason, asked = f"no answer ({_reason(error)})", None
         if failures <= patience.tries:
@@ -172,6 +181,8 @@ class HttpBytes:
         limits = (self.patience.connect_s, self.patience.read_s)
         try:
             answer = session().get(address, headers=headers, stream=True, timeout=limits)
+        except REFUSED as error:
+            raise _cannot_follow(self.url, error) from None
         except BROKEN as error:
             raise _Fault(f"no answer ({_reason(error)})") from None
         if answer.status_code in (200, 206, 304):
@@ -244,7 +255,8 @@ class HttpBytes:
     def _pause(self, failures: int, fault: _Fault) -> None:
         """Let every thread of this file wait before the next request, or give up."""
         if failures > self.patience.tries:
-            raise Unreachable(f"{self.url}: {fault}; gave up after {failures} tries. Call again later: it resumes.")
+            told = f"{self.url}: {fault}; gave up after {failures} tries. Call again later: it resumes."
+            raise Unreachable(told) from None
         self.traffic.add(retries=1)
         self._not_before = max(self._not_before, time.monotonic() + self.patience.wait(failures, fault.delay_s))
 
@@ -260,24 +272,39 @@ def session() -> requests.Session:
 
 
 def _identity(answer: requests.Response) -> Identity:
-    """Size and validators an answer carries."""
-    if answer.status_code == 206:
-        total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    else:
-        total = answer.headers.get("Content-Length", "")
-    size = int(total) if total.isdigit() else None
+    """Size and validators an answer carries.
+
+    Raises:
+        FetchError: the header that should tell the size tells no number.
+    """
+    name = "Content-Range" if answer.status_code == 206 else "Content-Length"
+    said = answer.headers.get(name, "").strip()
+    total = said.rpartition("/")[2]
+    size = _number(total)
+    if size is None and total not in ("", "*"):
+        raise FetchError(f"{answer.url}: the server's header {name} is {said[:100]!r}, which tells no size")
     return Identity(size, answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
+
+
+def _number(text: str) -> int | None:
+    """The number a header holds in plain ASCII digits; None for anything else (`²`, to Python, is a digit)."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _retry_after(answer: requests.Response) -> float | None:
     """Seconds the server asks to wait (RFC 9110, 10.2.3: a number, or a date); None when it does not say."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
+    if (seconds := _number(text)) is not None:
+        return float(seconds)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def _cannot_follow(url: str, error: Exception) -> FetchError:
+    """That a request cannot be made as the server wants it."""
+    return FetchError(f"{url}: the server leads where nothing can be fetched ({_reason(error)}); check the address")
 
 
 def _reason(error: BaseException) -> str:

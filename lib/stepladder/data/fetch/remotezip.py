@@ -5,8 +5,9 @@ Decisions:
   through a window that turns its few reads into few requests. Usually three in all, whatever the archive's size.
 - A member's bytes are fetched with its local header, whose length only the header itself tells. So the plan asks for a
   close upper bound, never beyond the next member, and the header then gives the truth.
-- What cannot be trusted is refused by the member's name: paths that leave the folder, symbolic links, duplicate names,
-  encryption, unknown methods, members that overlap. Only wanted members are judged; the others are never touched.
+- What cannot be trusted is refused by the member's name: paths that leave the folder or meet another's (see
+  `core.names`), the fetcher's own folder, symbolic links, encryption, unknown methods, members that overlap. Only
+  wanted members are judged; the others are never touched.
 """
 
 import io
@@ -16,18 +17,19 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+from stepladder.core import names
 from stepladder.data.fetch.bytesource import Bytes, FetchError
 
 TAIL = 4096  # holds the end records of nearly every archive; a longer comment costs one more request
 HEADER = struct.Struct("<4s5H3I2H")  # local file header (APPNOTE 4.3.7)
 SLACK = 64  # what the extra field of the local header may be longer than that of the directory
+STATE = ".fetch"  # folder of what is kept beside the members (see `cache`)
 METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflate"}
 
 
@@ -96,14 +98,11 @@ def choose(members: Iterable[Member], patterns: Iterable[str], archive: str) -> 
     """
     wanted = matcher(patterns)
     chosen = tuple(member for member in members if wanted(member.path))
-    count = Counter(m.path for m in chosen)
-    flaws = {m.path: "duplicate name" if count[m.path] > 1 else m.flaw for m in chosen}
-    folders = {str(folder) for path in count for folder in PurePosixPath(path).parents}
-    flaws |= {path: "also the folder of another member" for path in count if path in folders}
-    bad = [f"{path!r} ({flaw})" for path, flaw in flaws.items() if flaw]
+    flaws = {member.path: member.flaw for member in chosen if member.flaw} or names.clashes(m.path for m in chosen)
+    bad = [f"{names.shown(path)} ({flaw})" for path, flaw in sorted(flaws.items())]
     if bad:
         raise BadMember(
-            f"{archive}: refused {', '.join(sorted(set(bad))[:5])}{' ...' if len(bad) > 5 else ''}; "
+            f"{archive}: refused {', '.join(bad[:5])}{' ...' if len(bad) > 5 else ''}; "
             "choose patterns that leave these members out"
         )
     return chosen
@@ -215,12 +214,10 @@ def _member(info: zipfile.ZipInfo, limit: int) -> Member:
 
 def _flaw(info: zipfile.ZipInfo, path: PurePosixPath) -> str:
     """Why a member must not be unpacked; empty when it is sound."""
-    if ".." in path.parts:
-        return "leaves the folder"
-    if path.is_absolute() or path.as_posix()[1:2] == ":":
-        return "absolute path"
-    if "\0" in path.as_posix() or not path.parts:
-        return "unusable name"
+    if flaw := names.flaw(path.as_posix()):
+        return flaw
+    if path.parts[0].casefold() == STATE:
+        return "kept for the fetcher's own records"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "symbolic link"
     if info.flag_bits & 0x1:

@@ -81,7 +81,7 @@ class Transfer:
 
     Attributes:
         rows: what happened to each member fetched, by path.
-        broken: reason by path, for members that came wrong twice.
+        broken: reason by path, for members that came wrong twice or did not stay.
     """
 
     def __init__(self, source: Bytes, shelf: Shelf, on_progress: Progress | None, parallel: int):
@@ -89,6 +89,7 @@ class Transfer:
         self._lock, self._cancel = threading.Lock(), source.cancel
         self._come = self._total = 0
         self._wrong: dict[str, str] = {}
+        self._stored: set[str] = set()
         self.rows: dict[str, dict[str, Any]] = {}
         self.broken: dict[str, str] = {}
 
@@ -106,6 +107,11 @@ class Transfer:
         pieces = []
         for place, member in enumerate(wanted):
             if member.path in self.broken or self._shelf.has(member):
+                continue
+            if member.path in self._stored:  # fetching it again would go on for ever
+                self.broken[member.path] = (
+                    f"{member.path}: it did not stay where it was put; does anything else write there?"
+                )
                 continue
             part = self._shelf.part(member)
             have = part.stat().st_size if part.exists() else 0
@@ -138,6 +144,7 @@ class Transfer:
         try:
             if part.stat().st_size >= data_stop(member, part) - member.offset:
                 self._shelf.store(member)
+                self._stored.add(member.path)
         except BadMember as error:
             part.unlink()
             if member.path in self._wrong:

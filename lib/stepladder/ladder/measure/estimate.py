@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 ENOUGH = 0.04  # of the rate: a narrower interval changes no verdict
@@ -59,5 +59,5 @@ def relative_half_width(values: Sequence[float] | np.ndarray) -> float:
     if count < 2:
         return math.inf
     # Two-sided quantile: half of what lies outside on either side.
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
+    t = stdtrit(count - 1, (1 + CONFIDENCE) / 2)
     return float(t * np.std(values, ddof=1) / math.sqrt(count) / np.mean(values))

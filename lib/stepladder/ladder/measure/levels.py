@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 
 from stepladder.ladder.measure.estimate import CONFIDENCE
 from stepladder.machine import limits
@@ -48,7 +48,7 @@ def _sure_slope(at: Sequence[float], levels: Sequence[float]) -> float:
     # Least squares through the centred readings, and the standard error of that slope.
     slope = x @ y / (x @ x)
     error = math.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x))
-    return float(slope) if slope > stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2) * error else 0.0
+    return float(slope) if slope > stdtrit(len(x) - 2, (1 + CONFIDENCE) / 2) * error else 0.0
 
 
 class Levels:

@@ -33,6 +33,7 @@ class ProcessMeasurer:
         memory: bytes above which a trial is stopped.
         batches: candidates whose fake memory will be asked for.
         runner: to share its warm process with other measurers.
+        processes: training processes that share the CPUs; a trial is one of them, and keeps to its part.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class ProcessMeasurer:
         memory: float,
         batches: Sequence[int] = (),
         runner: Runner | None = None,
+        processes: int = 1,
     ):
         self.job, self.arguments, self.folder, self.batches = job, arguments, folder, batches
-        self.seconds, self.memory = seconds, memory
+        self.seconds, self.memory, self.processes = seconds, memory, processes
         self._runner, self._number = runner or Runner(), 0
         self._fakes: dict[Setting, int | None] = {}
 
@@ -110,6 +112,7 @@ class ProcessMeasurer:
             "setting": asdict(setting),
             "count": count,
             "seconds": self.seconds,
+            "processes": self.processes,
         }
 
 

@@ -3,6 +3,7 @@
 Decisions:
 - *loader*: two loader processes, one after the other, draw the same samples in the order of training. The first finds
   the files cold; the second finds them in the page cache but, like every new loader process, its own caches empty.
+  What a process pays once, with its first samples (compiling, opening files), is told apart and in no sample's time.
 - *step*: batches are made once, of few samples, and used again; the optimizer's state exists before the clock starts.
 - *full*: a real loader feeds the real step. Timing begins after two rounds of the loader processes, goes by whole
   rounds, and ends as soon as the rate is known well enough and memory stands still (a soak asks for every pass).
@@ -55,14 +56,14 @@ def loader_probe(job: Job, samples: int, seconds: float = math.inf) -> LoaderPro
     cold = _draw(dataset, keys, part)
     warm = _draw(dataset, keys[: len(cold)], part)
     seen = profiler.profile(dataset, keys[: len(cold)], min(part, profiler.SECONDS))
-    steady = warm[1:] or warm  # the first sample of a process also opens files and compiles
+    steady = _steady(warm)
     times, mean = [reading.seconds for reading in steady], float(np.mean([reading.seconds for reading in steady]))
     begin = time.perf_counter()
     batch = default_collate(seen.samples)
     collating = (time.perf_counter() - begin) / len(seen.samples)
     return LoaderProbe(
         sample_seconds=tuple(times),
-        cold_seconds=float(np.mean([reading.seconds for reading in cold])),
+        cold_seconds=float(np.mean([reading.seconds for reading in _steady(cold)])),
         collate_seconds=collating,
         cpu_share=_computing(steady),
         sample_bytes=_tensor_bytes(batch) // len(seen.samples),
@@ -71,6 +72,7 @@ def loader_probe(job: Job, samples: int, seconds: float = math.inf) -> LoaderPro
         stages={name: share * mean for name, share in seen.stages.items()},
         hot=seen.hot,
         hot_share=seen.hot_share,
+        first_seconds=max(0.0, warm[0].seconds - mean),
     )
 
 
@@ -206,6 +208,11 @@ def _draw(dataset: Dataset, keys: list[Key], seconds: float) -> list[Reading]:
             if time.perf_counter() - begin > seconds:
                 break
     return readings
+
+
+def _steady(readings: list[Reading]) -> list[Reading]:
+    """Readings without the first ones of the process, a quarter of all at most; a single one stays."""
+    return readings[max(1, min(profiler.FIRST, len(readings) // 4)) :] or readings
 
 
 def _computing(readings: Sequence[Reading]) -> float:

@@ -8,17 +8,20 @@ Decisions:
 - A function is named as a person knows it: code of installed packages by its public name, `scipy.ndimage.median_filter`
   and not `_filters._rank_filter`; own code by its qualified name. C functions are part of the Python function that
   calls them. Beside the name stands the line of the user's own code that is to blame.
+- The first samples of a process also pay for what is paid once, such as compiling just in time and opening files. They
+  are drawn before anybody looks: else a compiler is to blame that never runs again.
 - The hot function is found by walking down from the sample while one callee takes at least half of the caller's time,
   and ends at the first function of an installed package.
 """
 
 import contextlib
+import itertools
 import sys
 import sysconfig
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -29,6 +32,7 @@ from torch.utils.data import Dataset
 from stepladder.ladder.measure.job import Key
 
 SECONDS = 1.0  # of looking, unless one sample takes longer
+FIRST = 4  # samples of a process that may still compile: each kind of sample can do so once
 TICK = 0.002  # seconds between looks
 DOMINATES = 0.5  # share of its caller's time from which a callee is followed
 PASSES_ON = 0.9  # share from which a function only hands on to its callee
@@ -72,19 +76,31 @@ class Node:
 
 
 def profile(dataset: Dataset, keys: Sequence[Key], seconds: float = SECONDS) -> Seen:
-    """Draw samples from `keys`, over and over if they are quick, for about `seconds`; see where the time goes."""
+    """Draw samples from `keys`, over and over if they are quick, for about `seconds`; see where the time goes.
+
+    Up to `FIRST` samples, and as much time, come before that and are not looked at.
+    """
     samples: list[Any] = []
+    endless = itertools.cycle(keys)
+    for key in _for_about(seconds, itertools.islice(endless, FIRST)):
+        _draw(dataset, key)
     with _Watcher() as watcher:
-        begin, count = time.perf_counter(), 0
-        while not count or time.perf_counter() - begin < seconds:
-            sample = _draw(dataset, keys[count % len(keys)])
-            samples = [*samples, sample][-4:]
-            count += 1
+        for key in _for_about(seconds, endless):
+            samples = [*samples, _draw(dataset, key)][-4:]
     tree = watcher.tree
     if not tree.callees:  # too quick to be seen
         return Seen({"other": 1.0}, "", 0.0, samples)
     hot, line = _hot(tree)
     return Seen(_stages(tree), _said(hot, line), hot.seconds / tree.seconds, samples)
+
+
+def _for_about(seconds: float, keys: Iterator[Key]) -> Iterator[Key]:
+    """The first of `keys`, and more until `seconds` are over."""
+    begin = time.perf_counter()
+    for key in keys:
+        yield key
+        if time.perf_counter() - begin >= seconds:
+            return
 
 
 def _draw(dataset: Dataset, key: Key) -> Any:

@@ -59,13 +59,17 @@ class StudyJob:
 
     def stepper(self, setting: Setting) -> Stepper:
         """A fresh model under `setting`, as passes that can be timed."""
-        training = setting.applied(self.params.training)
+        return _passes(self.train_state(setting))
+
+    def train_state(self, setting: Setting) -> TrainState:
+        """A fresh model under `setting`, with its optimizer."""
+        training = setting.of_one(self.params.training)
         torch.manual_seed(self.params.seed)
         model = self.study.model(self.params).to(self.device)
         parallel.prepare(model, training)
         phase = self.study.phases(self.params)[0]
         distributed = DistributedContext(device=self.device)
-        return _passes(step.lone_train_state(self.study, model, phase, training, self.params.seed, distributed))
+        return step.lone_train_state(self.study, model, phase, training, self.params.seed, distributed)
 
     def fake_bytes(self, setting: Setting) -> int | None:
         """Bytes a pass takes on the device, counted with fake tensors."""

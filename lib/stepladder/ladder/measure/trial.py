@@ -27,11 +27,10 @@ import torch
 from stepladder.core import files
 from stepladder.ladder.measure import probes
 from stepladder.ladder.measure.job import Job, open_job
-from stepladder.machine import signals
+from stepladder.machine import oom, signals
 from stepladder.training.setting import Setting
 
 PR_SET_CHILD_SUBREAPER = 36
-FIRST_TO_GO = "900"  # of 1000: what Linux's out-of-memory killer takes before a notebook
 
 
 def serve() -> None:
@@ -55,8 +54,8 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         spec: `job` and `arguments` (see `job.open_job`), `setting`, `probe` (loader, step, full, fake, device),
-            `count` of samples or steps, `seconds` it may take, `whole` and `expected` of a full probe, `settings` of
-            fake ones.
+            `count` of samples or steps, `seconds` it may take, `processes` that share the CPUs, `whole` and `expected`
+            of a full probe, `settings` of fake ones.
 
     Returns:
         The fields of the probe; of `fake`, `bytes`: batch -> bytes; of `device`, `bytes`: its memory, None without one.
@@ -65,6 +64,9 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
         cuda = torch.cuda.is_available()
         return {"bytes": torch.cuda.get_device_properties(0).total_memory if cuda else None}
     setting = Setting(**spec["setting"])
+    if spec["processes"] > 1:  # as fast as beside the others: on its share of the CPUs, with all its loaders
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cpus[: max(1, len(cpus) // spec["processes"])])
     if setting.threads:
         torch.set_num_threads(setting.threads)
     job = open_job(spec["job"], spec["arguments"])
@@ -94,7 +96,7 @@ def _alone(path: Path) -> None:
         for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
             os.dup2(source, target)
         faulthandler.enable(file=2)
-        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
+        oom.go_first()
         files.write_json(path.with_suffix(".result.json"), run(files.read_json(path)))
         code = 0
     except BaseException:  # also SystemExit: whatever ends a trial, it must not go on as a second warm process

@@ -154,9 +154,32 @@ def test_overview_and_gallery_show_every_group(paths):
     own = list(paths.values())
     splits = {"train": [own[0].stem], "validation": [own[1].stem], "test": [path.stem for path in own[2:]]}
     figure = scenes.overview(own, splits)
-    assert len(figure.axes) == 8
+    bars = [axis for axis in figure.axes if axis.get_label() == "<colorbar>"]
+    assert len(figure.axes) - len(bars) == 8 and len(bars) == 3  # particles have no field
+    assert all(bar.get_ylabel() for bar in bars)
     plt.close(figure)
-    assert len(scenes.gallery(own, PARAMS).panels) == 4
+    gallery = scenes.gallery(own, PARAMS)
+    assert len(gallery.panels) == 4 and len(view.bars(gallery)) == 1  # their ranges differ, their colours do not
+
+
+def test_values_of_a_scene_are_told_by_two_colour_bars_and_no_legend(paths):
+    batch, sample = batch_of(paths["line"], 1), Cases([paths["line"]], PARAMS).sample(0)
+    (picture,) = scenes.scenes(sample, classical.persistence(batch), PARAMS).values()
+    told = {bar.label: places for bar, places in view.bars(picture.drawing).items()}
+    assert list(told.values()) == [[0, 1], [2]] and all("dimensionless" in label for label in told)
+    (field, _), truth = view.bars(picture.drawing), sample["target_TXC"]
+    assert field.low <= truth.min() and field.high >= truth.max() - 1e-6
+    assert not picture.drawing.panels[0].items[0].palette
+
+
+def test_a_field_that_is_the_same_everywhere_is_drawn(paths):
+    sample = Cases([paths["line"]], PARAMS).sample(0)
+    flat = {
+        name: np.zeros_like(values) if name[:5] in ("input", "targe") else values for name, values in sample.items()
+    }
+    (picture,) = scenes.scenes(flat, None, PARAMS).values()
+    (bar,) = view.bars(picture.drawing)
+    assert bar.high > bar.low and np.isfinite(picture.drawing.panels[0].items[0].points_N3).all()
 
 
 def test_a_forecast_figure_shows_error_spectrum_and_drift(paths):

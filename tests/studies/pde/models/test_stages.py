@@ -228,9 +228,10 @@ def test_stages_are_what_the_profile_asks_for() -> None:
 def test_every_stage_trains_its_own_part_and_nothing_else() -> None:
     model, params = forecaster()
     batch = grid_batch(points=16)
+    training = params.training.model_copy(update={"batch": 3})
     for phase in plan.phases(params):
         before = {name: value.clone() for name, value in model.named_parameters()}
-        learner = lone_train_state(find("pde"), model, phase, params.training, 0)
+        learner = lone_train_state(find("pde"), model, phase, training, 0)
         for step in range(2):
             train_step(learner, step, [batch])
         changed = {name for name, value in model.named_parameters() if not torch.equal(before[name], value)}

@@ -4,6 +4,7 @@ import pytest
 
 from stepladder.core.config import ParameterError
 from stepladder.data import inventory
+from stepladder.studies.scroll import card
 from stepladder.studies.scroll.data import catalogue
 from stepladder.studies.scroll.params import ScrollParams
 
@@ -17,13 +18,13 @@ def test_the_catalogue_is_what_the_inventory_needs(tmp_path):
     inventory.save(table, tmp_path)
     assert table["quality"].between(0, 1).all() and table["quality"].is_monotonic_decreasing
     assert table["url"].str.match(r"https://\S+$").all() and table["needs"].str.len().min() > 10
-    figures = inventory.overview(table, catalogue.SIZES, catalogue.PLANNED)
+    figures = inventory.overview(table, card.SIZES, card.PLANNED)
     assert len(figures) == 1, "no map: the scrolls come from one villa"
 
 
 def test_sums_agree_with_what_the_publishers_state():
     table = catalogue.read(params())
-    sums = inventory.totals(table, "region", list(catalogue.SIZES))
+    sums = inventory.totals(table, "region", list(card.SIZES))
     kaggle = table[table["region"] == "Kaggle"]
     assert kaggle["volumes"].sum() == 806 and len(kaggle) == 6, "rows of train.csv, scrolls"
     assert sums.loc["Kaggle", "bytes"] == pytest.approx(26.6e9, rel=0.001)

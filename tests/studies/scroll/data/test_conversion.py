@@ -1,5 +1,7 @@
 """What a shard holds: image, label and everything derived from them, each checked against its definition."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -101,7 +103,8 @@ def test_a_shard_is_mapped_array_by_array(content, tmp_path):
     shards.write(tmp_path / "1.h5", content, "recipe")
     shard = Shard(tmp_path / "1.h5")
     for name, array in content.arrays.items():
-        assert isinstance(shard.array(name), np.memmap) and np.array_equal(shard.array(name), array)
+        assert np.array_equal(shard.array(name), array) and not shard.array(name).flags.writeable
+    assert str(tmp_path / "1.h5") in Path("/proc/self/maps").read_text()
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,6 +10,7 @@ from stepladder.data import shards
 from stepladder.studies.scroll.data.distance import squared_distance
 from stepladder.studies.scroll.pictures import scenes
 from stepladder.view import render, web
+from stepladder.view.style import MODEL
 from tests.studies.scroll import small_sheets
 
 
@@ -33,7 +34,7 @@ def test_a_preview_shows_image_and_label_in_three_planes():
     assert len(axes) == 6 and all("voxels" in axis.get_xlabel() and "voxels" in axis.get_ylabel() for axis in axes)
     greys = [axis.images[0].get_clim() for axis in axes]
     assert len(set(greys)) == 1 and [len(axis.images) for axis in axes] == [1, 1, 1, 3, 3, 3]
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"sheet", "not labelled"}
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"labelled sheet", "not labelled"}
 
 
 def test_the_montage_adds_prediction_and_distance():
@@ -42,6 +43,30 @@ def test_the_montage_adds_prediction_and_distance():
     titles = [axis.get_title() or axis.get_title("left") for axis in figure.axes]
     assert sum("distance" in title for title in titles) == 1 and sum("prediction" in title for title in titles) == 1
     assert [axis.images[0].get_array().shape for axis in figure.axes[:3]] == [(16, 20), (12, 20), (12, 16)]
+    told = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert told == {"labelled sheet", "predicted sheet", "not labelled"}
+
+
+def test_labels_and_predictions_have_colours_of_their_own():
+    image, label = small_sheets.volume()
+    both = scenes.scenes({"image_ZYX": image, "label_ZYX": label}, {"mask_BZYX": torch.from_numpy(label == 1)[None]})
+    truth, guess = (panel.items[0].palette[0] for panel in both["surfaces"].drawing.panels)
+    assert guess == ("predicted sheet", MODEL) and truth[0] == "labelled sheet" and truth[1] != MODEL
+
+
+def test_a_machine_without_pyvista_gets_the_same_surface_and_few_enough_triangles(monkeypatch):
+    points, faces = scenes.triangles(plates(6, 14))
+    monkeypatch.setattr(scenes, "find_spec", lambda name: None)
+    others, cubes = scenes.triangles(plates(6, 14))
+    assert np.allclose(others.min(0), points.min(0), atol=0.2) and np.allclose(others.max(0), points.max(0), atol=0.2)
+
+    def volume(points, faces):  # by the divergence theorem: positive where faces look outwards
+        a, b, c = np.moveaxis(points[faces], 1, 0)
+        return (a * np.cross(b, c)).sum() / 6
+
+    assert volume(others, cubes) == pytest.approx(volume(points, faces), rel=0.05)
+    monkeypatch.setattr(scenes, "MOST_TRIANGLES", len(cubes) // 3)
+    assert 0 < len(scenes.triangles(plates(6, 14))[1]) <= len(cubes) // 3
 
 
 def test_a_surface_lies_on_its_mask():

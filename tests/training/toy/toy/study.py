@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from stepladder.core.schema import Parameters, Section
+from stepladder.core.study import Study
 from stepladder.core.types import Check, Loss, TrainingPhase
 
 
@@ -57,21 +58,22 @@ class ToyData:
 
 
 class Net(nn.Module):
-    """Two parts, so that stages can train one of them."""
+    """Two parts, so that stages can train one of them; of the second a layer stands outside of all blocks."""
 
     def __init__(self, width, dropout):
         super().__init__()
         self.first = nn.Sequential(nn.Linear(4, width), nn.Dropout(dropout), nn.Tanh())
-        self.second = nn.Sequential(nn.Linear(width, width), nn.Dropout(dropout), nn.Linear(width, 1))
+        self.second = nn.Sequential(nn.Linear(width, width), nn.Dropout(dropout), nn.Tanh())
+        self.second_out = nn.Linear(width, 1)
 
     def forward(self, x_BC):
-        return self.second(self.first(x_BC))[:, 0]
+        return self.second_out(self.second(self.first(x_BC)))[:, 0]
 
 
 class Toy:
     """The parts of the Study interface that training uses."""
 
-    name, title, card, Params = "toy", "Toy", "", ToyParams
+    name, title, card, Params, fit = "toy", "Toy", "", ToyParams, Study.fit
 
     def dataset(self, shards, params, keep_clear=()):
         self.params = params

@@ -23,8 +23,6 @@ from stepladder.studies.pde.params import PdeParams
 
 HERE = Path(__file__).parent
 SERVER = "https://darus.uni-stuttgart.de/api/access/datafile/"
-SIZES = {"bytes": "all files", "fitting_bytes": "groups that fit data.budget_tb"}
-PLANNED = {"all": 3.9e12}  # bytes of the manifest the original plan started from
 
 # Folder of a path -> family, and what its solver and reader offer here, from 0 to 1.
 FAMILIES = {
@@ -55,26 +53,6 @@ AUDITED = {
 }
 SMALL, LARGE = 1e9, 1e12  # bytes of a group that is easily tried, and of one that is not
 COEFFICIENT = re.compile(r"(?:^|_)(?:Sols_)?(beta|Nu|Rho|Eta|Zeta|M)(\d+(?:\.\d*)?(?:e-?\d+)?)(?=[_.])")
-
-CARD = """
-**Source.** Own solvers (Burgers, advection, reaction-diffusion in one and two dimensions, Darcy, incompressible flow)
-with PDEBench's initial conditions and file layouts; and readers for what others publish: PDEBench (Takamoto et al.,
-NeurIPS 2022; doi:10.18419/darus-2986), The Well, LagrangeBench, neuraloperator, PINNacle, PINA, deepxde, Raissi.
-
-**Licence.** Files made here: Apache-2.0. PDEBench data: as stated with its doi. The Well: BSD-3; LagrangeBench,
-neuraloperator, PINNacle, PINA, Raissi: MIT; deepxde: LGPL-2.1. None is copied into this project.
-
-**Units.** Dimensionless, unless a file says otherwise; then its units are attributes of the shard. Times and lengths in
-the units of the file. Coefficients are physical: Burgers' viscosity is eps / pi, eps being what file names call Nu.
-
-**Known defects.** PDEBench: the time coordinate is one longer than the data; the time axis of advection and the range
-of x of Burgers were wrong in version 1; some compressible trajectories are broken; the published initial conditions
-have a random mean, and first and last cell hold the same value. neuraloperator's Darcy file tells neither coefficients
-nor force. deepxde's L-shape holds NaN outside its domain. Our incompressible flow is periodic, PDEBench's has walls.
-
-**Model after.** Li et al., Fourier Neural Operator (ICLR 2021); Takamoto et al., PDEBench; Ohana et al., The Well
-(NeurIPS 2024).
-"""
 
 
 def read(params: PdeParams) -> pd.DataFrame:

@@ -11,8 +11,8 @@ Decisions:
   answer whatever is fed later. Evaluation never sets them.
 - No branch looks at the flag, so a GPU does not wait for it and fake tensors can count memory; known sizes are written
   back over themselves.
-- All training processes take part in the mean, so two of them measure what one would. With accumulation the first
-  micro-batch decides.
+- Training hands over the whole first batch beforehand (`Study.fit`). Where nobody has, the first loss decides; all
+  training processes take part in its mean.
 - Networks without the buffers (the baselines) are left alone.
 """
 
@@ -41,7 +41,13 @@ def size(example: Tensor) -> Tensor:
     """Root mean square of every channel (..., C) over all samples of all processes: (C,); 1 where it is zero."""
     rows_NC = example.detach().double().flatten(0, -2)
     sums = torch.cat([rows_NC.square().sum(0), rows_NC.new_full((1,), len(rows_NC))])
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(sums)
+    sums = over_processes(sums)
     size_C = (sums[:-1] / sums[-1]).sqrt()
     return torch.where(size_C > SMALLEST, size_C, 1.0).to(example.dtype)
+
+
+def over_processes(sums: Tensor) -> Tensor:
+    """The sum of `sums` over all training processes (in place)."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(sums)
+    return sums

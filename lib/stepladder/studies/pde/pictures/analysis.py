@@ -29,6 +29,7 @@ from stepladder.studies.pde.models.stages import plan
 from stepladder.studies.pde.models.stages.forecaster import Forecaster
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.pictures import scenes
+from stepladder.view.style import MODEL, MUTED, RIVAL
 
 CELLS = (16, 32, 64, None)  # of the classical solvers; None: all points of the sample
 MOST = 24  # trajectories looked at
@@ -96,11 +97,11 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(6.4, 4.0))
     network, others = table.iloc[0], table.iloc[1:]
     coarse = others[others["method"].str.endswith("cells")]
-    axis.loglog(coarse["ms"], coarse["error"], "-", color="#b8b5ad")
-    axis.loglog(others["ms"], others["error"], "o", color="#6b7280", label="classical solvers")
+    axis.loglog(coarse["ms"], coarse["error"], "-", color=RIVAL)
+    axis.loglog(others["ms"], others["error"], "o", color=MUTED, label="classical solvers")
     for row in others.itertuples():
         axis.annotate(row.method, (row.ms, row.error), (5, 5), textcoords="offset points", fontsize=7)
-    axis.loglog(network["ms"], network["error"], "o", color="#d98e04", markersize=8, label="network")
+    axis.loglog(network["ms"], network["error"], "o", color=MODEL, markersize=8, label="network")
     solves = breakeven(table)
     verdict = {0.0: "no classical solver shown is as accurate", float("inf"): "never: a classical solver is cheaper"}
     told = verdict.get(solves, f"{solves:,.0f} forecasts per CPU-second of training")

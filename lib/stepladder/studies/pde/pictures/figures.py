@@ -1,7 +1,7 @@
 """What trajectories and forecasts look like in the plane: previews, overviews, forecasts with spectra and drift.
 
 Decisions:
-- The same colours as in `scenes`; a mesh is drawn on its triangles, particles as dots with their paths in their box.
+- The colours are those of `scenes`; a mesh is drawn on its triangles, particles as dots with their paths in their box.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from stepladder.core.types import Prediction, Sample
 from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import Trajectories, key
 from stepladder.studies.pde.params import PdeParams
+from stepladder.view.style import MODEL, MUTED, RIVAL, SPLIT_COLOURS, TRUTH
 
 FLOOR = 1e-12  # of an amplitude on a logarithmic axis, and of a path
 FRAMES = 4  # shown of a trajectory in a preview, at most
 MOST_PATHS = 200  # of particles
 VISIBLE = 0.25  # length of the longest path, as a share of what the particles span
-SPLIT_COLOURS = {"train": "#1f3a5f", "validation": "#2a9d8f", "test": "#d98e04"}
 
 
 def preview(sample: Sample, params: PdeParams) -> Figure:
@@ -69,9 +69,9 @@ def _draw_paths(
     path_TX2 = (start_XD + times * np.concatenate([np.zeros_like(moved_TXD[:1]), moved_TXD]))[..., pair]
     for path_T2 in path_TX2.transpose(1, 0, 2)[:MOST_PATHS]:
         axis.plot(*path_T2.T, linewidth=1.2)
-    axis.scatter(*start_XD[:MOST_PATHS, pair].T, s=max(4, 120 / len(start_XD)), color="#6b7280", zorder=3)
+    axis.scatter(*start_XD[:MOST_PATHS, pair].T, s=max(4, 120 / len(start_XD)), color=MUTED, zorder=3)
     (left, bottom), (right, top) = np.asarray(sample["box_2D"])[:, pair]
-    axis.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color="#b8b5ad", linewidth=1)
+    axis.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color=RIVAL, linewidth=1)
     axis.set_aspect("equal")
     return times
 
@@ -87,10 +87,10 @@ def _preview_line(sample: Sample, state_XC: np.ndarray, ahead_TXC: np.ndarray) -
     """Curves of a one-dimensional sample."""
     x, dt = np.asarray(sample["position_XD"])[:, 0], float(sample["dt"])
     figure, axis = plt.subplots(figsize=(5.4, 3.0))
-    axis.plot(x, state_XC[:, 0], color="#6b7280", label="state")
+    axis.plot(x, state_XC[:, 0], color=MUTED, label="state")
     shown = np.unique(np.linspace(0, len(ahead_TXC) - 1, FRAMES).round().astype(int))
     for shade, frame in zip(np.linspace(0.35, 0.95, len(shown)), shown, strict=True):
-        colour = plt.get_cmap("Oranges")(shade)
+        colour = plt.get_cmap("Blues")(shade)
         axis.plot(x, ahead_TXC[frame, :, 0], color=colour, label=f"+{(frame + 1) * dt:.3g}")
     name = equations.NAMES[int(sample["equation"])]
     told = equations.symbols(name, np.asarray(sample["coefficient_K"]))
@@ -144,14 +144,14 @@ def _draw_space_time(
         drawn = axis.imshow(u_TX, extent=(x[0], x[-1], 0, times[-1]), **look)
         axis.grid(False)
         axis.set(title=title, xlabel="x (length)", ylabel="t (time)" if title == "truth" else "")
-        axis.figure.colorbar(drawn, ax=axis, shrink=0.85)
+        axis.figure.colorbar(drawn, ax=axis, shrink=0.85, label="error of u" if title == "error" else "u")
 
 
 def _draw_spectra_and_drift(
     axes: Sequence[Axes], truth_TX: np.ndarray, guess_TX: np.ndarray, start: float, times: np.ndarray
 ) -> None:
     """Spectrum of the last frame and the mean over time, of truth and forecast."""
-    for title, u_TX, colour in (("truth", truth_TX, "#1f3a5f"), ("forecast", guess_TX, "#d98e04")):
+    for title, u_TX, colour in (("truth", truth_TX, TRUTH), ("forecast", guess_TX, MODEL)):
         amplitude = np.abs(np.fft.rfft(u_TX[-1]))[1:] / u_TX.shape[1]
         axes[0].loglog(np.arange(1, len(amplitude) + 1), np.maximum(amplitude, FLOOR), color=colour, label=title)
         axes[1].plot(times, u_TX.mean(axis=1) - start, color=colour, label=title)
@@ -169,7 +169,8 @@ def overview(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
     )
     for (left, right), group in zip(axes, groups, strict=True):
         own = [table for table in tables if table.group == group]
-        _draw_trajectory(left, own[0])
+        if drawn := _draw_trajectory(left, own[0]):
+            figure.colorbar(drawn, ax=left, label="first field")
         left.set_title(group)
         counts = {name: sum(t.count for t in own if t.shard.path.stem in splits[name]) for name in SPLIT_COLOURS}
         right.barh(list(counts), list(counts.values()), color=list(SPLIT_COLOURS.values()))
@@ -181,20 +182,20 @@ def overview(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_trajectory(axis: Axes, table: Trajectories) -> None:
-    """The first trajectory of a shard: over space and time, or its last frame."""
+def _draw_trajectory(axis: Axes, table: Trajectories) -> Any:
+    """The first trajectory of a shard: over space and time, or its last frame; what has colours, None of particles."""
     sample = table.sample(0, table.starts.start, table.frames - 1 - table.starts.start if not table.steady else 1)
     ahead = np.asarray(sample[key(sample, "target_")])
     if ahead.ndim == 3 and table.kind == "grid":
         x, time_T = np.asarray(sample["position_XD"])[:, 0], table.shard.array("time_T")
         extent = (time_T[0], time_T[-1], x[0], x[-1])
-        axis.imshow(ahead[..., 0].T, origin="lower", aspect="auto", cmap="RdBu_r", extent=extent)
+        drawn = axis.imshow(ahead[..., 0].T, origin="lower", aspect="auto", cmap="RdBu_r", extent=extent)
         axis.grid(False)
         axis.set(xlabel="t (time)", ylabel="x (length)")
-    elif table.kind == "particles":
+        return drawn
+    axis.set(xlabel="x (length)", ylabel="y (length)")
+    if table.kind == "particles":
         state_XC = np.asarray(sample["input_XC"])
         _draw_paths(axis, sample, state_XC[:, : state_XC.shape[-1] // 2], ahead, (0, 1))
-        axis.set(xlabel="x (length)", ylabel="y (length)")
-    else:
-        _draw_field(axis, sample, ahead[-1])
-        axis.set(xlabel="x (length)", ylabel="y (length)")
+        return None
+    return _draw_field(axis, sample, ahead[-1])

@@ -2,9 +2,9 @@
 
 Decisions:
 - One colour scale for truth and prediction of a sample, from blue (low) over white to red (high), and one of its own
-  for the error, so that a small error looks small only beside its legend.
+  for the error, so that a small error looks small only beside its colour bar.
 - A one-dimensional trajectory is a surface over (x, t); of more axes, a frame is a surface over its first two; heights
-  are exaggerated to `RELIEF` of the width, and the legend has the values.
+  are exaggerated to `RELIEF` of the width, and a colour bar has the values.
 - A mesh is drawn on its triangles and seen from above, scattered points as small tiles.
 - Particles are drawn in their box, where they start as small solids, then as paths. Short paths are drawn longer, and
   the title says how much.
@@ -14,9 +14,7 @@ Decisions:
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import to_hex
 from scipy.spatial import Delaunay
 
 from stepladder.core.types import Picture, Prediction, Sample
@@ -24,63 +22,40 @@ from stepladder.studies.pde.data import equations
 from stepladder.studies.pde.data.dataset import Trajectories, key
 from stepladder.studies.pde.params import PdeParams
 from stepladder.studies.pde.pictures.figures import forecast_figure, longer, overview, preview
-from stepladder.view.scene import Lines, Mesh, Panel, Scene
+from stepladder.view.scene import Bar, Lines, Mesh, Panel, Scene
+from stepladder.view.style import MODEL, MUTED, RIVAL, TRUTH
 
 __all__ = ["forecast_figure", "gallery", "overview", "preview", "scenes"]
 
-BINS = 9  # colours of a scale
 RELIEF = 0.25  # height of a surface as a share of its width
 MOST_FRAMES, MOST_POINTS = 80, 160  # of a surface over space and time
 MOST_PATHS = 200  # of particles
 SOLID = 0.015  # half the height of a particle, as a share of its box
-TRUE, FORECAST = "#1f3a5f", "#d98e04"
+FIELD, SHARE = "first field (dimensionless)", "first field, from the lowest (0) to the highest value (1) of each panel"
+HEIGHT = "Height and colour show the same value."
+GALLERY = "A trajectory of every group: in one dimension space to the right and time to the back, else the last frame."
 ABOVE = 89.0  # degrees of a camera that looks down
 
 
-class Scale:
-    """Values to colours: `BINS` equal steps between `low` and `high`, named by their range.
+def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, own: bool = True) -> dict[str, Picture]:
+    """Truth, forecast and error of one sample, early and at the end of its rollout.
 
-    `named=False` names them by their share of the range instead, where panels of different ranges stand together;
-    `what` stands before every name.
+    Values are told as they are. A truth alone may do without colours of its `own`: its values are then shares of their
+    range, so that panels of different ranges can stand together.
     """
-
-    def __init__(self, low: float, high: float, colours: str, named: bool = True, what: str = "u"):
-        self.low, self.high = low, high if high > low else low + 1e-12
-        edges = np.linspace(self.low, self.high, BINS + 1)
-        shades = plt.get_cmap(colours)(np.linspace(0.04, 0.96, BINS))
-        names = [
-            f"{what} {edges[i]:.2g} to {edges[i + 1]:.2g}"
-            if named
-            else f"{i / BINS:.0%} to {(i + 1) / BINS:.0%} of the range"
-            for i in range(BINS)
-        ]
-        self.palette = {i: (name, to_hex(shade)) for i, (name, shade) in enumerate(zip(names, shades, strict=True))}
-
-    def bins(self, values: np.ndarray) -> np.ndarray:
-        """Colour of every value, uint8."""
-        share = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
-        return np.clip((share * BINS).astype(int), 0, BINS - 1).astype(np.uint8)
-
-    def height(self, values: np.ndarray) -> np.ndarray:
-        """Values as 0 ... 1."""
-        return (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
-
-
-def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, named: bool = True) -> dict[str, Picture]:
-    """Truth, forecast and error of one sample, early and at the end of its rollout; `named` as in `Scale`."""
     truth = np.asarray(sample[key(sample, "target_")])
     guess = None if prediction is None else np.asarray(prediction[key(prediction, "u_B")][0].cpu())
     name = equations.NAMES[int(sample["equation"])]
     if name == "lagrangian":
         shown = "Where particles start, and their paths" + (": true and forecast." if guess is not None else ".")
-        return {"paths": Picture(_paths_scene(sample, truth, guess, named), shown)}
+        return {"paths": Picture(_paths_scene(sample, truth, guess), shown)}
     shown = "The first field" + (": truth, forecast and absolute error" if guess is not None else "")
     if truth.ndim == 3 and "edge_E2" not in sample:
         state = np.asarray(sample[key(sample, "input_")])[None]
         real = _thinned(np.concatenate([state, truth]))
         said = None if guess is None else _thinned(np.concatenate([state, guess]))
         title = f"{name}: x to the right, t to the back"
-        scene = _fields_scene(_space_time(real), real, said, title, named)
+        scene = _fields_scene(_space_time(real), real, said, title, own)
         return {"rollout": Picture(scene, f"{shown}, over space and time.")}
     frames = {"first": 0, "last": len(truth) - 1} if len(truth) > 1 else {"answer": 0}
     surface = _mesh_surface(sample) if "edge_E2" in sample else _grid_surface(sample)
@@ -88,26 +63,31 @@ def scenes(sample: Sample, prediction: Prediction | None, params: PdeParams, nam
     pictures = {}
     for which, frame in frames.items():
         said = None if guess is None else guess[frame]
-        scene = _fields_scene(surface, truth[frame], said, f"{name}, {titles[which]}", named)
+        scene = _fields_scene(surface, truth[frame], said, f"{name}, {titles[which]}", own)
         pictures[which] = Picture(scene, f"{shown}, {titles[which]}.")
     return pictures
 
 
-def _fields_scene(
-    surface: "Surface", truth: np.ndarray, guess: np.ndarray | None, title: str, named: bool = True
-) -> Scene:
+def _fields_scene(surface: "Surface", truth: np.ndarray, guess: np.ndarray | None, title: str, own: bool) -> Scene:
     """First field of truth, forecast and error on a surface."""
     values = truth[..., 0].ravel()
-    scale = Scale(float(values.min()), float(values.max()), "RdBu_r", named)
-    panels = [Panel("truth", (surface.mesh(values, scale),))]
+    low, high = float(values.min()), _above(values)
+    bar = Bar(FIELD, low, high, "RdBu_r")
+    if not own:
+        values, bar = (values - low) / (high - low), Bar(SHARE, 0.0, 1.0, "RdBu_r")
+    panels = [Panel("truth", (surface.mesh(values, bar),))]
     if guess is not None:
         error = np.abs(guess[..., 0].ravel() - values)
-        panels.append(Panel("forecast", (surface.mesh(guess[..., 0].ravel(), scale),)))
-        panels.append(
-            Panel("absolute error", (surface.mesh(error, Scale(0.0, float(error.max()), "Oranges", what="error")),))
-        )
+        wrong = Bar("absolute error (dimensionless)", 0.0, _above(np.append(error, 0.0)), "Oranges")
+        panels.append(Panel("forecast", (surface.mesh(guess[..., 0].ravel(), bar),)))
+        panels.append(Panel("absolute error", (surface.mesh(error, wrong),)))
     side = {"azimuth": -70.0, "elevation": 40.0} if surface.relief else {"azimuth": -90.0, "elevation": ABOVE}
-    return Scene(title, tuple(panels), unit="", columns=3, **side)
+    return Scene(title, tuple(panels), unit="", columns=3, note=HEIGHT if surface.relief else "", **side)
+
+
+def _above(values: np.ndarray) -> float:
+    """The highest value, or a little more where all are the same."""
+    return max(float(values.max()), float(values.min()) + 1e-12)
 
 
 class Surface:
@@ -117,12 +97,12 @@ class Surface:
         width = float(np.ptp(plane_N2, axis=0).max()) or 1.0
         self.plane_N2, self.faces_M3, self.relief = plane_N2 / width, faces_M3, relief
 
-    def mesh(self, values_N: np.ndarray, scale: Scale) -> Mesh:
+    def mesh(self, values_N: np.ndarray, bar: Bar) -> Mesh:
         """The surface coloured by values; heights where it has a relief."""
         values_N = np.tile(values_N, len(self.plane_N2) // len(values_N))  # a line of points is drawn as a band
-        height = self.relief * np.clip(scale.height(values_N), -0.5, 1.5)
+        height = self.relief * np.clip((values_N - bar.low) / (bar.high - bar.low), -0.5, 1.5)
         points = np.column_stack([self.plane_N2, height])
-        return Mesh(points, self.faces_M3, scale.bins(values_N[self.faces_M3].mean(axis=1)), scale.palette)
+        return Mesh(points, self.faces_M3, bar.shades(values_N[self.faces_M3].mean(axis=1)), {}, bar=bar)
 
 
 def _space_time(truth_TXC: np.ndarray) -> Surface:
@@ -166,16 +146,16 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
     return np.concatenate([corner + np.array([0, 1, columns]), corner + np.array([1, columns + 1, columns])])
 
 
-def _paths_scene(sample: Sample, truth_TXC: np.ndarray, guess_TXC: np.ndarray | None, named: bool) -> Scene:
+def _paths_scene(sample: Sample, truth_TXC: np.ndarray, guess_TXC: np.ndarray | None) -> Scene:
     """Particles where they start, in their box, and their paths, true and forecast."""
     state_XC = np.asarray(sample["input_XC"])
     start_XD = state_XC[:MOST_PATHS, : state_XC.shape[-1] // 2]
     times = longer(start_XD, truth_TXC)
     solid = _solids(_space(start_XD), _space(np.asarray(sample["box_2D"])))
-    true = _paths(start_XD, truth_TXC, times, "true path", TRUE)
+    true = _paths(start_XD, truth_TXC, times, "true path", TRUTH)
     panels = [Panel("truth", (*_box(sample), solid, true))]
     if guess_TXC is not None:
-        guess = _paths(start_XD, guess_TXC, times, "forecast path", FORECAST)
+        guess = _paths(start_XD, guess_TXC, times, "forecast path", MODEL)
         panels.append(Panel("truth and forecast", (*_box(sample), solid, true, guess)))
     drawn = f", drawn {times:.0f} times as long" if times > 1 else ""
     return Scene(
@@ -200,7 +180,7 @@ def _box(sample: Sample) -> tuple[Lines, ...]:
     low, high = np.asarray(sample["box_2D"], dtype=float)
     corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, len(low))
     pairs = [(a, b) for a in range(len(corners)) for b in range(a) if (corners[a] != corners[b]).sum() == 1]
-    return (Lines(tuple(_space(corners[list(pair)]) for pair in pairs), "box", "#b8b5ad", 1.0),)
+    return (Lines(tuple(_space(corners[list(pair)]) for pair in pairs), "box", RIVAL, 1.0),)
 
 
 def _solids(points_N3: np.ndarray, box_23: np.ndarray) -> Mesh:
@@ -209,7 +189,7 @@ def _solids(points_N3: np.ndarray, box_23: np.ndarray) -> Mesh:
     faces = [(x, y, z) for x in (0, 3) for y in (1, 4) for z in (2, 5)]
     every = 6 * np.arange(len(points_N3))[:, None, None] + np.array(faces)
     points = (points_N3[:, None] + tips_63).reshape(-1, 3)
-    return Mesh(points, every.reshape(-1, 3), np.zeros(8 * len(points_N3), np.uint8), {0: ("particle", "#6b7280")})
+    return Mesh(points, every.reshape(-1, 3), np.zeros(8 * len(points_N3), np.uint8), {0: ("particle", MUTED)})
 
 
 def gallery(shards: Sequence[Path], params: PdeParams) -> Scene:
@@ -222,7 +202,9 @@ def gallery(shards: Sequence[Path], params: PdeParams) -> Scene:
     for group, table in list(tables.items())[:9]:
         start = table.starts.start
         sample = table.sample(0, start, 1 if table.steady else table.frames - 1 - start)
-        last = list(scenes(sample, None, params, named=False).values())[-1]
+        last = list(scenes(sample, None, params, own=False).values())[-1]
         panels.append(Panel(group, last.drawing.panels[0].items))
-    unit = "length" if all(table.kind == "particles" for table in tables.values()) else ""
-    return Scene("One trajectory of every group", tuple(panels), unit, azimuth=-70.0, elevation=40.0, columns=3)
+    kinds = {table.kind for table in tables.values()}
+    unit, note = ("length", "") if kinds == {"particles"} else ("", HEIGHT if "grid" in kinds else "")
+    side = {"azimuth": -70.0, "elevation": 40.0}
+    return Scene("One trajectory of every group", tuple(panels), unit, **side, columns=3, note=note)

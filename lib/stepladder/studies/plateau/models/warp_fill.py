@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.core.types import Batch, Check, Loss, Prediction, TrainingPhase
+from stepladder.data import draws
 from stepladder.studies.plateau.data.citygml.classes import EMPTY, FINE, OCC3D
 from stepladder.studies.plateau.models.motion import fuse
 from stepladder.studies.plateau.params import PlateauParams
@@ -141,11 +142,11 @@ def can_start(phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
 def loss(model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
     """Weighted cross entropy + soft IoU on all voxels and on newly revealed ones, of a random few future frames.
 
-    The frames are drawn from torch's global generator.
+    The frames are drawn from torch's global generator: the same ones for all samples of a step.
     """
     occ_BTXYZ, pose_BT4 = batch["occ_TXYZ"], batch["pose_T4"]
     # A few future frames keep a step small; in the long run each has its turn.
-    frames = torch.randperm(model.future)[:FRAMES_PER_STEP].sort().values.tolist()
+    frames = sorted(draws.permutation(model.future)[:FRAMES_PER_STEP])
     fused, known = zip(*(model.fused(occ_BTXYZ, pose_BT4, frame) for frame in frames), strict=True)
     truth_BFXYZ = occ_BTXYZ[:, [model.past + frame for frame in frames]]
     fused_BFXYZ, known_BFXYZ = torch.stack(fused, dim=1), torch.stack(known, dim=1)

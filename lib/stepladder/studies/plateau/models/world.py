@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stepladder.data import draws
+
 HEADS = 8
 TEMPORAL_LAYERS = 6
 EGO_LAYERS = 2
@@ -160,8 +162,10 @@ class Attention(nn.Module):
         q_NTC = functional.linear(x_NTC, weight[:channels], bias[:channels])
         k_NLC, v_NLC = functional.linear(memory_NLC, weight[channels:], bias[channels:]).chunk(2, dim=-1)
         q, k, v = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in (q_NTC, k_NLC, v_NLC))
-        dropout = self.dropout if self.training else 0.0
-        y = functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal)
+        if self.training and self.dropout:
+            y = _attention(q, k, v, causal, self.dropout)
+        else:
+            y = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -178,6 +182,15 @@ class Convolutions(nn.Module):
         """Maps of the same size, with `after` channels."""
         y_NCHW = self.conv2(functional.relu(self.conv1(self.norm(x_NCHW))))
         return functional.relu(self.shortcut(x_NCHW) + y_NCHW)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool, dropout: float) -> Tensor:
+    """Attention with dropout of its weights, drawn for each sample alone (torch's own draws for the whole batch)."""
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    if causal:
+        earlier = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~earlier, float("-inf"))
+    return draws.dropout(scores.softmax(-1), dropout) @ v
 
 
 def _per_frame(layer: nn.Module, x_BTCHW: Tensor) -> Tensor:

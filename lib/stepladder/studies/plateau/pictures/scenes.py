@@ -19,6 +19,7 @@ from stepladder.data.shards import Shard
 from stepladder.studies.plateau.data.citygml.classes import EMPTY, FINE, OCC3D, OCC3D_COLOURS
 from stepladder.studies.plateau.params import PlateauParams
 from stepladder.view.scene import Lines, Mesh, Panel, Scene, voxels
+from stepladder.view.style import SPLIT_COLOURS
 
 OCC3D_PALETTE = {i: (name.replace("_", " "), OCC3D_COLOURS[i]) for i, name in enumerate(OCC3D)}
 FINE_PALETTE = {c.id: (c.name, c.colour) for c in FINE}
@@ -27,9 +28,8 @@ DIFFERENCE_PALETTE = {
     RIGHT: ("right", "#c9c9c4"),
     MISSED: ("missed", "#2b6cb0"),
     INVENTED: ("invented", "#c53030"),
-    CONFUSED: ("other class", "#d98e04"),
+    CONFUSED: ("other class", "#8e5ea2"),
 }
-SPLIT_COLOURS = {"train": "#1f3a5f", "validation": "#2a9d8f", "test": "#d98e04"}
 BLANK = 255
 MOST_TRIANGLES = 400_000  # of a city scene
 GROUND_M = 4.0  # squares the ground is drawn in
@@ -82,7 +82,19 @@ def clip_scene(occ_TXYZ: np.ndarray, forecast_FXYZ: np.ndarray | None, horizon: 
         forecast = forecast_FXYZ[horizon - 1]
         wrong = _mesh(difference(truth, forecast), params, DIFFERENCE_PALETTE, BLANK)
         panels += [_panel(f"forecast at +{seconds:g} s", forecast, params), Panel("difference", (wrong,))]
-    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0)
+    note = cut_note(occ_TXYZ[params.model.past - 1 :], params)
+    return Scene(f"Forecast {seconds:g} s ahead", tuple(panels), azimuth=205.0, elevation=38.0, note=note)
+
+
+def cut_note(occ_TXYZ: np.ndarray, params: PlateauParams) -> str:
+    """What to know of a window that is lower than what stands in it; empty where nothing reaches its top."""
+    if not (occ_TXYZ[..., -1] != EMPTY).any():
+        return ""
+    top = params.model.z_min_m + occ_TXYZ.shape[-1] * params.conversion.voxel_m
+    return (
+        f"The window ends {top:g} m above the road. A higher house is cut there: its roof is not in the data, and its "
+        "walls stand as a ring."
+    )
 
 
 def difference(truth_XYZ: np.ndarray, forecast_XYZ: np.ndarray) -> np.ndarray:

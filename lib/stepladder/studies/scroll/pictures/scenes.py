@@ -1,16 +1,18 @@
 """What volumes and predictions look like: slices in three planes, sheets as surfaces, what is missed and invented.
 
 Decisions:
-- A slice always comes twice, plain and with the sheets in amber over it, in the same grey range; what nobody labelled
-  has a blue tint. Axes carry voxels.
+- A slice always comes twice, plain and with the sheets over it, in the same grey range: labelled ones in blue,
+  predicted ones in amber; what nobody labelled has a mauve tint. Axes carry voxels.
 - Surfaces are flying edges over a slightly smoothed mask (so that thin sheets survive the thinning), thinned by binned
   decimation where there are too many triangles (measured: 0.04 s for a million; `decimate_pro` took 28 s for four).
-  pyvista is imported where it is used.
+  pyvista is imported where it is used; a machine without it gets marching cubes.
 - Errors are told by the tolerance of the score: a predicted face further than that from the truth is false (red), a
   true face further from the prediction is missed (blue), the rest is a hit (grey).
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,16 @@ from stepladder.data.shards import Shard
 from stepladder.studies.scroll.data.labels import SHEET, UNKNOWN
 from stepladder.studies.scroll.evaluation import metrics
 from stepladder.view.scene import Mesh, Panel, Scene
+from stepladder.view.style import MODEL, SPLIT_COLOURS, TRUTH_ON_DARK
 
-SHEET_COLOUR, UNKNOWN_COLOUR = "#d98e04", "#7aa0c4"
+UNKNOWN_COLOUR = "#b48ead"
 HIT, FALSE, MISSED = range(3)
-PALETTE = {0: ("sheet", SHEET_COLOUR)}
+LABELLED, PREDICTED = {0: ("labelled sheet", TRUTH_ON_DARK)}, {0: ("predicted sheet", MODEL)}
 ERRORS_CAPTION = "Predicted surface: hits and false sheets; true surface that was missed."
-ERRORS = {HIT: ("hit", "#c9c9c4"), FALSE: ("false sheet", "#c53030"), MISSED: ("missed sheet", "#2b6cb0")}
-SPLIT_COLOURS = {"train": "#1f3a5f", "validation": "#2a9d8f", "test": "#d98e04"}
+ERRORS = {HIT: ("hit", "#c9c9c4"), FALSE: ("false sheet", "#c53030"), MISSED: ("missed sheet", TRUTH_ON_DARK)}
 PLANES = {"z": ("x", "y"), "y": ("x", "z"), "x": ("y", "z")}  # the fixed axis -> what lies to the right and down
 SMOOTH, LEVEL = 1.0, 0.3  # voxels of the Gaussian, and the value of the smoothed mask that is drawn
+PAD = 2.0  # voxels around a mask, so that its surface is closed
 OUTSIDE = 1.0  # voxels the drawn surface may lie outside its mask
 MOST_TRIANGLES = 200_000  # of one mesh
 MOST_PANELS = 4  # of the overview scene
@@ -74,20 +77,28 @@ def volume_figure(
             if name == "distance to the sheet":
                 drawn = axis.imshow(_slice(layer, axis_name), cmap="viridis", vmin=0, vmax=max(layer.max(), 1))
             else:
-                draw_slice(axis, image_ZYX, layer, axis_name, limits)
+                draw_slice(axis, image_ZYX, layer, axis_name, limits, MODEL if name == "prediction" else TRUTH_ON_DARK)
             _name_axes(axis, axis_name, np.shape(image_ZYX), f"{name}, " if column == 0 else "")
     if distance_ZYX is not None:
         figure.colorbar(drawn, ax=axes, label="distance (voxels)", shrink=0.8 / len(rows), anchor=(0, 0))
-    figure.legend(handles=_legend(label_ZYX), loc="outside lower left", ncols=2)
+    predicted = [Patch(color=MODEL, label="predicted sheet")] * (guess_ZYX is not None)
+    figure.legend(handles=[*_legend(label_ZYX), *predicted], loc="outside lower left", ncols=3)
     return figure
 
 
-def draw_slice(axis: Axes, image_ZYX: np.ndarray, layer_ZYX: np.ndarray | None, axis_name: str, limits: Any) -> None:
-    """The middle slice of an image across an axis in greys, with label 1 and 2 of `layer_ZYX` over it."""
+def draw_slice(
+    axis: Axes,
+    image_ZYX: np.ndarray,
+    layer_ZYX: np.ndarray | None,
+    axis_name: str,
+    limits: Any,
+    sheet: str = TRUTH_ON_DARK,
+) -> None:
+    """The middle slice of an image in greys; over it label 1 of `layer_ZYX`, in colour `sheet`, and label 2."""
     axis.imshow(_slice(image_ZYX, axis_name), cmap="gray", vmin=limits[0], vmax=limits[1])
     if layer_ZYX is not None:
         layer = _slice(layer_ZYX, axis_name)
-        for value, colour, alpha in ((SHEET, SHEET_COLOUR, 0.75), (UNKNOWN, UNKNOWN_COLOUR, 0.35)):
+        for value, colour, alpha in ((SHEET, sheet, 0.75), (UNKNOWN, UNKNOWN_COLOUR, 0.35)):
             rgba = np.zeros((*layer.shape, 4))
             rgba[layer == value] = (*to_rgb(colour), alpha)
             axis.imshow(rgba)
@@ -102,7 +113,7 @@ def scenes(sample: Sample, prediction: Prediction | None) -> dict[str, Picture]:
     if prediction is None:
         return {"surfaces": Picture(_scene("Sheets", panels), "Labelled sheets as surfaces.")}
     guess_ZYX = (prediction["mask_BZYX"][0].cpu().numpy() != 0) & (label_ZYX != UNKNOWN)
-    panels.append(Panel("prediction", (surface(guess_ZYX),)))
+    panels.append(Panel("prediction", (surface(guess_ZYX, palette=PREDICTED),)))
     wrong = Panel("prediction against truth", (errors(truth_ZYX, guess_ZYX),))
     return {
         "surfaces": Picture(_scene("Sheets", panels), "Labelled and predicted sheets as surfaces."),
@@ -110,7 +121,7 @@ def scenes(sample: Sample, prediction: Prediction | None) -> dict[str, Picture]:
     }
 
 
-def surface(mask_ZYX: np.ndarray, category: int = 0, palette: Mapping[int, tuple[str, str]] = PALETTE) -> Mesh:
+def surface(mask_ZYX: np.ndarray, category: int = 0, palette: Mapping[int, tuple[str, str]] = LABELLED) -> Mesh:
     """The surface of a mask as triangles in voxels (x, y, z), all of one category; empty for an empty mask."""
     points, faces = triangles(mask_ZYX)
     return Mesh(points, faces, np.full(len(faces), category, dtype=np.uint8), palette)
@@ -137,16 +148,31 @@ def errors(truth_ZYX: np.ndarray, guess_ZYX: np.ndarray) -> Mesh:
 
 def triangles(mask_ZYX: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 3) as x, y, z in voxels and faces (M, 3) of a mask's surface, closed at the volume's border."""
-    import pyvista
-
     if not mask_ZYX.any():
         return np.zeros((0, 3)), np.zeros((0, 3), dtype=int)
-    smooth = ndimage.gaussian_filter(np.pad(mask_ZYX, 2).astype(np.float32), SMOOTH)
-    grid = pyvista.ImageData(dimensions=smooth.shape[::-1], origin=(-2.0, -2.0, -2.0))
+    smooth = ndimage.gaussian_filter(np.pad(mask_ZYX, int(PAD)).astype(np.float32), SMOOTH)
+    return _flying_edges(smooth) if find_spec("pyvista") else _marching_cubes(smooth)
+
+
+def _flying_edges(smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    import pyvista
+
+    grid = pyvista.ImageData(dimensions=smooth.shape[::-1], origin=(-PAD, -PAD, -PAD))
     grid["mask"] = smooth.ravel()
     mesh = grid.contour([LEVEL], scalars="mask", method="flying_edges", compute_normals=False)
     mesh = _thinned(mesh)
     return np.asarray(mesh.points), mesh.regular_faces
+
+
+def _marching_cubes(smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same surface without pyvista; in larger cubes where it has too many triangles."""
+    from skimage.measure import marching_cubes
+
+    for step in itertools.count(1):
+        points, faces, *_ = marching_cubes(smooth, LEVEL, step_size=step)
+        if len(faces) <= MOST_TRIANGLES:
+            return points[:, ::-1] - PAD, faces
+    raise AssertionError
 
 
 def figures(shards: Sequence[Path], splits: Mapping[str, Any]) -> dict[str, Picture]:
@@ -242,5 +268,5 @@ def _name_axes(axis: Axes, axis_name: str, shape: Sequence[int], prefix: str) ->
 
 def _legend(label: np.ndarray) -> list[Patch]:
     """Handles for what occurs in `label`."""
-    entries = {SHEET: ("sheet", SHEET_COLOUR), UNKNOWN: ("not labelled", UNKNOWN_COLOUR)}
+    entries = {SHEET: ("labelled sheet", TRUTH_ON_DARK), UNKNOWN: ("not labelled", UNKNOWN_COLOUR)}
     return [Patch(color=colour, label=name) for value, (name, colour) in entries.items() if (label == value).any()]

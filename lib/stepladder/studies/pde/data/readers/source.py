@@ -89,7 +89,7 @@ def _named(path: Path) -> Iterator[None]:
 
 def _with_hdf5(path: Path, ask: Callable[[h5py.File], Answer]) -> Answer:
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             return ask(file)
     except (OSError, KeyError) as error:
         if isinstance(error, FileNotFoundError):

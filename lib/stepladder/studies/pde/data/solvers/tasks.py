@@ -84,7 +84,7 @@ def make(folder: Path, equation: str, job: Job, number: int | None = None) -> Pa
     path = Path(folder) / (f"{stem}{dot}{ending}" if number is None else f"{stem}_{number:03d}{dot}{ending}")
     wanted = files.fingerprint([equation, vars(job), VERSION])
     if recipe(path) != wanted:
-        with files.atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        with files.atomic(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
             task.write(file, job)
             file.attrs["solver"] = f"stepladder {equation} {VERSION}, seed {job.seed}, trajectories from {job.first}"
             file.attrs["recipe"] = wanted
@@ -94,7 +94,7 @@ def make(folder: Path, equation: str, job: Job, number: int | None = None) -> Pa
 def recipe(path: Path) -> str | None:
     """What a file was made from, as a fingerprint; None where it is not a file that `make` made."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             return file.attrs.get("recipe")
     except OSError:
         return None

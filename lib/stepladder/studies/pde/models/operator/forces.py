@@ -31,7 +31,7 @@ class PairForces(nn.Module):
         super().__init__()
         self.known, self.distance = nn.Linear(width, width), nn.Linear(2, width)
         self.strength = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
-        self.fall = nn.Parameter(torch.tensor(FALL))
+        self.fall = nn.Parameter(torch.tensor([FALL]))  # with an axis, along which FSDP can divide it
 
     def forward(self, point_BXW: Tensor, place_BXD: Tensor, edge_BE2: Tensor) -> Tensor:
         """Forces; every edge stands once, those of -1 are padding."""

@@ -12,7 +12,7 @@ Decisions:
   grid of cell centres lies askew between its walls: nothing is mirrored there.
 - Particles in a cubic box: the turns and reflections of the cube. Right for forces between particles only, not in a
   field (gravity, an inlet): a profile that asks for `model.augment` says so.
-- Random numbers come from torch's global generator, as dropout's do, so a resumed run repeats them.
+- Each sample has random numbers of its own (`data.draws`), whatever stands beside it in a batch.
 
 Shape legend: B batch, T frames, X points (Y X of a square grid), D axes of space, C channels.
 """
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stepladder.core.types import Batch
+from stepladder.data import draws
 from stepladder.studies.pde.data.equations import BOUNDARIES, number
 from stepladder.studies.pde.models.operator import frame
 from stepladder.studies.pde.models.operator.rollout import position_key, state_key, target_key
@@ -46,7 +47,7 @@ def _moved_line(batch: Batch) -> Batch:
     state, target = state_key(batch), target_key(batch)
     u_BTXC = torch.cat([batch[state][:, None], batch[target]], dim=1)
     count, frames, points, _ = u_BTXC.shape
-    random_3B = torch.rand(3, count, device=u_BTXC.device)
+    random_3B = draws.rand(count, 3, device=u_BTXC.device).T
     periodic_B = batch["boundary"] == BOUNDARIES.index("periodic")
     over_B = (batch["equation"] == number("burgers")) & periodic_B & (random_3B[0] < 0.5)
     u_BTXC = torch.where(over_B[:, None, None, None], -u_BTXC.flip(2), u_BTXC)
@@ -58,7 +59,7 @@ def _moved_line(batch: Batch) -> Batch:
 
 def _turned_square(batch: Batch, square_B: Tensor) -> Batch:
     """Scalar fields on a square grid: each of two flips and the swap of the axes happens to half of the samples."""
-    random_3B = (torch.rand(3, len(square_B), device=square_B.device) < 0.5) & square_B
+    random_3B = (draws.rand(len(square_B), 3, device=square_B.device).T < 0.5) & square_B
     first_B, dx_B = batch[position_key(batch)][:, 0, 0].abs().amax(-1), batch["dx"]
     on_wall_B, centred_B = first_B < dx_B / 100, (first_B - dx_B / 2).abs() < dx_B / 100
     rows, columns = batch[state_key(batch)].shape[1:3]
@@ -85,8 +86,8 @@ def _turned_box(batch: Batch) -> Batch:
     count, _, axes = box_B2D.shape
     extent_BD, device = box_B2D[:, 1] - box_B2D[:, 0], box_B2D.device
     cube_B1 = (extent_BD == extent_BD[:, :1]).all(1, keepdim=True)
-    order_BD = torch.where(cube_B1, torch.rand(count, axes, device=device).argsort(1), torch.arange(axes).to(device))
-    sign_BD1 = 1.0 - 2.0 * torch.randint(2, (count, axes, 1), device=device)
+    order_BD = torch.where(cube_B1, draws.rand(count, axes, device=device).argsort(1), torch.arange(axes).to(device))
+    sign_BD1 = 1.0 - 2.0 * (draws.rand(count, axes, 1, device=device) < 0.5)
     turn_BDD = functional.one_hot(order_BD, axes) * sign_BD1
     middle_BD = box_B2D.mean(1)
     turned = {}

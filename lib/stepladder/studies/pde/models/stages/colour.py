@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stepladder.studies.pde.data import scales
+
 TINY = 1e-12
 
 
@@ -37,7 +39,8 @@ class Colour(nn.Module):
     def fit(self, residual: Tensor) -> None:
         """Take the sizes from examples (B, *X, C): root mean squares over samples and the wave numbers of a ring."""
         # Mean power of every wave number, summed by ring and divided by the number of wave numbers in it.
-        power = _spectrum(residual).abs().square().mean(0).flatten(0, -2)
+        power = scales.over_processes(_spectrum(residual).abs().square().sum(0).flatten(0, -2))
+        power = power / scales.over_processes(power.new_full((1,), len(residual)))
         ring, rings = self._rings(residual).flatten(), len(self.scale_KC)
         total = torch.zeros_like(self.scale_KC).index_add_(0, ring, power)
         count = torch.bincount(ring, minlength=rings)[:, None]

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.core.types import Batch, Loss
-from stepladder.studies.pde.models.operator.rollout import target_key
-from stepladder.studies.pde.models.stages.flow import ResidualFlow, activity, along, between, told
+from stepladder.data import draws
+from stepladder.studies.pde.models.stages.flow import ResidualFlow, activity, along, between, told, wrong
 
 
 class ConsistencyStudent(nn.Module):
@@ -50,10 +50,9 @@ class ConsistencyStudent(nn.Module):
         if self.training:
             self._prepare(teacher, optimizer_step)
         with torch.no_grad():
-            residual = (batch[target_key(batch)][:, 0] - forecast) / activity(batch, forecast)
-            residual = teacher.colour.whitened(residual)
-            noise = torch.randn_like(residual)
-            tau_B = torch.randint(self.grid, (len(noise),), device=noise.device) / self.grid
+            residual = teacher.colour.whitened(wrong(batch, forecast))
+            noise = draws.randn_like(residual)
+            tau_B = (draws.rand(len(noise), device=noise.device) * self.grid).floor() / self.grid
             x = between(noise, residual, tau_B)
             later = x + teacher.velocity(batch, forecast, x, tau_B) / self.grid
             wanted = self.end(self.slow, batch, forecast, later, tau_B + 1 / self.grid)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.core.types import Batch, Loss
+from stepladder.data import draws
 from stepladder.studies.pde.models.baselines.fno import FNO
 from stepladder.studies.pde.models.operator.rollout import state_key, target_key
 from stepladder.studies.pde.models.stages.colour import Colour
@@ -48,18 +49,21 @@ class ResidualFlow(nn.Module):
         return self.backbone(told(batch, forecast, x, tau_B))
 
     def loss(self, batch: Batch, forecast: Tensor) -> Loss:
-        """Mean square of the velocity's error at random times; times and noise from torch's global generator."""
-        # What the operator got wrong, in units of its own increment, so that quiet and lively samples weigh alike.
-        residual = (batch[target_key(batch)][:, 0] - forecast) / activity(batch, forecast)
+        """Mean square of the velocity's error at random times; each sample's of its own."""
         if self.training and not self.colour.fitted:
-            self.colour.fit(residual)
+            self.fit(batch, forecast)
+        residual = wrong(batch, forecast)
         # White, so that no scale of it drowns in the noise it is carried from.
         residual = self.colour.whitened(residual)
-        noise, tau_B = torch.randn_like(residual), torch.rand(len(residual), device=residual.device)
+        noise, tau_B = draws.randn_like(residual), draws.rand(len(residual), device=residual.device)
         velocity = self.velocity(batch, forecast, between(noise, residual, tau_B), tau_B)
         # The velocity of a straight line is its end less its beginning, whatever the time.
         total = (velocity - (residual - noise)).square().mean()
         return Loss(total, {"flow": total.detach()})
+
+    def fit(self, batch: Batch, forecast: Tensor) -> None:
+        """Take the spectrum of residuals from a batch."""
+        self.colour.fit(wrong(batch, forecast))
 
     def draw(self, batch: Batch, forecast: Tensor, noise: Tensor, evaluations: int | None = None) -> Tensor:
         """The forecast plus the residual that `noise` (B, *X, C) is carried to, by default in `self.evaluations`."""
@@ -69,6 +73,11 @@ class ResidualFlow(nn.Module):
             tau_B = torch.full((len(x),), step / steps, device=x.device)
             x = x + self.velocity(batch, forecast, x, tau_B) / steps
         return forecast + activity(batch, forecast) * self.colour.coloured(x)
+
+
+def wrong(batch: Batch, forecast: Tensor) -> Tensor:
+    """What a forecast is wrong by, in units of its own increment, so that quiet and lively samples weigh alike."""
+    return (batch[target_key(batch)][:, 0] - forecast) / activity(batch, forecast)
 
 
 def activity(batch: Batch, forecast: Tensor) -> Tensor:

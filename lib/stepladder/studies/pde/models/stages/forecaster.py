@@ -84,6 +84,17 @@ class Forecaster(nn.Module):
             return self.student.loss(batch, forecast, self.flow, self.optimizer_step)
         return self.prior.loss(batch, forecast)
 
+    @torch.no_grad()
+    def fit(self, batch: Batch, phase: str) -> None:
+        """Let a whole batch decide what the stage takes from data: sizes of channels, spectrum of residuals."""
+        self._check(batch)
+        if phase == "operator" and self.model.fit_scale:
+            scales.fit(self.network, batch)
+        elif phase == "flow":
+            self.flow.fit(batch, self.network(batch))
+        elif phase == "steady":
+            self.prior.fit_scale(batch, self.network(batch))
+
     def predict(self, batch: Batch) -> Prediction:
         """All frames of the target, from the state alone; of an ensemble, its mean."""
         self._check(batch)

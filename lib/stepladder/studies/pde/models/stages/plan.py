@@ -16,25 +16,29 @@ Decisions:
 - Later stages train nothing of the earlier ones.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from stepladder.core.config import ParameterError
 from stepladder.core.types import Baseline, Batch, Check, Dataset, Prediction, TrainingPhase
-from stepladder.evaluation import metrics as evaluation
 from stepladder.studies.pde.data.dataset import key
 from stepladder.studies.pde.data.equations import COEFFICIENTS, NAMES
-from stepladder.studies.pde.evaluation import metrics, scoring
+from stepladder.studies.pde.evaluation import metrics
 from stepladder.studies.pde.models.baselines import guesses
 from stepladder.studies.pde.models.stages import steady
 from stepladder.studies.pde.models.stages.flow import crps
 from stepladder.studies.pde.models.stages.forecaster import Forecaster
 from stepladder.studies.pde.params import PdeParams
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST = 24  # validation trajectories a gate looks at
 NEAR = 1.1  # a student's errors, over its teacher's
@@ -77,6 +81,8 @@ def accept(phase: TrainingPhase, model: Forecaster, cases: Dataset, params: PdeP
 
 def batches(model: Forecaster, cases: Dataset, params: PdeParams) -> list[Batch]:
     """Up to `MOST` cases spread over a set, on the model's device."""
+    from stepladder.evaluation import metrics as evaluation
+
     device = next(model.parameters()).device
     chosen = evaluation.batches(cases, evaluation.choose(cases, MOST), params.evaluation.batch)
     return [{name: value.to(device) for name, value in batch.items()} for _, batch in chosen]
@@ -109,6 +115,8 @@ def worth(model: Forecaster, found: Sequence[Batch], params: PdeParams) -> pd.Da
 
     `evaluations` are those of the velocity network in one draw; `ms` CPU time of a trajectory's whole ensemble.
     """
+    import pandas as pd
+
     asked = [("operator", None)]
     if hasattr(model, "flow"):
         asked += [("flow", count) for count in (1, 2, 4, model.flow.evaluations)]
@@ -191,6 +199,8 @@ def _answer(model: Forecaster, batch: Batch) -> Prediction:
 
 def _nrmse(batch: Batch, prediction: Prediction, params: PdeParams) -> Tensor:
     """nRMSE of every trajectory's rollout, (B,), as `scoring` defines it."""
+    from stepladder.studies.pde.evaluation import scoring
+
     records = [r for r in scoring.score(batch, prediction, params) if r.metric == f"nRMSE{scoring.ROLLOUT}"]
     items = np.array([record.item for record in records])
     values = np.array([record.numerator / record.denominator for record in records])

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.core.types import Batch, Loss
+from stepladder.studies.pde.data import scales
 from stepladder.studies.pde.data.equations import COEFFICIENTS
 from stepladder.studies.pde.models.operator.losses import relative_l2
 from stepladder.studies.pde.models.operator.model import GridOperator
 from stepladder.studies.pde.models.operator.rollout import state_key, target_key
-
-TINY = 1e-12
 
 
 def darcy_residual(a_BYX: Tensor, u_BYX: Tensor, force_B: Tensor, dx_B: Tensor) -> Tensor:
@@ -54,7 +53,8 @@ class SteadyPrior(nn.Module):
         self.scaled: Tensor
         self.register_buffer("scaled", torch.tensor(False))
         layers: dict[str, Any] = {"channels": channels, "modes": modes, "before": 1, "after": 1, "patch": patch}
-        self.correct = GridOperator(2, 3, **layers, periodic=False, answers=1)
+        self.correct: Any = GridOperator(2, 3, **layers, periodic=False, answers=1)
+        self.correct.read = None  # nothing teaches it to read tokens back, and copies (DDP) wait for every gradient
         for parameter in self.correct.head[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -79,8 +79,7 @@ class SteadyPrior(nn.Module):
     @torch.no_grad()
     def fit_scale(self, batch: Batch, first: Tensor) -> None:
         """Set the sizes of answers and of their residuals from a batch."""
-        sizes = [first.square().mean().sqrt(), residual(batch, first).square().mean().sqrt()]
-        self.scale.copy_(torch.stack(sizes).clamp_min(TINY))
+        self.scale.copy_(torch.cat([scales.size(first), scales.size(residual(batch, first)[..., None])]))
         self.scaled.fill_(True)
 
 

@@ -25,11 +25,6 @@ HERE = Path(__file__).parent
 FACTS = ["code", "name", "prefecture", "region", "year", "spec", "bldg_tiles", "bldg_xml_mb", "bldg_bytes", "zip_bytes"]
 THEMES = ("bldg", "tran", "dem", "veg", "frn", "brid", "luse", "wtr")
 
-# Bytes the original plan guessed for each region, and for Japan in all.
-PLANNED = {
-    "Hokkaido": 2e9, "Tohoku": 3e9, "Kanto": 15e9, "Chubu": 5e9, "Kansai": 8e9, "Chugoku and Shikoku": 20e9,
-    "Kyushu and Okinawa": 4e9, "all": 60e9,
-}  # fmt: skip
 
 # Weights of the parts of quality: level of detail, themes the study reads, bytes per tile, age, standard.
 WEIGHTS = {"lod": 0.35, "themes": 0.25, "detail": 0.20, "year": 0.10, "spec": 0.10}
