@@ -1,0 +1,1 @@
+"""From images and labels of five origins to crops that say what is labelled in them."""

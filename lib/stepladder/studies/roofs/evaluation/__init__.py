@@ -1,0 +1,1 @@
+"""Metrics of areas, lines, polygons and heights, and how they become scores."""

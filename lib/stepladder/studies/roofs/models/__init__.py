@@ -1,0 +1,1 @@
+"""The network of the roofs study, its losses, and its inference over rasters of any size."""

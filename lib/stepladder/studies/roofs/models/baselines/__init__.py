@@ -1,0 +1,1 @@
+"""What the network must beat: constants, a forest, line detectors."""

@@ -1,0 +1,1 @@
+"""Overlays, sheets, and roofs in three dimensions."""
