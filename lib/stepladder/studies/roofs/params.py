@@ -19,6 +19,9 @@ class RoofsData(DataParams):
     layouts: list[Literal["rid", "roofline", "airs"]] = Field(
         ["rid", "roofline", "airs"], min_length=1, description="layouts synthetic scenes are written in, in turn"
     )
+    block: int = Field(
+        64, ge=1, description="neighbouring crops of imdb.mat that are one asset: they show the same houses"
+    )
     side: int = Field(256, ge=64, multiple_of=STRIDE, description="pixels of a synthetic image along each side")
     gsd: float = Field(0.1, gt=0, le=2, description="metres of ground per pixel of a synthetic image")
 
@@ -43,7 +46,6 @@ class RoofsConversion(ConversionParams):
         max_length=2,
         description="stored values that become 0 and 255; null: 8-bit files unchanged, others by their own 1st and 99th percentile over the whole raster",
     )
-    block: int = Field(64, ge=1, description="crops of imdb.mat in one shard: neighbours show the same houses")
 
 
 class RoofsModel(Section):
