@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from stepladder.core.types import ShardContent
+from stepladder.data import shards
 from stepladder.studies.roofs.data.labels import BACKGROUND, CHANNELS, FLAT, IGNORE, NO_FACE, SUPERSTRUCTURES, UNTYPED
 
 SIDE, GSD = 128, 0.1
@@ -128,3 +130,20 @@ def nothing() -> dict[str, torch.Tensor]:
     empty = {name: torch.zeros_like(values) for name, values in prediction().items()}
     empty["face_BFYX"][:, NO_FACE], empty["superstructure_BSYX"][:, BACKGROUND] = 1, 1
     return empty | {"lines_BLF": torch.zeros((1, 0, 6))}
+
+
+def shard(folder, name: str, source: str, without: tuple[str, ...] = ()):
+    """A converted shard of the house at `folder/name.h5`, without some of its arrays, as `source` would make it."""
+    found = maps()
+    arrays = {"image_NYXC": found["rgb_YXC"][None], "face_NYX": found["face_YX"][None]}
+    arrays |= {name: found[name.replace("_N", "_")][None] for name in ("superstructure_NYX", "outline_NYX")}
+    arrays |= {"rise_NYX": found["rise_YX"][None].astype(np.float16)}
+    arrays |= {"lines_LF": np.column_stack([np.zeros(len(lines())), lines()]).astype(np.float32)}
+    arrays = {key: value for key, value in arrays.items() if key not in without}
+    held = {"superstructure_NYX": "superstructure", "face_NYX": "face", "outline_NYX": "outline"}
+    held |= {"lines_LF": "line", "rise_NYX": "rise"}
+    tasks = [task for key, task in held.items() if key in arrays]
+    types = ["ridge", "hip", "eave"] if "lines_LF" in arrays else []
+    facts = {"group": source, "source": source, "gsd_m": GSD, "tasks": tasks, "line_types": types}
+    shards.write(path := folder / f"{name}.h5", ShardContent(arrays, attributes=facts), "recipe")
+    return path

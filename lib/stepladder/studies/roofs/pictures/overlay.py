@@ -187,7 +187,7 @@ def truth_of(case: Sample) -> dict[str, np.ndarray]:
 
 
 def found_of(found: Mapping[str, np.ndarray], threshold: float) -> dict[str, np.ndarray]:
-    """The same of a prediction: classes of faces only where a face was made, lines of a score of at least `threshold`."""
+    """The same of a prediction: faces only where one was made, lines only of a score of at least `threshold`."""
     side: dict[str, np.ndarray] = {}
     if "face_FYX" in found:
         face_YX = found["face_FYX"].argmax(axis=0)
@@ -211,20 +211,22 @@ def told(side: Mapping[str, np.ndarray]) -> str:
     return ", ".join(words) or "no roof here"
 
 
-def draw_plan(axis: Axes, side: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> list[Any]:
+def draw_plan(
+    axis: Axes, side: Mapping[str, np.ndarray], shape: tuple[int, ...], compass: bool = True, width: float = 2.0
+) -> list[Any]:
     """Faces, outline and lines of one side over what `axis` shows; handles of the legend."""
     handles: list[Any] = []
     if "face_YX" in side:
         style.draw(
             axis, style.painted(np.where(side["face_YX"] == IGNORE, NO_FACE, side["face_YX"]), style.FACE, 0.45), shape
         )
-        if (side["face_YX"] <= FLAT).any():
+        if compass and (side["face_YX"] <= FLAT).any():
             style.compass(axis, np.unique(side["face_YX"]).tolist(), 0.15)
     if np.any(side.get("outline_YX", False)) and not side["outline_YX"].all():
-        x, y = np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5
+        y, x = ((np.arange(n) + 0.5) * m / n for n, m in zip(side["outline_YX"].shape, shape, strict=False))
         axis.contour(x, y, side["outline_YX"], levels=[0.5], **OUTLINE_LOOK)
         handles.append(style.outline_handle())
-    return handles + draw_lines(axis, side.get("lines_LF", np.zeros((0, 5))))
+    return handles + draw_lines(axis, side.get("lines_LF", np.zeros((0, 5))), width)
 
 
 def draw_lines(axis: Axes, lines_LF: np.ndarray, width: float = 2.0) -> list[Any]:
@@ -234,7 +236,7 @@ def draw_lines(axis: Axes, lines_LF: np.ndarray, width: float = 2.0) -> list[Any
     kinds = lines_LF[:, 4].astype(int)
     colours = [style.LINE_COLOURS[kind] for kind in kinds]
     ends = lines_LF[:, :4].reshape(-1, 2, 2)
-    axis.add_collection(LineCollection(ends, colors="white", linewidths=width + 1.4, capstyle="round"))
+    axis.add_collection(LineCollection(ends, colors="white", linewidths=1.6 * width, capstyle="round"))
     axis.add_collection(LineCollection(ends, colors=colours, linewidths=width, capstyle="round"))
     return style.legend_of_lines(kinds.tolist())
 

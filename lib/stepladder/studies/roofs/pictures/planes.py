@@ -8,6 +8,7 @@ Decisions:
 - An edge of one face only has a wall below it, and so has one whose neighbour lies lower.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -148,7 +149,7 @@ def _edges(polygon: Polygon) -> Iterator[tuple[Any, Any]]:
     """Directed edges of all rings, the face on the same side of each."""
     for ring in (shape := shapely.geometry.polygon.orient(polygon)).exterior, *shape.interiors:
         corners = [tuple(corner) for corner in ring.coords]
-        yield from zip(corners[:-1], corners[1:], strict=True)
+        yield from itertools.pairwise(corners)
 
 
 def _lines(found: list[Plane], lines_LF: np.ndarray, rows: int, gsd_m: float) -> Iterator[Lines]:

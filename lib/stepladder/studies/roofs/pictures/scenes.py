@@ -46,7 +46,7 @@ def scenes(case: Sample, prediction: Prediction | None, params: RoofsParams) -> 
 
 
 def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | None:
-    """Truth and prediction of `rise` or `height` in metres beside each other; None where the case has no label of it."""
+    """Truth and prediction of `rise` or `height` in metres, side by side; None where the case has no label of it."""
     labelled_YX = np.asarray(case[f"{name}_labelled_YX"]) > 0
     if not labelled_YX.any():
         return None
