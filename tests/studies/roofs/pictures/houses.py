@@ -147,3 +147,32 @@ def shard(folder, name: str, source: str, without: tuple[str, ...] = ()):
     facts = {"group": source, "source": source, "gsd_m": GSD, "tasks": tasks, "line_types": types}
     shards.write(path := folder / f"{name}.h5", ShardContent(arrays, attributes=facts), "recipe")
     return path
+
+
+class Cases:
+    """A data set of `count` times the same case, as of source `group`."""
+
+    def __init__(self, count: int = 3, group: str = "rid"):
+        self.groups, self.clusters = np.array([group] * count), np.array([f"house_{k}" for k in range(count)])
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def sample(self, index: int, rng) -> dict:
+        return case() | {"index": index}
+
+
+def shaky(batch) -> dict[str, torch.Tensor]:
+    """A prediction that is the worse the higher the case's index: shifted, less sure, and with false lines."""
+    index = int(batch["index"][0])
+    rng, found = np.random.default_rng(index), prediction(index)
+    found["superstructure_BSYX"] = found["superstructure_BSYX"] * 4 + torch.from_numpy(
+        rng.normal(0, 1.3, tuple(found["superstructure_BSYX"].shape)).astype(np.float32)
+    )
+    found["superstructure_BSYX"] = found["superstructure_BSYX"].softmax(1)
+    noise = torch.from_numpy(rng.normal(0, 0.25, tuple(found["outline_BYX"].shape)).astype(np.float32))
+    found["outline_BYX"] = (0.1 + 0.8 * found["outline_BYX"] + noise).clamp(0, 1)
+    false = np.column_stack([rng.uniform(0, SIDE, (6, 4)), rng.integers(0, 6, 6), rng.uniform(0, 1, 6)])
+    lines_LF = found["lines_BLF"][0] + torch.from_numpy(np.pad(rng.normal(0, 1, (13, 4)), ((0, 0), (0, 2))))
+    found["lines_BLF"] = torch.cat([lines_LF, torch.from_numpy(false)]).float()[None]
+    return found

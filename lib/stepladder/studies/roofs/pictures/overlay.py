@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from stepladder.core.types import Prediction, Sample
 from stepladder.studies.roofs.data.labels import BACKGROUND, FLAT, IGNORE, NO_FACE, UNTYPED
+from stepladder.studies.roofs.evaluation import scoring
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import style
 from stepladder.view.style import INK
@@ -140,8 +141,7 @@ def _height(name: str) -> Callable[[Axes, Sample, np.ndarray], list[Any]]:
 
 def first(prediction: Prediction | None) -> dict[str, np.ndarray]:
     """The first image's part of a prediction as numpy arrays, under the names without their batch axis."""
-    held = (prediction or {}).items()
-    return {name.replace("_B", "_", 1): np.asarray(values[0].detach().cpu().numpy()) for name, values in held}
+    return scoring.image_of(prediction or {}, 0)
 
 
 def roof_plan(case: Sample, prediction: Prediction | None, params: RoofsParams) -> Figure:
@@ -158,7 +158,7 @@ def roof_plan(case: Sample, prediction: Prediction | None, params: RoofsParams) 
     absent = {"truth": "nothing of a plan is labelled", "prediction": "it says nothing of a plan"}
     handles = []
     for axis, (title, side) in zip(axes, sides.items(), strict=True):
-        style.draw(axis, _veiled(rgb_YXC, case), rgb_YXC.shape)
+        style.draw(axis, veiled(rgb_YXC, case), rgb_YXC.shape)
         handles += draw_plan(axis, side, rgb_YXC.shape)
         axis.set(title=f"{title}: {told(side) if side else absent[title]}", xlabel="x (pixels)")
         style.scale_bar(axis, rgb_YXC.shape, gsd_m)
@@ -254,7 +254,7 @@ def superstructures(case: Sample, prediction: Prediction | None) -> Figure | Non
     clear = {value: entry for value, entry in style.SUPERSTRUCTURE.items() if value != BACKGROUND}
     handles = []
     for axis, (title, labels_YX) in zip(axes, sides.items(), strict=True):
-        style.draw(axis, _veiled(rgb_YXC, case), rgb_YXC.shape)
+        style.draw(axis, veiled(rgb_YXC, case), rgb_YXC.shape)
         shown_YX = np.where(labels_YX == IGNORE, BACKGROUND, labels_YX)
         style.draw(axis, style.painted(shown_YX, clear, 0.7), rgb_YXC.shape)
         handles += style.shown_superstructures(shown_YX)
@@ -266,7 +266,7 @@ def superstructures(case: Sample, prediction: Prediction | None) -> Figure | Non
     return figure
 
 
-def _veiled(rgb_YXC: np.ndarray, case: Sample) -> np.ndarray:
+def veiled(rgb_YXC: np.ndarray, case: Sample) -> np.ndarray:
     """The image, paler where evaluation does not look."""
     if np.all(focus_YX := np.asarray(case["focus_YX"]) > 0):
         return rgb_YXC

@@ -37,7 +37,6 @@ COLUMNS, MOST_SHOWN = 4, 12  # of the contact sheet
 MOST_COUNTED = 400  # shards looked at for counts
 MOST_PIXELS = 500_000  # of one image, for counts
 THUMBNAIL = 384  # pixels of a shard's picture on the sheet
-SOURCE_COLOURS: Final = ("#1f3a5f", "#2a9d8f", "#8a6d4b", "#7a6a86", "#5b7fa6")
 SMALLEST_SHARE: Final = 1e-5  # of pixels, that a bar can show
 NO_SPLIT: Final = "#9ca3af"
 
@@ -135,7 +134,7 @@ def sheet(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
     figure.suptitle(f"Converted images with their labels{left_out}", x=0.01, ha="left", fontsize=10)
     frame = {"facecolor": "none", "linewidth": 2.5}
     frames = [Patch(edgecolor=colour, label=f"{name} (frame)", **frame) for name, colour in SPLIT_COLOURS.items()]
-    style.add_legend(figure, [*frames, *sorted(handles, key=_rank)], columns=2 * columns)
+    style.add_legend(figure, [*frames, *sorted(handles, key=style.rank)], columns=2 * columns)
     return figure
 
 
@@ -177,12 +176,6 @@ def _dense(shard: Shard) -> list[str]:
     return [name for name in ("superstructure_NYX", "face_NYX", "outline_NYX") if name in shard.names]
 
 
-def _rank(handle: Any) -> int:
-    """Place in the legend: lines, superstructures, faces, each in the order of their ids."""
-    names = ["outline", *style.LINE_NAMES, *SUPERSTRUCTURES, *(name for name, _ in style.FACE.values())]
-    return names.index(handle.get_label())
-
-
 def tasks(counted: Mapping[str, Tally]) -> Figure:
     """A matrix of sources by tasks: images that carry the label; of lines, how many types are told."""
     figure = Figure(figsize=(1.0 * len(TASKS) + 2.2, 0.5 * len(counted) + 1.0), layout="constrained")
@@ -217,7 +210,7 @@ def classes(counted: Mapping[str, Tally], expected: Mapping[str, Any]) -> Figure
     for place, (name, counts) in enumerate(own.items()):
         share = counts.superstructures / counts.superstructures.sum()
         at = np.arange(len(share)) + place * high - 0.4 + high / 2
-        axis.barh(at, share, high * 0.9, color=SOURCE_COLOURS[place % len(SOURCE_COLOURS)], label=name)
+        axis.barh(at, share, high * 0.9, color=style.SOURCES[place % len(style.SOURCES)], label=name)
         right = np.maximum(np.maximum(share, expected.get(name, 0)), SMALLEST_SHARE)
         for y, value, x in zip(at, share, right, strict=True):
             axis.annotate(f"{value:.2%}", (x, y), (5, 0), textcoords="offset points", va="center", fontsize=7)

@@ -35,6 +35,7 @@ LINE_NAMES: Final = (*(name.replace("_", " ") for name in LINES), "line of no ty
 LINE: Final[Palette] = dict(enumerate(zip(LINE_NAMES, LINE_COLOURS, strict=True)))
 COMPASS: Final = ["N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"]
 NORTH_HUE: Final = 220 / 360  # blue; half a circle on, south is orange
+SOURCES: Final = ("#1f3a5f", "#2a9d8f", "#8a6d4b", "#7a6a86", "#5b7fa6")  # of data sets, in the order they come
 FLAT_COLOUR: Final = "#a3a19b"
 OUTLINE: Final[Palette] = {0: ("no roof", "#e9e6df"), 1: ("roof", TRUTH_ON_DARK)}
 NOTHING: Final = "#e9e6df"  # ground of a map of classes
@@ -173,6 +174,12 @@ def add_legend(figure: Figure, handles: Sequence[Any], columns: int = 6) -> None
     once = list({handle.get_label(): handle for handle in handles}.values())
     if once:
         figure.legend(handles=once, loc="outside lower left", ncols=min(columns, len(once)))
+
+
+def rank(handle: Any) -> int:
+    """Place in a legend that holds many kinds: outline, lines, superstructures, faces, each in the order of its ids."""
+    names = ["outline", *LINE_NAMES, *SUPERSTRUCTURES, *(name for name, _ in FACE.values())]
+    return names.index(handle.get_label())
 
 
 def shown_superstructures(labels: np.ndarray) -> list[Patch]:
