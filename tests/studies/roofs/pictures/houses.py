@@ -5,6 +5,7 @@ import torch
 
 from stepladder.core.types import ShardContent
 from stepladder.data import shards
+from stepladder.studies.roofs.data.crops import IMAGENET_MEAN, IMAGENET_STD
 from stepladder.studies.roofs.data.labels import BACKGROUND, CHANNELS, FLAT, IGNORE, NO_FACE, SUPERSTRUCTURES, UNTYPED
 
 SIDE, GSD = 128, 0.1
@@ -12,7 +13,6 @@ BOX = np.array([24.0, 36.0, 104.0, 92.0])  # x0, y0, x1, y1 in pixels
 FLAT_BOX = np.array([4.0, 96.0, 44.0, 124.0])  # a garage
 PITCH = 35.0
 RIDGE, HIP, EAVE = 0, 1, 3
-MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 def lines() -> np.ndarray:
@@ -66,7 +66,7 @@ def maps() -> dict[str, np.ndarray]:
 
 def image(rgb_YXC: np.ndarray) -> np.ndarray:
     """The image as the network takes it, float32 (C, Y, X)."""
-    return ((rgb_YXC / 255 - MEAN) / STD).transpose(2, 0, 1).astype(np.float32)
+    return ((rgb_YXC / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1).astype(np.float32)
 
 
 def sample(labelled: bool = True) -> dict:

@@ -8,10 +8,11 @@ Decisions:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stepladder.evaluation.metrics import number
@@ -30,15 +31,18 @@ PEOPLE: Final = Agreement(
     outline=0.953,
 )
 SCHEDULES: Final = ("sequential", "alternating", "mixed")  # in the order they are shown
+KEPT: Final = 0.005  # a smaller loss is none
+APART: Final = 0.035  # least distance of numbers at the ends of curves, of values
 
 
 def confusion(pixels_SS: np.ndarray) -> Figure:
     """Rows: what is true; columns: what was said; each row adds up to 100 per cent. Absent classes are left out."""
-    present = np.flatnonzero(pixels_SS.sum(axis=1) + pixels_SS.sum(axis=0))
-    counts = pixels_SS[np.ix_(present, present)]
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [SUPERSTRUCTURES[place] for place in present]
-    figure = Figure(figsize=(0.72 * len(names) + 2.0, 0.5 * len(names) + 1.5), layout="constrained")
+    true = np.flatnonzero(pixels_SS.sum(axis=1))
+    said = np.flatnonzero(pixels_SS.sum(axis=0) + pixels_SS.sum(axis=1))
+    counts = pixels_SS[np.ix_(true, said)]
+    share = counts / counts.sum(axis=1, keepdims=True)
+    names = [SUPERSTRUCTURES[place] for place in said]
+    figure = Figure(figsize=(0.72 * len(said) + 2.0, 0.45 * len(true) + 1.5), layout="constrained")
     axis = figure.subplots()
     axis.grid(False)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -46,9 +50,9 @@ def confusion(pixels_SS: np.ndarray) -> Figure:
         if share[row, column] >= 0.005:
             colour = "white" if share[row, column] > 0.6 else INK
             axis.text(column, row, f"{share[row, column]:.0%}", ha="center", va="center", fontsize=8, color=colour)
-    rows = [f"{name} ({value / counts.sum():.2%})" for name, value in zip(names, counts.sum(axis=1), strict=True)]
-    axis.set_yticks(range(len(names)), rows)
-    axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    pixels = zip(true, counts.sum(axis=1) / counts.sum(), strict=True)
+    axis.set_yticks(range(len(true)), [f"{SUPERSTRUCTURES[place]} ({part:.2%})" for place, part in pixels])
+    axis.set_xticks(range(len(said)), names, rotation=30, ha="right")
     axis.set(
         xlabel="predicted", ylabel="true (share of labelled pixels)", title="What each superstructure is taken for"
     )
@@ -79,11 +83,11 @@ def line_curves(scored: Mapping[int, Sequence[Scored]]) -> Figure:
     axes = figure.subplots(1, 2, sharey=True)
     for threshold, shade in zip(lines.THRESHOLDS, ("#f0c77a", MODEL, "#8a5a02"), strict=True):
         recall, precision = curve(scored[UNTYPED], threshold)
-        label = f"sAP{threshold} = {number(lines.sap(scored[UNTYPED], threshold))}"
+        label = f"sAP{threshold} = {lines.sap(scored[UNTYPED], threshold):.1f}"
         axes[0].plot(recall, precision, color=shade, label=label)
     for kind in (kind for kind in range(len(LINES)) if any(len(image.truth_L4) for image in scored.get(kind, ()))):
         recall, precision = curve(scored[kind], 10)
-        label = f"{style.LINE_NAMES[kind]}: {number(lines.sap(scored[kind], 10))}"
+        label = f"{style.LINE_NAMES[kind]}: {lines.sap(scored[kind], 10):.1f}"
         axes[1].plot(recall, precision, color=style.LINE_COLOURS[kind], label=label)
     axes[0].set(title="Lines of any type", xlabel="recall", ylabel="precision")
     axes[1].set(title="By type, sAP10", xlabel="recall")
@@ -139,8 +143,10 @@ def beside_people(class_ious: np.ndarray, outline_ious: Sequence[float]) -> Figu
             axis.plot(np.nanmean(values), place, "o", **told)
             axis.annotate(number(float(np.nanmean(values))), (1.02, place), va="center", fontsize=8, color=MODEL)
         axis.annotate(number(people), (1.12, place), va="center", fontsize=8, color=MUTED)
+    for x, title, colour in ((1.02, "model", MODEL), (1.12, "people", MUTED)):
+        axis.annotate(title, (x, -0.75), va="center", fontsize=8, color=colour)
     axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    axis.invert_yaxis()
+    axis.set_ylim(len(rows) - 0.4, -1.1)
     axis.set(xlim=(0, 1.2), xlabel="IoU, mean over images that hold the class", title="RID: the model beside people")
     axis.set_xticks(np.linspace(0, 1, 6))
     axis.grid(axis="y", visible=False)
@@ -163,29 +169,32 @@ def forgetting(metrics: pd.DataFrame) -> Figure:
     sources = list(dict.fromkeys(metrics["source"]))
     figure = Figure(figsize=(3.6 * len(schedules) + 0.6, 3.9), layout="constrained")
     axes = figure.subplots(1, len(schedules), squeeze=False, sharey=True, sharex=True)[0]
+    colours = dict(zip(sources, style.SOURCES, strict=False))
     for axis, schedule in zip(axes, schedules, strict=True):
-        lost = []
-        for source, colour in zip(sources, style.SOURCES * len(sources), strict=False):
-            own = metrics[(metrics["schedule"] == schedule) & (metrics["source"] == source)].sort_values("step")
-            if len(own):
-                lost.append(_draw_memory(axis, own, colour))
-        axis.set(title=f"{schedule}: at most {max(lost):.2g} forgotten", xlabel="training step")
+        own = metrics[metrics["schedule"] == schedule].sort_values("step")
+        lost = _draw_memory(axis, own, colours)
+        told = f"up to {lost:.2f} forgotten" if lost >= KEPT else "nothing forgotten"
+        axis.set(title=f"{schedule}: {told}", xlabel="training step")
     named = metrics.drop_duplicates("source").set_index("source")["metric"]
     axes[0].set_ylabel("value on the test set (higher is better)")
-    handles = [style.patch(f"{name}: {named[name]}", c) for name, c in zip(sources, style.SOURCES, strict=False)]
+    handles = [style.patch(f"{name}: {named[name]}", colour) for name, colour in colours.items()]
     style.add_legend(figure, handles)
     return figure
 
 
-def _draw_memory(axis: Any, own: pd.DataFrame, colour: str) -> float:
-    """One curve; what was lost since its best."""
-    steps, values = own["step"].to_numpy(), own["value"].to_numpy()
-    best = int(values.argmax())
-    lost = float(values[best] - values[-1])
-    axis.plot(steps, values, color=colour)
-    axis.plot(steps[best], values[best], "o", color=colour, markersize=5)
-    if lost > 0:
-        axis.plot([steps[-1]] * 2, [values[-1], values[best]], color=colour, linewidth=1, linestyle=":")
-        look = {"textcoords": "offset points", "ha": "right", "fontsize": 8, "color": colour}
-        axis.annotate(f"-{lost:.2g}", (steps[-1], values[-1]), (-3, -9), **look)
-    return max(lost, 0.0)
+def _draw_memory(axis: Axes, own: pd.DataFrame, colours: Mapping[str, str]) -> float:
+    """The curves of one schedule, each with what it lost since its best; the largest loss."""
+    last, ends = own["step"].max(), []
+    for source, table in own.groupby("source", sort=False):
+        steps, values = table["step"].to_numpy(), table["value"].to_numpy()
+        best = int(values.argmax())
+        axis.plot(steps, values, color=colours[str(source)])
+        axis.plot(steps[best], values[best], "o", color=colours[str(source)], markersize=5)
+        ends.append((float(values[-1]), float(values[best] - values[-1]), colours[str(source)]))
+    height = -np.inf
+    for value, lost, colour in sorted(ends):
+        height = max(height + APART, value)  # numbers do not stand upon each other
+        told = f"-{lost:.2f}" if lost >= KEPT else "kept"
+        axis.annotate(told, (1.03 * last, height), va="center", fontsize=8, color=colour)
+    axis.set_xlim(right=1.2 * last)
+    return max(lost for _, lost, _ in ends)

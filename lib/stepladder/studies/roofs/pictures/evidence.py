@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from stepladder.studies.roofs.data.labels import LINES, SUPERSTRUCTURES, UNTYPED
-from stepladder.studies.roofs.evaluation import areas, heights, lines, scoring
+from stepladder.studies.roofs.evaluation import areas, heights, lines, metrics
 from stepladder.studies.roofs.evaluation.calibration import Reliability
 from stepladder.studies.roofs.evaluation.lines import Scored
 from stepladder.studies.roofs.params import RoofsParams
@@ -62,7 +62,7 @@ class Evidence:
         self.groups.append(group)
 
     def _superstructures(self, truth: Arrays, guess: Arrays) -> float:
-        valid_YX = scoring.labelled(truth, "superstructure_YX")
+        valid_YX = metrics.labelled(truth, "superstructure_YX")
         if "superstructure_SYX" not in guess or not valid_YX.any():
             return float("nan")
         probability_SYX, truth_YX = guess["superstructure_SYX"], truth["superstructure_YX"]
@@ -75,7 +75,7 @@ class Evidence:
         return float(np.nanmean(ious))
 
     def _outline(self, truth: Arrays, guess: Arrays) -> float:
-        valid_YX = scoring.labelled(truth, "outline_YX")
+        valid_YX = metrics.labelled(truth, "outline_YX")
         if "outline_YX" not in guess or not valid_YX.any():
             return float("nan")
         roof_YX, found_YX = truth["outline_YX"] == 1, guess["outline_YX"] >= 0.5
@@ -93,19 +93,19 @@ class Evidence:
     def _lines(self, truth: Arrays, guess: Arrays, params: RoofsParams) -> float:
         if "lines_LF" not in guess or not truth["line_types_K"][UNTYPED]:
             return float("nan")
-        area_YX = scoring.line_area(truth)
+        area_YX = metrics.line_area(truth)
         true_LF, found_LF = (_inside(sides["lines_LF"], area_YX) for sides in (truth, guess))
         for kind in range(len(LINES)):
             if truth["line_types_K"][kind]:
                 own = (side[side[:, 4] == kind] for side in (true_LF, found_LF))
                 self.scored[kind].append(_scored(*own, area_YX.shape))
         self.scored[UNTYPED].append(_scored(true_LF, found_LF, area_YX.shape))
-        right, predicted, found, true = lines.placement(true_LF, scoring.drawn(guess, params), area_YX)
+        right, predicted, found, true = lines.placement(true_LF, metrics.drawn(guess, params), area_YX)
         return (right + found) / (predicted + true) if predicted + true else float("nan")
 
     def _heights(self, truth: Arrays, guess: Arrays) -> None:
         for name in ("rise", "height"):
-            key, valid_YX = f"{name}_YX", scoring.measured(truth, name)
+            key, valid_YX = f"{name}_YX", metrics.measured(truth, name)
             if key in guess and valid_YX.any():
                 self.errors[name].append(heights.errors(truth[key], guess[key], valid_YX))
                 nearer_YX = heights.aligned(truth[key], guess[key], valid_YX)

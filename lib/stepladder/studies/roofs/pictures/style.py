@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch, Wedge
 from matplotlib.patheffects import withStroke
 
+from stepladder.studies.roofs.data.crops import IMAGENET_MEAN, IMAGENET_STD
 from stepladder.studies.roofs.data.labels import BACKGROUND, FLAT, IGNORE, LINES, SECTORS, SUPERSTRUCTURES
 from stepladder.view.scene import Palette
 from stepladder.view.style import MUTED, RIVAL, TRUTH_ON_DARK
@@ -45,8 +46,6 @@ NOT_LABELLED: Final = "not labelled"
 HALO: Final = [withStroke(linewidth=2.6, foreground="white")]
 INK_ON_IMAGE: Final = {"color": "white", "path_effects": [withStroke(linewidth=2.2, foreground="#111827")]}
 BAR_SHARE: Final = 0.25  # of the width: longest scale bar
-IMAGENET_MEAN: Final = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-IMAGENET_STD: Final = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 def _sector_colour(sector: int) -> str:
