@@ -22,7 +22,9 @@ from stepladder.studies.roofs.data.labels import FLAT, SECTORS
 from stepladder.studies.roofs.pictures import style
 from stepladder.view.scene import Lines, Mesh, Palette
 
-SIMPLE_PIXELS: Final = 1.5  # tolerance of simplification: corners nearer to a line than that go
+SIMPLE_PIXELS: Final = 5.0  # of simplification: a corner goes whose triangle is no larger than this squared
+NEAR_PIXELS: Final = 2.0  # faces this much further off than the nearest are as near
+LEAST_EAVE_M: Final = 1.5  # lower eaves are no answer
 SMALLEST_PIXELS: Final = 12  # below, a face is noise and not drawn
 WALL_M: Final = 3.0  # of a wall whose height nobody knows
 LIFT_M: Final = 0.06  # of lines above their planes, so that they are seen
@@ -94,11 +96,12 @@ def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray
 
 
 def _eave(maps: Mapping[str, np.ndarray]) -> float | None:
-    """Height of the eaves above the ground in metres, where both heights are known."""
+    """Height of the eaves above the ground in metres, where both heights are known and make sense together."""
     if "height_YX" not in maps or "rise_YX" not in maps:
         return None
     between = (maps["height_YX"] - maps["rise_YX"])[maps["face_id_YX"] > 0]
-    return float(np.nanmedian(between)) if np.isfinite(between).any() else None
+    eave_m = float(np.nanmedian(between)) if np.isfinite(between).any() else 0.0
+    return eave_m if eave_m >= LEAST_EAVE_M else None
 
 
 def _mesh(found: list[Plane], ground: float, rows: int, gsd_m: float) -> Mesh:
@@ -165,5 +168,5 @@ def _height_at(found: list[Plane], points_N2: np.ndarray) -> np.ndarray:
     """Height of the nearest face at points in pixels; of several as near, the highest."""
     far_PN = np.stack([shapely.distance(plane.polygon, shapely.points(points_N2)) for plane in found])
     z_PN = np.stack([plane.z(points_N2) for plane in found])
-    near_PN = far_PN <= far_PN.min(axis=0) + SIMPLE_PIXELS
+    near_PN = far_PN <= far_PN.min(axis=0) + NEAR_PIXELS
     return np.where(near_PN, z_PN, -np.inf).max(axis=0)
