@@ -41,7 +41,7 @@ def figure(
         case_of: number -> the case and its prediction.
     """
     shown = chosen(order)
-    drawn = Figure(figsize=(INCHES * len(shown) + 0.3, 2 * INCHES + 1.3), layout="constrained")
+    drawn = Figure(figsize=(INCHES * len(shown) + 0.3, 2 * INCHES + 1.3), layout="compressed")
     axes = drawn.subplots(2, len(shown), squeeze=False)
     handles, sectors = [], set[int]()
     for (above, below), (title, number) in zip(axes.T, shown.items(), strict=True):

@@ -119,7 +119,7 @@ def sheet(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
     shown = [Shard(shards[place]) for place in sorted(_one_of_each_first(shards, MOST_SHOWN))]
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.7 * columns + 0.2, 3.0 * rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(2.7 * columns + 0.2, 3.0 * rows + 1.1), layout="compressed")
     axes = figure.subplots(rows, columns, squeeze=False)
     handles: list[Any] = []
     sectors: set[int] = set()
