@@ -46,7 +46,7 @@ def test_another_file_in_its_place_is_refused(tmp_path, monkeypatch):
 
 def test_a_missing_package_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setattr(lite0, "PACKAGE", "no_such_package")
-    with pytest.raises(StudyError, match="no-such-package.*model.weights to random"):
+    with pytest.raises(StudyError, match=r"no-such-package.*model.weights to random"):
         lite0.pretrained()
 
 
