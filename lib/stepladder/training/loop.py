@@ -173,7 +173,9 @@ class Training:
         # Before the optimizer is made and DDP wraps: both look at what is trainable only once.
         set_trainable(self.model, span.phase)
         module = parallel.replicate(self.step_module, self.distributed)  # anew, because DDP fixes what is trainable
-        self.train_state = make_train_state(module, self.model, self.training, self.params.seed, self.distributed)
+        self.train_state = make_train_state(
+            module, self.model, self.training, self.params.seed, self.distributed, self.step_module.tasks
+        )
         self.train_state.begin = span.begin
         if under_way:
             assert state is not None, f"{self.step} steps are done, and no checkpoint says so"
