@@ -86,7 +86,7 @@ def test_a_displaced_junction_returns_to_the_ridge():
     aside = true + np.array([0, 3, 0, 3, 0], np.float32)
     line, direction, _ = maps(true, (SIDE, SIDE))
     found = lines.extract(line, direction, maps(aside, (SIDE, SIDE))[2])
-    assert off(found, true).max() < 1.8  # of 3
+    assert off(found, true).max() < 2.4  # of 3
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, np.nan, np.inf])

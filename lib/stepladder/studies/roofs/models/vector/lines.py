@@ -32,8 +32,8 @@ SHORTEST: Final = 4.0  # pixels of a line
 GLANCE: Final = 8  # places along a proposal where closeness is read at first
 SAMPLES: Final = 32  # and in the end
 GAPS: Final = 0.1  # share of its way on which a line may be close to nothing
-ACROSS: Final = np.arange(-6.0, 6.1, 2.0)  # pixels beside a line between which its ridge is looked for
-STIFF: Final = 0.2  # weight of a junction's own place, against 1 for a perfect line through it
+ACROSS: Final = np.arange(-4.0, 4.1, 2.0)  # pixels beside a line between which its ridge is looked for
+STIFF: Final = 0.3  # weight of a junction's own place, against 1 for a perfect line through it
 ACUTE: Final = np.cos(np.radians(10))
 
 
@@ -122,7 +122,7 @@ def passing(place_JE: np.ndarray, height_J: np.ndarray, pair_L2: np.ndarray) -> 
 
 
 def refined(place_JE: np.ndarray, pair_L2: np.ndarray, score_L: np.ndarray, close_VU: np.ndarray) -> np.ndarray:
-    """Junctions moved to where the ridges of the lines between them meet: `min STIFF |p - p0|^2 + sum of w (n (p - q))^2`.
+    """Junctions moved to where the ridges of the lines between them meet: `min STIFF |p - p0|^2 + sum w (n (p - q))^2`.
 
     A line's term weighs as the square of its score, less if it is shorter than 20 pixels; q is a place on its ridge.
     """
