@@ -1,4 +1,4 @@
-"""Samples that lack the labels of some tasks: what is not labelled costs nothing and teaches nothing, however divided."""
+"""Samples that lack the labels of some tasks: what is not labelled costs and teaches nothing, however it is divided."""
 
 import math
 
@@ -111,10 +111,10 @@ def test_micro_batches_make_the_same_step(labels, learned):
 def test_a_tasks_mean_is_over_labelled_units_of_the_whole_step():
     """Not a mean of means: one sample has many labelled units, the other few."""
     batch = batch_of(2)
-    batch["known_a_BU"] = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    batch["known_a_U"] = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     state = state_of(batch=2, accumulate=2)
-    error = (state.model(batch["x_BC"])["a"] - batch["a_BU"]) ** 2
-    wanted = float((error * batch["known_a_BU"]).sum() / 4)
+    error = (state.model(batch["x_C"])["a"] - batch["a_U"]) ** 2
+    wanted = (error * batch["known_a_U"]).sum().item() / 4
     micros = [{name: value[row : row + 1] for name, value in batch.items()} for row in range(2)]
     assert float(train_step(state, 0, micros).parts["a"]) == pytest.approx(wanted, rel=1e-6)
 
@@ -151,7 +151,7 @@ def test_validation_is_over_all_labelled_units_and_an_absent_task_has_no_value(l
     batches = [batch_of(range(4), [A, NONE, NONE, NONE]), batch_of(range(4, 8), [A] * 4)]
     found = validation_losses(step_module, state, [range(4)] * 2, iter(batches))
     rows = batch_of([0, 4, 5, 6, 7])
-    wanted = float(((state.model(rows["x_BC"])["a"] - rows["a_BU"]) ** 2).mean())
+    wanted = float(((state.model(rows["x_C"])["a"] - rows["a_U"]) ** 2).mean())
     assert set(found) == {"validation_loss", "validation_loss_a"}
     assert found["validation_loss_a"] == pytest.approx(wanted, rel=1e-6)
     assert found["validation_loss"] == pytest.approx(wanted, rel=1e-6)

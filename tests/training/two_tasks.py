@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from stepladder.core.study import Study
 from stepladder.training.tasks import combine
@@ -36,23 +37,26 @@ class TwoTasks:
         return {task: (f"heads.{task}.",) for task in TWO}
 
     def label_counts(self, batch):
-        return {task: batch[f"known_{task}_BU"].sum() for task in TWO}
+        return {task: batch[f"known_{task}_U"].sum() for task in TWO}
 
     def loss(self, model, batch, phase):
-        answer = model(batch["x_BC"])
-        errors = {task: (answer[task] - batch[f"{task}_BU"]) ** 2 * batch[f"known_{task}_BU"] for task in TWO}
+        answer = model(batch["x_C"])
+        errors = {task: (answer[task] - batch[f"{task}_U"]) ** 2 * batch[f"known_{task}_U"] for task in TWO}
         return combine(model, {task: error.sum() for task, error in errors.items()}, self.label_counts(batch))
 
 
+def sample_of(number: int, labelled: tuple[bool, bool]) -> dict[str, Tensor]:
+    """Sample `number`, labelled for these of the tasks."""
+    generator = torch.Generator().manual_seed(number)
+    x_C, a_U, b_U = (torch.randn(length, generator=generator) for length in (4, UNITS, UNITS))
+    known = {f"known_{task}_U": torch.full((UNITS,), float(told)) for task, told in zip(TWO, labelled, strict=True)}
+    return {"x_C": x_C, "a_U": a_U, "b_U": b_U, **known}
+
+
 def batch_of(rows: int | Iterable[int], labelled: Sequence[tuple[bool, bool]] | None = None) -> dict[str, Tensor]:
-    """The samples `rows`; `labelled` says of each, by its number or its place, which tasks it is labelled for."""
+    """The samples `rows`; `labelled` says of each, by its number or else its place, which tasks it is labelled for."""
     numbers = list(range(rows) if isinstance(rows, int) else rows)
-    made = [torch.Generator().manual_seed(number) for number in numbers]
-    x_BC = torch.stack([torch.randn(4, generator=one) for one in made])
-    targets = {f"{task}_BU": torch.stack([torch.randn(UNITS, generator=one) for one in made]) for task in TWO}
     said = [(True, True)] * len(numbers)
     if labelled is not None:
         said = [labelled[n] if max(numbers) < len(labelled) else labelled[p] for p, n in enumerate(numbers)]
-    known_TB = torch.tensor(said, dtype=torch.float32).T
-    known = {f"known_{task}_BU": known_TB[t][:, None].expand(-1, UNITS).clone() for t, task in enumerate(TWO)}
-    return {"x_BC": x_BC, **targets, **known}
+    return default_collate([sample_of(n, tasks) for n, tasks in zip(numbers, said, strict=True)])

@@ -2,7 +2,7 @@
 
 Decisions:
 - In a step a task's loss is its sum over all labelled units (pixels, images) of the global batch, divided by their
-  number there. That number is counted over micro-batches and ranks before the first forward pass, so neither changes it.
+  number there. It is counted over micro-batches and ranks before the first forward pass, so that neither changes it.
 - A task that nothing in a step labels learns nothing: parameters that serve it alone have no gradient then. A gradient
   of zeros would not do, for AdamW decays weights and goes on by momentum. Where no task is labelled, nothing learns.
 - Learned weights are log variances (Kendall, Gal and Cipolla, CVPR 2018): a task costs exp(-s) * mean + s / 2. They are

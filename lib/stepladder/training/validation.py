@@ -93,8 +93,8 @@ class _MeansOfTasks:
         sums, counts = (dict(zip(self._loss.sums, of_T, strict=True)) for of_T in (summed_T, count_T.tolist()))
         if not any(counts.values()):
             raise TrainingError(
-                f"no validation sample is labelled for any of the tasks {', '.join(sums)}: there is nothing to judge by; "
-                "look at the splits and at training.validation_batches"
+                f"no validation sample is labelled for any of the tasks {', '.join(sums)}: nothing can be judged; "
+                "look at the splits, or raise training.validation_batches"
             )
         weights = self._loss.weights
         whole = self._step_module({}, ask=lambda model: combine(model, sums, counts, weights))
