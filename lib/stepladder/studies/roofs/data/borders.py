@@ -121,7 +121,7 @@ def _beside(one_22: np.ndarray, other_22: np.ndarray, tolerance: float) -> tuple
     steepness = (off_far - off_near) / (far - near)
     low, high = max(near, 0.0), min(far, length)
     if abs(steepness) > 0:  # where the distance to the other edge is within the tolerance
-        bounds = sorted((near + (side * tolerance - off_near) / steepness for side in (-1, 1)))
+        bounds = sorted(near + (side * tolerance - off_near) / steepness for side in (-1, 1))
         low, high = max(low, bounds[0]), min(high, bounds[1])
     elif abs(off_near) > tolerance:
         return None
