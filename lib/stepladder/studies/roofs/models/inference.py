@@ -6,21 +6,31 @@ Decisions:
 Shape legend: B batch, Y X pixels, V U cells; S F G O K D as in `network.MAPS`.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from stepladder.core.types import Batch, Prediction
+from stepladder.studies.roofs.models import symmetry, tiles
 from stepladder.studies.roofs.models.losses import upsampled
+
+Maps = dict[str, Tensor]
 
 
 @torch.no_grad()
 def predict(model: Any, batch: Batch) -> Prediction:
     """Probabilities, slopes and metres of images; keys as in the contract of `answers`."""
-    image_BCYX = batch["image_CYX"]
-    return answers(model(image_BCYX), image_BCYX.shape[2:])
+    settings, image_BCYX = model.settings, batch["image_CYX"]
+    maps = tiles.tiled(speaker(model), image_BCYX, settings.tile, settings.overlap, settings.halo)
+    return answers(maps, image_BCYX.shape[2:])
+
+
+def speaker(model: Any) -> Callable[[Tensor], Maps]:
+    """The network as tiles ask it: with test-time augmentation where its settings say so."""
+    return functools.partial(symmetry.averaged, model) if model.settings.tta else model
 
 
 def answers(maps: Mapping[str, Tensor], size: tuple[int, ...]) -> Prediction:

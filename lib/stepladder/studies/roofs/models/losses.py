@@ -26,16 +26,15 @@ from torch.nn import functional
 
 from stepladder.core.types import Batch, Loss, TrainingPhase
 from stepladder.studies.roofs.data.labels import IGNORE, NO_FACE, STRIDE, UNTYPED
-from stepladder.studies.roofs.params import RoofsParams
 
 BAND = 2  # pixels on either side of a boundary that are its band
 RARE = 9.0  # weight of a cell on a line or junction, less that of one far from any
 SCALE_FREE = 0.5  # how much of an error common to a sample is forgiven in the scale-invariant part (Eigen et al., 2014)
 
 
-def tasks(params: RoofsParams) -> dict[str, tuple[str, ...]]:
-    """Task that is learnt -> prefixes of the parameters that are its own."""
-    return {task: (f"heads.{task}.", f"log_variance.{task}") for task in params.model.tasks}
+def tasks(model: Any) -> dict[str, tuple[str, ...]]:
+    """Task that is learnt -> prefixes of the parameters that serve it alone."""
+    return {task: (f"heads.{task}.",) for task in model.settings.tasks}
 
 
 def loss(model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
@@ -54,11 +53,11 @@ def sums(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
 
 
 def counts(batch: Batch) -> dict[str, Tensor]:
-    """Task -> number of labelled pixels (of lines: cells) of the batch."""
+    """Task -> number of labelled pixels (of lines: cells) of the batch, a float."""
     of_classes = {task: batch[f"{task}_YX"] != IGNORE for task in ("superstructure", "face", "outline")}
     of_metres = {task: batch[f"{task}_labelled_YX"] > 0 for task in ("rise", "height")}
     lines = {"line": batch["line_labelled_KVU"].amax(1) > 0}
-    return {task: known.sum() for task, known in (of_classes | lines | of_metres).items()}
+    return {task: known.sum().float() for task, known in (of_classes | lines | of_metres).items()}
 
 
 def superstructure(outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:

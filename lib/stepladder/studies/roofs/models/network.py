@@ -26,6 +26,7 @@ from stepladder.studies.roofs.data.labels import (
     STRIDE,
     SUPERSTRUCTURES,
 )
+from stepladder.studies.roofs.models import lite0
 from stepladder.studies.roofs.models.decoder import Pyramid
 from stepladder.studies.roofs.models.encoder import Residual
 from stepladder.studies.roofs.models.layers import ChannelNorm
@@ -66,7 +67,7 @@ class Network(nn.Module):
     def forward(self, image_BCYX: Tensor) -> dict[str, Tensor]:
         """Maps at stride 4 by name (see `MAPS`), of ceil(Y / 4) x ceil(X / 4) cells: logits, slopes and metres."""
         cells = [-(-side // STRIDE) for side in image_BCYX.shape[2:]]
-        x_BCVU = self.decoder(self.encoder(_padded(image_BCYX)))[..., : cells[0], : cells[1]]
+        x_BCVU = self.decoder(self.encoder(padded(image_BCYX)))[..., : cells[0], : cells[1]]
         return {name: value for head in self.heads.values() for name, value in head(x_BCVU).items()}
 
 
@@ -92,8 +93,11 @@ def build(params: RoofsParams) -> Network:
     return Network(params)
 
 
-def _encoder(params: RoofsParams) -> Residual:
-    return Residual(params.model.width)
+def _encoder(params: RoofsParams) -> Residual | lite0.Lite0:
+    settings = params.model
+    if settings.encoder == "own":
+        return Residual(settings.width)
+    return lite0.pretrained().encoder if settings.weights == "imagenet" else lite0.Lite0()
 
 
 def _answer(name: str, value_BCVU: Tensor) -> Tensor:
@@ -114,7 +118,7 @@ def _begin(name: str, last: nn.Conv2d) -> None:
             last.bias[likely] = 2.0
 
 
-def _padded(image_BCYX: Tensor) -> Tensor:
-    """The image, each side lengthened at its end to a multiple of the coarsest stride, with the values of its border."""
+def padded(image_BCYX: Tensor) -> Tensor:
+    """The image, each side lengthened at its end to a multiple of the coarsest stride, by its border's values."""
     rows, columns = (-side % COARSEST for side in image_BCYX.shape[2:])
     return functional.pad(image_BCYX, (0, columns, 0, rows), mode="replicate") if rows or columns else image_BCYX
