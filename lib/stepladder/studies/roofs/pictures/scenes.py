@@ -39,7 +39,7 @@ def scenes(case: Sample, prediction: Prediction | None, params: RoofsParams) -> 
     pictures = {"plan": Picture(overlay.roof_plan(case, prediction, params), PLAN)}
     if parts := overlay.superstructures(case, prediction):
         pictures["superstructures"] = Picture(parts, PARTS)
-    for name in overlay.HEIGHTS:
+    for name in style.HEIGHTS:
         if figure := heights(case, prediction, name):
             pictures[name] = Picture(figure, HEIGHT_CAPTION[name])
     return pictures | {"roof": Picture(solid(case, prediction, params), SOLID)}
@@ -63,7 +63,7 @@ def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | 
         axis.set(title=title, xlabel="x (pixels)")
         style.scale_bar(axis, truth_YX.shape, float(case["gsd_m"]))
     axes[0].set_ylabel("y (pixels)")
-    figure.colorbar(drawn, ax=list(axes), label=f"{overlay.HEIGHTS[name]} (metres)", shrink=0.85, pad=0.02)
+    figure.colorbar(drawn, ax=list(axes), label=f"{style.HEIGHTS[name]} (metres)", shrink=0.85, pad=0.02)
     if not labelled_YX.all():
         style.add_legend(figure, [style.striped()])
     return figure
@@ -103,7 +103,7 @@ def _panel(title: str, maps: Mapping[str, Any], gsd_m: float) -> Panel:
 
 def _true_maps(case: Sample) -> dict[str, np.ndarray]:
     maps = {name: np.asarray(case[name]) for name in ("face_id_YX", "face_YX", "slope_GYX", "lines_LF")}
-    for name in overlay.HEIGHTS:
+    for name in style.HEIGHTS:
         if np.any(labelled_YX := np.asarray(case[f"{name}_labelled_YX"]) > 0):
             maps[f"{name}_YX"] = np.where(labelled_YX, np.asarray(case[f"{name}_YX"], dtype=np.float64), np.nan)
     return maps
