@@ -55,7 +55,7 @@ def roof_plan(case: Sample, prediction: Prediction | None, params: RoofsParams) 
 def side_by_side(count: int, shape: tuple[int, ...], inches: float = 5.0) -> tuple[Figure, Any]:
     """A figure of `count` panels in a row for images of `shape`, with room for a legend; and its axes, (count,)."""
     tall = inches * np.clip(shape[0] / shape[1], 0.4, 2.0)
-    figure = Figure(figsize=(inches * count + 0.5, tall + 1.1), layout="constrained")
+    figure = Figure(figsize=(inches * count + 0.5, tall + 1.1), layout="compressed")
     return figure, figure.subplots(1, count, squeeze=False, sharex=True, sharey=True)[0]
 
 
@@ -127,12 +127,12 @@ def draw_lines(axis: Axes, lines_LF: np.ndarray, width: float = 2.0) -> list[Any
 
 
 def superstructures(case: Sample, prediction: Prediction | None) -> Figure | None:
-    """Superstructures over the image, truth beside prediction; None where neither side knows any."""
+    """Superstructures over the image, truth beside prediction; None where nothing is labelled and nothing found."""
     truth_YX = np.asarray(case["superstructure_YX"])
     sides = {"truth": truth_YX} if (truth_YX != IGNORE).any() else {}
     if "superstructure_SYX" in (found := first(prediction)):
         sides["prediction"] = found["superstructure_SYX"].argmax(axis=0)
-    if not sides:
+    if not any(np.isin(labels_YX, (BACKGROUND, IGNORE), invert=True).any() for labels_YX in sides.values()):
         return None
     rgb_YXC = style.pixels(case["image_CYX"])
     figure, axes = side_by_side(len(sides), rgb_YXC.shape)
