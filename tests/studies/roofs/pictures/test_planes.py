@@ -44,6 +44,13 @@ def test_faces_fall_the_way_and_as_steeply_as_they_should(known):
         assert faces(mesh, sector)[..., 2].min() == pytest.approx(0, abs=0.1)
 
 
+def test_a_face_without_a_class_takes_its_colour_from_its_slope():
+    found = maps("rise_YX")
+    with_classes, *_ = planes.roof(found, houses.GSD)
+    without, *_ = planes.roof({name: found[name] for name in found if name != "face_YX"}, houses.GSD)
+    assert np.array_equal(with_classes.category_M, without.category_M)
+
+
 def test_areas_are_those_in_plan_over_the_cosine_of_the_pitch():
     mesh, *_ = planes.roof(maps("rise_YX"), houses.GSD)
     x0, y0, x1, y1 = houses.BOX * houses.GSD

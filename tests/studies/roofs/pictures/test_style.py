@@ -13,7 +13,11 @@ from stepladder.studies.roofs.pictures import style
 
 
 def test_every_class_line_type_and_sector_has_a_colour_of_its_own():
-    for palette, count in ((style.SUPERSTRUCTURE, len(SUPERSTRUCTURES)), (style.LINE, CHANNELS), (style.FACE, FLAT + 1)):
+    for palette, count in (
+        (style.SUPERSTRUCTURE, len(SUPERSTRUCTURES)),
+        (style.LINE, CHANNELS),
+        (style.FACE, FLAT + 1),
+    ):
         assert len({colour for _, colour in palette.values()}) == len({name for name, _ in palette.values()}) == count
 
 

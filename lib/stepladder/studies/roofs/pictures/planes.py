@@ -18,7 +18,7 @@ import shapely
 from rasterio.features import shapes
 from shapely import Polygon
 
-from stepladder.studies.roofs.data.labels import FLAT, SECTORS
+from stepladder.studies.roofs.data.labels import FLAT, FLAT_BELOW, SECTORS
 from stepladder.studies.roofs.pictures import style
 from stepladder.view.scene import Bar, Lines, Mesh, Palette, Panel
 
@@ -102,10 +102,6 @@ def _planes(maps: Mapping[str, np.ndarray], gsd_m: float) -> Iterator[Plane]:
 
 def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray], gsd_m: float) -> Plane:
     east, north = maps["slope_GYX"][:, where_YX].mean(axis=1) if "slope_GYX" in maps else (0.0, 0.0)
-    classes = maps["face_YX"][where_YX]
-    sector = (
-        int(np.bincount(classes[classes <= FLAT], minlength=FLAT + 1).argmax()) if (classes <= FLAT).any() else FLAT
-    )
     across, along = -gsd_m * float(east), gsd_m * float(north)  # x goes east and y south, and the slope is the way down
     rise = maps["rise_YX"][where_YX] if "rise_YX" in maps else np.full(1, np.nan)
     if np.isfinite(rise).any():
@@ -113,7 +109,16 @@ def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray
         level = float(np.nanmedian(rise - (x + 0.5) * across - (y + 0.5) * along))
     else:
         level = -float((np.asarray(polygon.exterior.coords) @ np.array([across, along])).min())
-    return Plane(polygon, sector, level, across, along)
+    return Plane(polygon, _sector(where_YX, maps, float(east), float(north)), level, across, along)
+
+
+def _sector(where_YX: np.ndarray, maps: Mapping[str, np.ndarray], east: float, north: float) -> int:
+    """Class of a face: the most frequent of its pixels, else by its slope."""
+    if "face_YX" in maps and (known_N := maps["face_YX"][where_YX])[known_N <= FLAT].size:
+        return int(np.bincount(known_N[known_N <= FLAT]).argmax())
+    if np.hypot(east, north) < np.tan(np.radians(FLAT_BELOW)):
+        return FLAT
+    return round(np.arctan2(east, north) / (2 * np.pi) * SECTORS) % SECTORS
 
 
 def _eave(maps: Mapping[str, np.ndarray]) -> float | None:
