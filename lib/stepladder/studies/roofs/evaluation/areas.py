@@ -74,3 +74,24 @@ def boundary_iou(
     """Boundary IoU of one image (Cheng et al., Boundary IoU, CVPR 2021); nan where both masks are empty."""
     hit, union = boundary_counts(truth_YX, guess_YX, valid_YX, share)
     return hit / union if union else float("nan")
+
+
+def instances(
+    truth_YX: np.ndarray, guess_YX: np.ndarray, valid_YX: np.ndarray | None = None, smallest: float = 0.0
+) -> tuple[int, int, int]:
+    """Numbers of instances that match, are true, and are guessed, of two maps of ids (0 none); float areas in pixels.
+
+    A match overlaps by an IoU above one half. Instances of a map do not overlap, so each has at most one such partner
+    and no order of confidence matters (`polygons.find` is for those that may). Those below `smallest` are left out.
+    """
+    keep_YX = np.ones(truth_YX.shape, dtype=bool) if valid_YX is None else valid_YX.astype(bool)
+    truth_N, guess_N = (_without_small(map_YX[keep_YX], smallest) for map_YX in (truth_YX, guess_YX))
+    both_N = (truth_N > 0) & (guess_N > 0)
+    pair_P2, overlap_P = np.unique(np.stack([truth_N[both_N], guess_N[both_N]], 1), axis=0, return_counts=True)
+    union_P = np.bincount(truth_N)[pair_P2[:, 0]] + np.bincount(guess_N)[pair_P2[:, 1]] - overlap_P
+    return int(np.count_nonzero(2 * overlap_P > union_P)), *(len(np.unique(n[n > 0])) for n in (truth_N, guess_N))
+
+
+def _without_small(id_N: np.ndarray, smallest: float) -> np.ndarray:
+    _, number_N, count = np.unique(id_N, return_inverse=True, return_counts=True)
+    return np.where((id_N > 0) & (count[number_N] >= smallest), number_N + 1, 0)

@@ -1,0 +1,169 @@
+"""A roof in space from its maps: faces as planes over simplified polygons, walls below them, lines upon them.
+
+Decisions:
+- x is east, y north, z up, in metres; the image's lower left corner is the origin.
+- Polygons of faces are taken from the map of instances on the pixels' edges and simplified as one coverage: an edge two
+  faces share stays shared.
+- Level of a plane: the median of the rise over its face; where no rise is known, its lowest corner is at 0.
+- An edge of one face only has a wall below it, and so has one whose neighbour lies lower.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from rasterio.features import shapes
+from shapely import Polygon
+
+from stepladder.studies.roofs.data.labels import FLAT, SECTORS
+from stepladder.studies.roofs.pictures import style
+from stepladder.view.scene import Lines, Mesh, Palette
+
+SIMPLE_PIXELS: Final = 1.5  # tolerance of simplification: corners nearer to a line than that go
+SMALLEST_PIXELS: Final = 12  # below, a face is noise and not drawn
+WALL_M: Final = 3.0  # of a wall whose height nobody knows
+LIFT_M: Final = 0.06  # of lines above their planes, so that they are seen
+WALL: Final = SECTORS + 2
+PALETTE: Final[Palette] = {**style.FACE, WALL: ("wall", "#efece4")}
+NOTE: Final = f"Where nobody knows the eave's height above the ground, walls are drawn {WALL_M:g} m high."
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One face: its polygon in pixels, its class, and z = level + across * x + along * y in metres over pixels."""
+
+    polygon: Polygon
+    sector: int
+    level: float
+    across: float
+    along: float
+
+    def z(self, points_N2: np.ndarray) -> np.ndarray:
+        """Height of the plane in metres at points in pixels."""
+        return self.level + points_N2[:, 0] * self.across + points_N2[:, 1] * self.along
+
+
+def roof(maps: Mapping[str, np.ndarray], gsd_m: float) -> tuple[Mesh | Lines, ...]:
+    """Meshes and lines of a roof in metres; nothing where no face is large enough.
+
+    Args:
+        maps: `face_id_YX`, `face_YX` (class of face), and where known `slope_GYX` (east, north; rise over run),
+            `rise_YX`, `height_YX` in metres (NaN: not known), `lines_LF` (x0, y0, x1, y1, type, ...).
+        gsd_m: metres per pixel.
+    """
+    found = list(_planes(maps, gsd_m))
+    if not found:
+        return ()
+    rows = maps["face_id_YX"].shape[0]
+    eave_m = _eave(maps)
+    mesh = _mesh(found, -WALL_M if eave_m is None else -eave_m, rows, gsd_m)
+    return (mesh, *_lines(found, maps.get("lines_LF", np.zeros((0, 5))), rows, gsd_m))
+
+
+def _planes(maps: Mapping[str, np.ndarray], gsd_m: float) -> Iterator[Plane]:
+    """The faces that are large enough, as planes."""
+    ids_YX = np.ascontiguousarray(maps["face_id_YX"], dtype=np.int32)
+    traced = [(int(value), shapely.geometry.shape(shape)) for shape, value in shapes(ids_YX, mask=ids_YX > 0)]
+    traced = [(value, polygon) for value, polygon in traced if polygon.area >= SMALLEST_PIXELS]
+    if not traced:
+        return
+    # Corners at every pixel, so that edges of neighbours match wherever a third face begins.
+    fine = shapely.segmentize([polygon for _, polygon in traced], 1.0)
+    for (value, _), polygon in zip(traced, shapely.coverage_simplify(fine, SIMPLE_PIXELS), strict=True):
+        if not polygon.is_empty:
+            yield _plane(polygon, ids_YX == value, maps, gsd_m)
+
+
+def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray], gsd_m: float) -> Plane:
+    east, north = maps["slope_GYX"][:, where_YX].mean(axis=1) if "slope_GYX" in maps else (0.0, 0.0)
+    classes = maps["face_YX"][where_YX]
+    sector = (
+        int(np.bincount(classes[classes <= FLAT], minlength=FLAT + 1).argmax()) if (classes <= FLAT).any() else FLAT
+    )
+    across, along = -gsd_m * float(east), gsd_m * float(north)  # x goes east and y south, and the slope is the way down
+    rise = maps["rise_YX"][where_YX] if "rise_YX" in maps else np.full(1, np.nan)
+    if np.isfinite(rise).any():
+        y, x = np.nonzero(where_YX)
+        level = float(np.nanmedian(rise - (x + 0.5) * across - (y + 0.5) * along))
+    else:
+        level = -float((np.asarray(polygon.exterior.coords) @ np.array([across, along])).min())
+    return Plane(polygon, sector, level, across, along)
+
+
+def _eave(maps: Mapping[str, np.ndarray]) -> float | None:
+    """Height of the eaves above the ground in metres, where both heights are known."""
+    if "height_YX" not in maps or "rise_YX" not in maps:
+        return None
+    between = (maps["height_YX"] - maps["rise_YX"])[maps["face_id_YX"] > 0]
+    return float(np.nanmedian(between)) if np.isfinite(between).any() else None
+
+
+def _mesh(found: list[Plane], ground: float, rows: int, gsd_m: float) -> Mesh:
+    """Faces and walls as triangles, faces in the colour of their sector."""
+    triangles, categories = [], []
+    for plane in found:
+        own = _triangles(plane)
+        triangles.append(own)
+        categories.append(np.full(len(own), plane.sector))
+    walls = _walls(found, ground)
+    triangles.append(walls)
+    categories.append(np.full(len(walls), WALL))
+    points = np.concatenate(triangles).reshape(-1, 3)
+    faces = np.arange(len(points)).reshape(-1, 3)
+    return Mesh(_in_space(points, rows, gsd_m), faces, np.concatenate(categories).astype(np.uint8), PALETTE)
+
+
+def _in_space(points_N3: np.ndarray, rows: int, gsd_m: float) -> np.ndarray:
+    """Pixels and metres up -> metres east, north, up."""
+    return np.column_stack([points_N3[:, 0] * gsd_m, (rows - points_N3[:, 1]) * gsd_m, points_N3[:, 2]])
+
+
+def _triangles(plane: Plane) -> np.ndarray:
+    """Triangles (T, 3, 3) of a face: x, y in pixels, z in metres."""
+    parts = shapely.get_parts(shapely.constrained_delaunay_triangles(plane.polygon))
+    corners = np.array([np.asarray(part.exterior.coords)[:3] for part in parts]).reshape(-1, 2)
+    return np.column_stack([corners, plane.z(corners)]).reshape(-1, 3, 3)
+
+
+def _walls(found: list[Plane], ground: float) -> np.ndarray:
+    """Triangles (T, 3, 3) between every edge and what lies below it: the lower neighbour, or the ground."""
+    edges = {edge: plane for plane in found for edge in _edges(plane.polygon)}
+    walls = []
+    for (start, end), plane in edges.items():
+        ends_22 = np.array([start, end])
+        top_2 = plane.z(ends_22)
+        neighbour = edges.get((end, start))
+        low_2 = neighbour.z(ends_22) if neighbour else np.full(2, ground)
+        if (top_2 - low_2).max() > LIFT_M:
+            a, b, c, d = (
+                np.array([*at, z]) for at, z in zip([start, end, end, start], [*top_2, *low_2[::-1]], strict=True)
+            )
+            walls += [(a, b, c), (a, c, d)]
+    return np.array(walls).reshape(-1, 3, 3)
+
+
+def _edges(polygon: Polygon) -> Iterator[tuple[Any, Any]]:
+    """Directed edges of all rings, the face on the same side of each."""
+    for ring in (shape := shapely.geometry.polygon.orient(polygon)).exterior, *shape.interiors:
+        corners = [tuple(corner) for corner in ring.coords]
+        yield from itertools.pairwise(corners)
+
+
+def _lines(found: list[Plane], lines_LF: np.ndarray, rows: int, gsd_m: float) -> Iterator[Lines]:
+    """The typed lines on their faces, one item to a type."""
+    for kind in sorted(set(lines_LF[:, 4].astype(int))):
+        ends = lines_LF[lines_LF[:, 4].astype(int) == kind][:, :4].reshape(-1, 2)
+        raised = np.column_stack([ends, _height_at(found, ends) + LIFT_M])
+        polylines = tuple(_in_space(raised, rows, gsd_m).reshape(-1, 2, 3))
+        yield Lines(polylines, style.LINE[kind][0], style.LINE[kind][1], 4.0)
+
+
+def _height_at(found: list[Plane], points_N2: np.ndarray) -> np.ndarray:
+    """Height of the nearest face at points in pixels; of several as near, the highest."""
+    far_PN = np.stack([shapely.distance(plane.polygon, shapely.points(points_N2)) for plane in found])
+    z_PN = np.stack([plane.z(points_N2) for plane in found])
+    near_PN = far_PN <= far_PN.min(axis=0) + SIMPLE_PIXELS
+    return np.where(near_PN, z_PN, -np.inf).max(axis=0)
