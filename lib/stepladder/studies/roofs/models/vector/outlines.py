@@ -18,6 +18,7 @@ import shapely
 from rasterio import features
 from shapely import Polygon
 
+LEAST: Final = 30.0  # square pixels of an outline, or of a hole in one
 TOLERANCE: Final = 2.0  # pixels a corner stands out from the chord of its neighbours
 OFFSET: Final = 2.0  # pixels between parallel neighbours that are one edge
 SQUARE: Final = 5.0  # degrees from the dominant direction within which every edge is turned to it
@@ -40,7 +41,7 @@ class Edge(NamedTuple):
         return float(np.ptp(self.border_PE @ self.along_E)) + 1.0
 
 
-def polygons(roof_YX: np.ndarray, least: float = 30.0, threshold: float = 0.5) -> list[Polygon]:
+def polygons(roof_YX: np.ndarray, least: float = LEAST, threshold: float = 0.5) -> list[Polygon]:
     """Outlines in pixels of what is roof with a probability of at least `threshold`.
 
     Args:
