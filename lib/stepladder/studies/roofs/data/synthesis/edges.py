@@ -7,6 +7,7 @@ is an eave where the face falls out over it and it is level, or the face is flat
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -65,7 +66,7 @@ def lines(faces: Sequence[Face]) -> list[Line]:
 def _edges(face: Face, place: int) -> Iterator[_Edge]:
     for ring in shapely.get_rings(shapely.orient_polygons(face.polygon)):
         point_P2 = shapely.get_coordinates(ring)
-        for start_2, end_2 in zip(point_P2[:-1], point_P2[1:], strict=True):
+        for start_2, end_2 in pairwise(point_P2):
             length = float(np.hypot(*(end_2 - start_2)))
             if length > NEAR:
                 yield _Edge(start_2, (end_2 - start_2) / length, length, place)

@@ -2,7 +2,7 @@
 
 Decisions:
 - A wing is a convex polygon of ground with a roof that is the lowest of some planes: gable, hip, mansard, flat. What
-  is seen from above is the highest of several wings, so valleys, dormers, garages under an overhang follow from one rule.
+  is seen from above is the highest of several wings: valleys, dormers, garages under an overhang follow from one rule.
 - A plane is (a, b, c): z = a x + b y + c, all in metres, x right (east), y down (south), as in the image.
 - Faces come from clipping convex polygons, nothing is sampled. Vertices lie on a grid of a micrometre, so that
   neighbouring faces share their edges.

@@ -1,4 +1,4 @@
-"""What stands or lies on a roof: modules, windows, chimneys, ladders, vents; each on one face, apart from the others."""
+"""What stands or lies on a roof: modules, windows, chimneys, ladders, vents; each on one face, apart from others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import shapely
+from shapely import Polygon
 
 from stepladder.studies.roofs.data.synthesis import edges
 from stepladder.studies.roofs.data.synthesis.furniture import Item
 from stepladder.studies.roofs.data.synthesis.plans import Building, Frame
-from stepladder.studies.roofs.data.synthesis.raster import Canvas, noise
+from stepladder.studies.roofs.data.synthesis.raster import Canvas, Window, noise
 from stepladder.studies.roofs.data.synthesis.site import Site
 from stepladder.studies.roofs.data.synthesis.surface import Surface
 
@@ -127,9 +129,7 @@ class Brush:
             self.colour_YXC[window][inside] = colour_N3
         self._caps(house, tile_3)
 
-    def _seen(self, face_YX: np.ndarray, place: int, polygon: "object") -> tuple[tuple[slice, slice], np.ndarray]:
-        import shapely
-
+    def _seen(self, face_YX: np.ndarray, place: int, polygon: Polygon) -> tuple[Window, np.ndarray]:
         window = self.canvas.window(shapely.get_coordinates(polygon))
         return window, face_YX[window] == place
 
@@ -172,12 +172,12 @@ class Brush:
         """Cover of pixels whose middles lie `inside_m` metres inside something."""
         return (inside_m / self.canvas.gsd + 0.5).clip(0, 1)
 
-    def blend(self, window: tuple[slice, slice], cover_YX: np.ndarray, colour_3: np.ndarray) -> None:
+    def blend(self, window: Window, cover_YX: np.ndarray, colour_3: np.ndarray) -> None:
         """Paint with a cover of 0 to 1."""
         part_YXC = self.colour_YXC[window]
         part_YXC += cover_YX[..., None].astype(np.float32) * (np.asarray(colour_3, np.float32) - part_YXC)
 
-    def inside(self, item: Item) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray]:
+    def inside(self, item: Item) -> tuple[Window, np.ndarray, np.ndarray, np.ndarray]:
         """Window and mask of an item, and u, v of the window's pixels from its corner."""
         window, inside = self.canvas.fill(item.polygon)
         x, y = self.canvas.metres(window)
@@ -214,7 +214,7 @@ class Brush:
 
     def rungs(self, item: Item) -> None:
         """A ladder or a step of a sweep: bars with roof between."""
-        window, inside, u, v = self.inside(item)
+        window, inside, _, v = self.inside(item)
         bar = np.abs((v / 0.3 + 0.5) % 1 - 0.5) * 0.3
         metal_3 = np.array([0.62, 0.60, 0.57]) * (0.6 + 0.5 * item.tone)
         self.blend(window, inside * (0.45 + 0.5 * self.edge(0.05 - bar)), metal_3)

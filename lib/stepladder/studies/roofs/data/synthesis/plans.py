@@ -17,14 +17,14 @@ import shapely
 from shapely import Polygon
 
 from stepladder.studies.roofs.data.synthesis import edges, envelope, shapes
-from stepladder.studies.roofs.data.synthesis.envelope import Face, Wing, rectangle
 from stepladder.studies.roofs.data.synthesis.edges import Line
+from stepladder.studies.roofs.data.synthesis.envelope import Face, Wing, rectangle
 
 SIZES = (7.0, 18.0)  # metres of a house along a side
 PITCHES = (20.0, 50.0)
 EAVES = (3.0, 9.0)
 KINDS = {"gable": 34, "hip": 14, "half-hip": 10, "T": 12, "L": 10, "pyramid": 4, "mansard": 5, "flat": 7, "shed": 4}
-ROOF_TYPES = {"gable": "Gabled", "half-hip": "Gabled", "hip": "Hip", "pyramid": "pyramid", "flat": "Flat", "shed": "Flat"}
+ROOF_TYPES = {"gable": "Gabled", "half-hip": "Gabled", "hip": "Hip", "pyramid": "pyramid", "flat": "Flat"}
 DORMERS = ("gable", "gable", "hip", "shed")
 MAIN, ANNEX = 0, 1  # numbers of the roofs of a building
 
@@ -71,7 +71,7 @@ class Building:
 
 
 def building(rng: np.random.Generator, largest: float = SIZES[1]) -> Building:
-    """A house about the origin, turned by nothing: its main ridge runs along x. No side is longer than `largest`."""
+    """A house about the origin whose main ridge runs along x; no side is longer than `largest` metres, or than 7.5."""
     kind = str(rng.choice(list(KINDS), p=np.array(list(KINDS.values())) / sum(KINDS.values())))
     size = _size(rng, kind, largest)
     wings = _main(rng, kind, size)
@@ -160,26 +160,32 @@ def _dormers(rng: np.random.Generator, wings: Sequence[Wing], size: Size) -> lis
 
 
 def _row(rng: np.random.Generator, face: Face, size: Size) -> list[Wing]:
-    """Equal dormers side by side, at one height of a face."""
-    style, count = str(rng.choice(DORMERS)), int(rng.integers(1, 4))
-    rise = shapes.slope(size.pitch)
-    wall, width = rng.uniform(0.9, 1.4), rng.uniform(1.6, 2.6) if style != "shed" else rng.uniform(2.0, 4.0)
-    pitch = size.pitch if style != "shed" else rng.uniform(8, 15)
-    top = shapes.slope(pitch) * width / 2 if style != "shed" else 0.0
-    depth = (wall + top) / (rise if style != "shed" else rise - shapes.slope(pitch))
-    frame = Frame.of(face)
-    inside = face.polygon.buffer(-0.35, join_style="mitre")
-    low, high = frame.along(inside)
+    """Equal dormers side by side, at one height of a face; those that fit."""
     front = rng.uniform(0.6, 1.6)  # metres in plan from the eave
-    eave = size.eave + rise * front + wall
-    made = {"gable": shapes.gable_dormer, "hip": shapes.hip_dormer, "shed": shapes.shed_dormer}[style]
-    wing = made(width, depth + 0.01, eave, pitch)
+    wing, width, depth = _dormer(rng, size, size.eave + shapes.slope(size.pitch) * front)
+    frame, inside = Frame.of(face), face.polygon.buffer(-0.35, join_style="mitre")
+    low, high = frame.along(inside)
+    count = min(int(rng.integers(1, 4)), int((high - low) / (1.4 * width)))
     found = []
-    for middle in low + (np.arange(count) + 0.5) / count * (high - low):
-        corner_2 = frame.point(np.array([[middle, frame.lowest + front]]))[0]
-        if inside.contains(Polygon(frame.point(rectangle(-width / 2, 0, width / 2, depth) + (middle, frame.lowest + front)))):
-            found.append(wing.moved(frame.angle, corner_2))
-    return found if count * width < 0.75 * (high - low) else found[:1]
+    for number in range(count):
+        foot_2 = np.array([low + (number + 0.5) / count * (high - low), frame.lowest + front])
+        plan_42 = foot_2 + rectangle(-width / 2, 0, width / 2, depth)
+        if inside.contains(Polygon(frame.point(plan_42))):
+            found.append(wing.moved(frame.angle, frame.point(foot_2[None])[0]))
+    return found
+
+
+def _dormer(rng: np.random.Generator, size: Size, foot: float) -> tuple[Wing, float, float]:
+    """A dormer whose front stands where the roof is `foot` high, its width, and how far it shows in plan."""
+    style, wall, rise = str(rng.choice(DORMERS)), rng.uniform(0.9, 1.4), shapes.slope(size.pitch)
+    if style == "shed":
+        width, pitch = rng.uniform(2.0, 4.0), rng.uniform(8, 15)
+        depth = wall / (rise - shapes.slope(pitch))
+    else:
+        width, pitch = rng.uniform(1.6, 2.6), size.pitch
+        depth = (wall + rise * width / 2) / rise
+    make = {"gable": shapes.gable_dormer, "hip": shapes.hip_dormer, "shed": shapes.shed_dormer}[style]
+    return make(width, depth + 0.01, foot + wall, pitch), width, depth
 
 
 @dataclass(frozen=True, eq=False)

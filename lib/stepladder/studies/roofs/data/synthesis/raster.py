@@ -10,7 +10,7 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Canvas:
-    """`side` x `side` pixels of `gsd` metres, the outer corner of the first at the origin, with `pad` more all around."""
+    """`side` x `side` pixels of `gsd` metres, the outer corner of the first at the origin; `pad` more all around."""
 
     side: int
     gsd: float

@@ -72,7 +72,7 @@ def camera(rng: np.random.Generator, image_YXC: np.ndarray) -> np.ndarray:
 
 
 def compressed(image_YXC: np.ndarray, coarse: float) -> np.ndarray:
-    """(Y, X, 3) uint8 of values 0 to 255 whose blocks were rounded to steps of `coarse`, colours more than brightness."""
+    """(Y, X, 3) uint8 of values 0 to 255: blocks rounded to steps of `coarse`, colours more than brightness."""
     rows, columns, _ = image_YXC.shape
     more = [(0, -rows % BLOCK), (0, -columns % BLOCK), (0, 0)]
     tone_YXC = np.pad(image_YXC, more, mode="edge").astype(np.float32) @ LUMA_CHROMA.T.astype(np.float32)

@@ -48,7 +48,7 @@ def flat(length: float, width: float, eave: float) -> Wing:
 
 
 def mansard(length: float, width: float, eave: float, inset: float, ends: Sequence[End] = ("gable", "gable")) -> Wing:
-    """Steep below, shallow above a break that lies `inset` metres inside the eave; hipped ends are steep and shallow."""
+    """Steep below, shallow above a break that lies `inset` metres inside the eave; hipped ends are both, too."""
     steep, shallow = slope(STEEP), slope(SHALLOW)
     outward = [(0.0, 1.0, width), (0.0, -1.0, width)]
     outward += [(side, 0.0, length) for side, end in zip((1.0, -1.0), ends, strict=True) if end != "gable"]
@@ -60,7 +60,7 @@ def mansard(length: float, width: float, eave: float, inset: float, ends: Sequen
 
 
 def gable_dormer(width: float, depth: float, eave: float, pitch: float) -> Wing:
-    """A small gable that looks towards +y from y = 0 and reaches back to y = -depth, where the roof has swallowed it."""
+    """A small gable that looks towards +y from y = 0 and reaches back to y = -depth, where the roof swallows it."""
     rise = slope(pitch)
     planes = np.array([(rise, 0.0, eave + rise * width / 2), (-rise, 0.0, eave + rise * width / 2)])
     return Wing(rectangle(-width / 2, -depth, width / 2, 0), planes, part="dormer")

@@ -9,7 +9,8 @@ import numpy as np
 from stepladder.studies.roofs.data.synthesis.envelope import Face
 from stepladder.studies.roofs.data.synthesis.plans import Building
 from stepladder.studies.roofs.data.synthesis.raster import Canvas, noise
-from stepladder.studies.roofs.data.synthesis.site import Site, Tree
+from stepladder.studies.roofs.data.synthesis.site import Site
+from stepladder.studies.roofs.data.synthesis.trees import Tree
 
 SOFT = 0.25  # metres above a surface at which a ray is wholly blocked: the sun is no point, and edges are pixels
 
@@ -127,9 +128,8 @@ def _ahead(value_YX: np.ndarray, step_2: np.ndarray) -> np.ndarray:
     """The value `step_2` (rows, columns) further on, between pixels; beyond the border that of the border."""
     whole_2 = np.floor(step_2).astype(int)
     share_y, share_x = step_2 - whole_2
-    rows, columns = (
-        (np.arange(length + 1) + whole).clip(0, length - 1) for length, whole in zip(value_YX.shape, whole_2, strict=True)
-    )
+    shape_2 = value_YX.shape
+    rows, columns = ((np.arange(shape_2[axis] + 1) + whole_2[axis]).clip(0, shape_2[axis] - 1) for axis in (0, 1))
     value = value_YX[rows[:, None], columns]
     value = value[:-1] * np.float32(1 - share_y) + value[1:] * np.float32(share_y)
     return value[:, :-1] * np.float32(1 - share_x) + value[:, 1:] * np.float32(share_x)
