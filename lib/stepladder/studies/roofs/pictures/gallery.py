@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stepladder.core.types import Prediction, Sample
+from stepladder.studies.roofs.data.labels import FLAT
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import overlay, style
 
@@ -40,9 +41,9 @@ def figure(
         case_of: number -> the case and its prediction.
     """
     shown = chosen(order)
-    drawn = Figure(figsize=(INCHES * len(shown) + 0.3, 2 * INCHES + 1.3), layout="constrained")
+    drawn = Figure(figsize=(INCHES * len(shown) + 0.3, 2 * INCHES + 1.3), layout="compressed")
     axes = drawn.subplots(2, len(shown), squeeze=False)
-    handles = []
+    handles, sectors = [], set[int]()
     for (above, below), (title, number) in zip(axes.T, shown.items(), strict=True):
         case, prediction = case_of(number)
         rgb_YXC = style.pixels(case["image_CYX"])
@@ -51,9 +52,11 @@ def figure(
             style.draw(axis, overlay.veiled(rgb_YXC, case), rgb_YXC.shape)
             handles += overlay.draw_plan(axis, side, rgb_YXC.shape, compass=False, width=1.4)
             axis.set(xticks=[], yticks=[])
-            handles += style.legend_of(np.asarray(side.get("face_YX", ())), style.FACE)
+            sectors |= set(np.unique(side.get("face_YX", ())).tolist())
         style.scale_bar(above, rgb_YXC.shape, float(case["gsd_m"]))
         above.set_title(f"{title}, case {number}: {scores[number]:.2f}", fontsize=9)
+    if any(sector <= FLAT for sector in sectors):
+        style.compass(axes[1, 0], sectors)
     axes[0, 0].set_ylabel("truth")
     axes[1, 0].set_ylabel("prediction")
     style.add_legend(drawn, sorted(handles, key=style.rank), columns=9)

@@ -236,8 +236,8 @@ def draw_lines(axis: Axes, lines_LF: np.ndarray, width: float = 2.0) -> list[Any
     kinds = lines_LF[:, 4].astype(int)
     colours = [style.LINE_COLOURS[kind] for kind in kinds]
     ends = lines_LF[:, :4].reshape(-1, 2, 2)
-    axis.add_collection(LineCollection(ends, colors="white", linewidths=1.6 * width, capstyle="round"))
-    axis.add_collection(LineCollection(ends, colors=colours, linewidths=width, capstyle="round"))
+    axis.add_collection(LineCollection(ends, colors="white", linewidths=1.6 * width, capstyle="round"), autolim=False)
+    axis.add_collection(LineCollection(ends, colors=colours, linewidths=width, capstyle="round"), autolim=False)
     return style.legend_of_lines(kinds.tolist())
 
 

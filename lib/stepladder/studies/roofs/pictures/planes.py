@@ -22,7 +22,9 @@ from stepladder.studies.roofs.data.labels import FLAT, SECTORS
 from stepladder.studies.roofs.pictures import style
 from stepladder.view.scene import Lines, Mesh, Palette
 
-SIMPLE_PIXELS: Final = 1.5  # tolerance of simplification: corners nearer to a line than that go
+SIMPLE_PIXELS: Final = 5.0  # of simplification: a corner goes whose triangle is no larger than this squared
+NEAR_PIXELS: Final = 2.0  # faces this much further off than the nearest are as near
+LEAST_EAVE_M: Final = 1.5  # lower eaves are no answer
 SMALLEST_PIXELS: Final = 12  # below, a face is noise and not drawn
 WALL_M: Final = 3.0  # of a wall whose height nobody knows
 LIFT_M: Final = 0.06  # of lines above their planes, so that they are seen
@@ -94,11 +96,12 @@ def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray
 
 
 def _eave(maps: Mapping[str, np.ndarray]) -> float | None:
-    """Height of the eaves above the ground in metres, where both heights are known."""
+    """Height of the eaves above the ground in metres, where both heights are known and make sense together."""
     if "height_YX" not in maps or "rise_YX" not in maps:
         return None
     between = (maps["height_YX"] - maps["rise_YX"])[maps["face_id_YX"] > 0]
-    return float(np.nanmedian(between)) if np.isfinite(between).any() else None
+    eave_m = float(np.nanmedian(between)) if np.isfinite(between).any() else 0.0
+    return eave_m if eave_m >= LEAST_EAVE_M else None
 
 
 def _mesh(found: list[Plane], ground: float, rows: int, gsd_m: float) -> Mesh:
@@ -141,7 +144,7 @@ def _walls(found: list[Plane], ground: float) -> np.ndarray:
             a, b, c, d = (
                 np.array([*at, z]) for at, z in zip([start, end, end, start], [*top_2, *low_2[::-1]], strict=True)
             )
-            walls += [(a, b, c), (a, c, d)]
+            walls += [(a, c, b), (a, d, c)]
     return np.array(walls).reshape(-1, 3, 3)
 
 
@@ -155,15 +158,16 @@ def _edges(polygon: Polygon) -> Iterator[tuple[Any, Any]]:
 def _lines(found: list[Plane], lines_LF: np.ndarray, rows: int, gsd_m: float) -> Iterator[Lines]:
     """The typed lines on their faces, one item to a type."""
     for kind in sorted(set(lines_LF[:, 4].astype(int))):
-        ends = lines_LF[lines_LF[:, 4].astype(int) == kind][:, :4].reshape(-1, 2)
-        raised = np.column_stack([ends, _height_at(found, ends) + LIFT_M])
-        polylines = tuple(_in_space(raised, rows, gsd_m).reshape(-1, 2, 3))
+        ends_M22 = lines_LF[lines_LF[:, 4].astype(int) == kind][:, :4].reshape(-1, 2, 2)
+        raised = np.concatenate([ends_M22, _heights(found, ends_M22)[..., None] + LIFT_M], axis=-1)
+        polylines = tuple(_in_space(raised.reshape(-1, 3), rows, gsd_m).reshape(-1, 2, 3))
         yield Lines(polylines, style.LINE[kind][0], style.LINE[kind][1], 4.0)
 
 
-def _height_at(found: list[Plane], points_N2: np.ndarray) -> np.ndarray:
-    """Height of the nearest face at points in pixels; of several as near, the highest."""
-    far_PN = np.stack([shapely.distance(plane.polygon, shapely.points(points_N2)) for plane in found])
-    z_PN = np.stack([plane.z(points_N2) for plane in found])
-    near_PN = far_PN <= far_PN.min(axis=0) + SIMPLE_PIXELS
-    return np.where(near_PN, z_PN, -np.inf).max(axis=0)
+def _heights(found: list[Plane], ends_M22: np.ndarray) -> np.ndarray:
+    """Height of both ends of lines (M, 2) on the faces beside them; of two faces, that of the higher."""
+    middles = shapely.points(ends_M22.mean(axis=1))
+    far_PM = np.stack([shapely.distance(plane.polygon, middles) for plane in found])
+    z_PM2 = np.stack([plane.z(ends_M22.reshape(-1, 2)).reshape(-1, 2) for plane in found])
+    beside_PM = far_PM <= far_PM.min(axis=0) + NEAR_PIXELS
+    return np.where(beside_PM[..., None], z_PM2, -np.inf).max(axis=0)

@@ -119,17 +119,21 @@ def sheet(shards: Sequence[Path], splits: Mapping[str, Any]) -> Figure:
     shown = [Shard(shards[place]) for place in sorted(_one_of_each_first(shards, MOST_SHOWN))]
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.7 * columns + 0.2, 3.0 * rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(2.7 * columns + 0.2, 3.0 * rows + 1.1), layout="compressed")
     axes = figure.subplots(rows, columns, squeeze=False)
     handles: list[Any] = []
+    sectors: set[int] = set()
     for axis in axes.flat[len(shown) :]:
         axis.axis("off")
     for axis, shard in zip(axes.flat, shown, strict=False):
-        handles += _thumbnail(axis, shard)
+        own, falls = _thumbnail(axis, shard)
+        handles, sectors = handles + own, sectors | falls
         split = next((name for name in SPLIT_COLOURS if shard.path.stem in splits.get(name, ())), None)
         for spine in axis.spines.values():
             spine.set(visible=True, color=SPLIT_COLOURS.get(split or "", NO_SPLIT), linewidth=3)
         axis.set_title(f"{_short(shard.path.stem)}\n{shard.attributes['source']}", fontsize=8)
+    if any(sector <= FLAT for sector in sectors):
+        style.compass(axes[0, 0], sectors)
     left_out = f", {len(shown)} of {len(shards)} shards, every source first" if len(shown) < len(shards) else ""
     figure.suptitle(f"Converted images with their labels{left_out}", x=0.01, ha="left", fontsize=10)
     frame = {"facecolor": "none", "linewidth": 2.5}
@@ -149,8 +153,8 @@ def _short(name: str, most: int = 28) -> str:
     return name if len(name) <= most else f"{name[: most // 2 - 1]}...{name[2 - most // 2 :]}"
 
 
-def _thumbnail(axis: Axes, shard: Shard) -> list[Any]:
-    """The first image of a shard, thinned, with superstructures, faces, outline and lines over it."""
+def _thumbnail(axis: Axes, shard: Shard) -> tuple[list[Any], set[int]]:
+    """The first image of a shard, thinned, with its labels over it; handles of the legend, and the sectors shown."""
     whole = shard.array("image_NYXC")[0]
     step = max(1, max(whole.shape[:2]) // THUMBNAIL)
     held = {name: shard.array(name)[0, ::step, ::step] for name in _dense(shard)}
@@ -169,7 +173,7 @@ def _thumbnail(axis: Axes, shard: Shard) -> list[Any]:
         style.draw(axis, style.painted(np.where(labels_YX == IGNORE, len(clear), labels_YX), clear, 0.75), whole.shape)
         handles += style.shown_superstructures(labels_YX)
     style.scale_bar(axis, whole.shape, float(shard.attributes["gsd_m"]))
-    return handles + style.legend_of(side.get("face_YX", np.zeros(0)), style.FACE)
+    return handles, set(np.unique(side.get("face_YX", ())).tolist())
 
 
 def _dense(shard: Shard) -> list[str]:
