@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import shapely
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from stepladder.studies.roofs.data.synthesis import edges, envelope, shapes
 from stepladder.studies.roofs.data.synthesis.edges import Line
@@ -60,7 +61,7 @@ class Building:
         return edges.lines(self.faces)
 
     @cached_property
-    def outline(self) -> shapely.Geometry:
+    def outline(self) -> BaseGeometry:
         """What the building covers, overhang included."""
         return shapely.union_all([face.polygon for face in self.faces], grid_size=envelope.GRID)
 
@@ -221,7 +222,7 @@ class Frame:
         """(N, 2) u, v of x, y."""
         return point_N2 @ np.column_stack([self.along_2, self.up_2])
 
-    def along(self, polygon: shapely.Geometry) -> tuple[float, float]:
+    def along(self, polygon: BaseGeometry) -> tuple[float, float]:
         """Least and greatest u of a polygon; 0, 0 of an empty one."""
         u_P = shapely.get_coordinates(polygon) @ self.along_2
         return (float(u_P.min()), float(u_P.max())) if len(u_P) else (0.0, 0.0)
