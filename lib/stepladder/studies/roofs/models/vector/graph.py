@@ -86,7 +86,7 @@ def _reached(start_E: np.ndarray, end_E: np.ndarray, others: shapely.Geometry, b
     """A loose end on the line it nearly touches, or lengthened to what it meets first; where it is, if nothing is."""
     point = Point(end_E)
     if others.distance(point) <= MEET:
-        return np.array(shapely.ops.nearest_points(others, point)[0].coords[0])
+        return shapely.get_coordinates(shapely.shortest_line(others, point))[0]
     along_E = (end_E - start_E) / max(float(np.linalg.norm(end_E - start_E)), GRID)
     ahead = LineString([end_E, end_E + EXTEND * along_E])
     met = shapely.get_coordinates(shapely.intersection(ahead, shapely.union_all([others, border])))
