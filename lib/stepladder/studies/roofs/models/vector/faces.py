@@ -9,6 +9,7 @@ Decisions:
   it, else a gable. Such a guess has score 0.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,7 @@ ALIKE: Final = 0.12  # difference of two slopes (rise over run) that is none: 6 
 STRONG: Final = 0.5  # score of a line that keeps faces apart though they fall alike
 BESIDE: Final = 6.0  # pixels between an edge and the line that says its type
 TOWARDS: Final = 0.35  # part of a face's fall that goes across an edge, from which it falls towards it or away
+CUT: Final = 1.0  # pixels from the image's border, where a roof is cut off
 LEVEL: Final = np.cos(np.radians(22.5))
 
 
@@ -36,7 +38,7 @@ class Face:
         polygon: in pixels.
         bearing: compass bearing of the way down, degrees from the image's top; NaN where it is flat or not known.
         pitch: degrees from the horizontal; NaN where it is not known.
-        score: mean probability that the pixels inside are roof, 0 to 1.
+        score: probability that a pixel inside is roof, the median, 0 to 1.
     """
 
     polygon: Polygon
@@ -68,21 +70,21 @@ class Line:
         return LINES[self.type] if self.type < UNTYPED else "untyped"
 
 
-def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, maps: dict[str, np.ndarray]) -> list[Face]:
+def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX: np.ndarray) -> list[Face]:
     """Cells of a graph as faces, those that are one plane joined.
 
     Args:
         cells, edges: of `graph`.
         lines_LF: x0, y0, x1, y1, type, score of the lines found.
-        maps: `slope_GYX` and `outline_YX` where there are any.
+        map_CYX: of `stacked`.
     """
-    slope_CG, score_C = measured(cells, maps)
+    value_CM = np.array([measured(cell, map_CYX) for cell in cells])
     area_C = shapely.area(cells)
     group_C = np.arange(len(cells))
     strength_E = np.array([evidence(edge, lines_LF)[1] for edge in edges])
     border = [(a, b, edge, strength_E[e]) for e, edge in enumerate(edges) for a, b in [_sides(edge, cells)] if b >= 0]
     for a, b, _, strength in border:
-        if strength < STRONG and np.linalg.norm(slope_CG[a] - slope_CG[b]) < ALIKE:
+        if strength < STRONG and np.linalg.norm(value_CM[a, :2] - value_CM[b, :2]) < ALIKE:
             group_C[group_C == group_C[b]] = group_C[a]
     for cell in np.flatnonzero(area_C < LEAST):
         shared: dict[int, float] = {}
@@ -92,41 +94,52 @@ def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, maps: d
                 shared[other] = shared.get(other, 0.0) + edge.length
         if shared:
             group_C[group_C == group_C[cell]] = max(shared, key=lambda other: shared[other])
-    return [_joined([cells[c] for c in np.flatnonzero(group_C == g)], maps) for g in np.unique(group_C)]
+    groups = (np.flatnonzero(group_C == group) for group in np.unique(group_C))
+    return [
+        _face(cells[g[0]], value_CM[g[0]]) if len(g) == 1 else _joined([cells[c] for c in g], map_CYX) for g in groups
+    ]
 
 
-def measured(polygons: list[Polygon], maps: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Median slope (P, 2) and mean probability of roof (P,) inside polygons; NaN where a map is missing or too small."""
-    slope_PG, score_P = np.full((len(polygons), 2), np.nan), np.full(len(polygons), np.nan)
-    for number, polygon in enumerate(polygons):
-        for name, into in (("slope_GYX", slope_PG), ("outline_YX", score_P)):
-            if name in maps and len(values := inside(maps[name], polygon)):
-                into[number] = np.median(values, axis=0) if name == "slope_GYX" else values.mean()
-    return slope_PG, score_P
+def stacked(prediction: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What faces are measured by, (4, Y, X): slope to the east and north, probability of roof, height of the eave.
+
+    What the prediction lacks is NaN. The eave is at the height above ground less the rise above the eave.
+    """
+    roof_YX = np.asarray(prediction["outline_YX"], np.float32)
+    unknown_YX = np.full_like(roof_YX, np.nan)
+    east_YX, north_YX = prediction.get("slope_GYX", (unknown_YX, unknown_YX))
+    eave_YX = prediction.get("height_YX", unknown_YX) - prediction.get("rise_YX", unknown_YX)
+    return np.stack([east_YX, north_YX, roof_YX, eave_YX]).astype(np.float32)
 
 
-def inside(map_YX: np.ndarray, polygon: Polygon) -> np.ndarray:
-    """Values of a map (Y, X), or of several (C, Y, X) as rows, at pixels whose middle is in the polygon; finite ones."""
-    rows, columns = map_YX.shape[-2:]
+def measured(polygon: Polygon, map_CYX: np.ndarray) -> np.ndarray:
+    """Medians (C,) of maps over the pixels whose middle is in a polygon; NaN where none has a value."""
+    rows, columns = map_CYX.shape[-2:]
     left, top, right, bottom = polygon.bounds
     x, y = max(int(left), 0), max(int(top), 0)
     shape = (min(int(bottom) + 1, rows) - y, min(int(right) + 1, columns) - x)
     if min(shape) <= 0:
-        return np.zeros((0, *map_YX.shape[:-2]))
+        return np.full(len(map_CYX), np.nan)
     moved = shapely.transform(polygon, lambda place: place - (x, y))
     mask_YX = features.rasterize([moved], shape).astype(bool)
-    values = np.moveaxis(map_YX[..., y : y + shape[0], x : x + shape[1]], (-2, -1), (0, 1))[mask_YX]
-    return values[np.isfinite(values).reshape(len(values), -1).all(axis=1)]
+    known = (values[np.isfinite(values)] for values in map_CYX[:, y : y + shape[0], x : x + shape[1]][:, mask_YX])
+    return np.array([np.median(values) if len(values) else np.nan for values in known])
 
 
-def lines(outline: Polygon, found: list[Face], lines_LF: np.ndarray) -> list[Line]:
-    """Edges of the faces of one roof: straight, each between the same two faces, with type and score."""
+def lines(outline: Polygon, found: list[Face], lines_LF: np.ndarray, shape: tuple[int, ...]) -> list[Line]:
+    """Edges of the faces of one roof: straight, each between the same two faces, with type and score.
+
+    Where an image of `shape` (rows, columns) cuts the roof off, the edge is untyped: it is none of the roof's.
+    """
+    frame = shapely.box(0, 0, shape[1], shape[0]).boundary
     rings = [ring for face in found for ring in shapely.get_parts(face.polygon.boundary)]
     whole = shapely.union_all([outline.boundary, *rings], grid_size=1 / 64)
     result = []
     for edge in shapely.get_parts(shapely.line_merge(whole) if whole.geom_type == "MultiLineString" else whole):
         place_NE = shapely.get_coordinates(shapely.simplify(edge, 1 / 16))
-        result += [_line(np.array(ends), found, lines_LF) for ends in zip(place_NE[:-1], place_NE[1:], strict=True)]
+        result += [
+            _line(np.array(ends), found, lines_LF, frame) for ends in zip(place_NE[:-1], place_NE[1:], strict=True)
+        ]
     return result
 
 
@@ -167,8 +180,10 @@ def concluded(ends_PE: np.ndarray, sides: list[Face]) -> int:
     return VALLEY if all(towards) else HEIGHT_BREAK
 
 
-def _line(ends_PE: np.ndarray, found: list[Face], lines_LF: np.ndarray) -> Line:
+def _line(ends_PE: np.ndarray, found: list[Face], lines_LF: np.ndarray, frame: shapely.Geometry) -> Line:
     edge = LineString(ends_PE)
+    if shapely.distance(shapely.points(ends_PE), frame).max() <= CUT and frame.distance(edge.centroid) <= CUT:
+        return Line(*ends_PE, UNTYPED, 0.0)
     kind, score = evidence(edge, lines_LF)
     if kind == UNTYPED:
         middle = edge.interpolate(0.5, normalized=True)
@@ -188,10 +203,12 @@ def _sides(edge: LineString, cells: list[Polygon]) -> tuple[int, int]:
     return max(numbers), min(numbers)
 
 
-def _joined(parts: list[Polygon], maps: dict[str, np.ndarray]) -> Face:
-    polygon = shapely.union_all(parts, grid_size=1 / 64) if len(parts) > 1 else parts[0]
-    slope_PG, score_P = measured([polygon], maps)
-    steep = float(np.linalg.norm(slope_PG[0]))
-    pitch = float(np.degrees(np.arctan(steep)))
-    bearing = float(np.degrees(np.arctan2(*slope_PG[0])) % 360) if pitch >= FLAT_BELOW else np.nan
-    return Face(polygon, bearing, pitch, float(score_P[0]))
+def _joined(parts: list[Polygon], map_CYX: np.ndarray) -> Face:
+    polygon = shapely.union_all(parts, grid_size=1 / 64)
+    return _face(polygon, measured(polygon, map_CYX))
+
+
+def _face(polygon: Polygon, value_M: np.ndarray) -> Face:
+    pitch = float(np.degrees(np.arctan(np.linalg.norm(value_M[:2]))))
+    bearing = float(np.degrees(np.arctan2(*value_M[:2])) % 360) if pitch >= FLAT_BELOW else np.nan
+    return Face(polygon, bearing, pitch, float(value_M[2]))

@@ -6,6 +6,7 @@ Decisions:
 - Ends of inner lines go to a corner of the outline before they go to its nearest place: a hip ends in a corner.
 - An end that meets nothing is extended along its own line to what comes first, border or line, within `EXTEND`. Ends
   that still meet nothing bound no face; polygonizing leaves them out.
+- Of two lines that cross, the better stays: roofs have no such edges, and crosswise ones are what extraction invents.
 - Nodes are rounded to a grid of 1/64 pixel, on which shapely's noding is exact: no slits, no crossings left over.
 """
 
@@ -23,13 +24,14 @@ EXTEND: Final = 24.0  # pixels a loose end is lengthened
 
 
 def divided(outline: Polygon, lines_LF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split an outline and its lines (at least columns x0, y0, x1, y1) into a planar graph.
+    """Split an outline and its lines (x0, y0, x1, y1, type, score) into a planar graph.
 
     Returns:
         Edges (geometries of two or more points, which meet only at their ends), and which of the lines are inner ones.
     """
     border = outline.boundary
     inner_L = is_inner(border, outline, lines_LF)
+    inner_L[inner_L] = uncrossed(lines_LF[inner_L])
     inner = [LineString(ends) for ends in _meeting(outline, lines_LF[inner_L, :4].reshape(-1, 2, 2)) if _long(ends)]
     whole = shapely.set_precision(shapely.union_all([border, *inner], grid_size=GRID), GRID)
     return shapely.get_parts(whole), inner_L
@@ -45,6 +47,18 @@ def is_inner(border: shapely.Geometry, outline: Polygon, lines_LF: np.ndarray) -
     near_LS = shapely.distance(points, border) <= ALONG
     inside_LS = shapely.contains(outline, points)
     return (~near_LS).any(axis=1) & (inside_LS.mean(axis=1) >= 0.5)
+
+
+def uncrossed(lines_LF: np.ndarray) -> np.ndarray:
+    """Which lines cross no better one, more than `MEET` from their own ends: bool (lines,). Edges of a roof do not cross."""
+    step_LE = lines_LF[:, 2:4] - lines_LF[:, :2]
+    short_LE = step_LE * np.minimum(MEET / np.maximum(np.linalg.norm(step_LE, axis=1, keepdims=True), GRID), 0.25)
+    inner = shapely.linestrings(np.stack([lines_LF[:, :2] + short_LE, lines_LF[:, 2:4] - short_LE], axis=1))
+    crosses_LL = shapely.crosses(inner[:, None], inner[None])
+    kept_L = np.zeros(len(lines_LF), bool)
+    for line in np.argsort(-lines_LF[:, 5], kind="stable"):
+        kept_L[line] = not (crosses_LL[line] & kept_L).any()
+    return kept_L
 
 
 def cells(edges: np.ndarray, outline: Polygon) -> list[Polygon]:

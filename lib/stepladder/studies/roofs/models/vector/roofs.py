@@ -35,7 +35,10 @@ class Roof:
 
 
 def vectorise(
-    prediction: Mapping[str, np.ndarray], gsd_m: float, line_threshold: float = LINE_THRESHOLD, smallest: float = SMALLEST
+    prediction: Mapping[str, np.ndarray],
+    gsd_m: float,
+    line_threshold: float = LINE_THRESHOLD,
+    smallest: float = SMALLEST,
 ) -> list[Roof]:
     """Roofs of one image.
 
@@ -49,11 +52,14 @@ def vectorise(
     if not gsd_m > 0:
         raise StudyError(f"gsd_m = {gsd_m}: metres per pixel must be positive; without them nothing can be measured")
     if "outline_YX" not in prediction:
-        raise StudyError("the prediction has no outline_YX: roofs are made inside outlines; let the model learn `outline`")
+        raise StudyError(
+            "the prediction has no outline_YX: roofs are made inside outlines; let the model learn `outline`"
+        )
     lines_LF = np.asarray(prediction.get("lines_LF", np.zeros((0, 6))), np.float64)
     lines_LF = lines_LF[np.isfinite(lines_LF).all(axis=1) & (lines_LF[:, 5] >= line_threshold)]
     found = outlines.polygons(prediction["outline_YX"], max(smallest / gsd_m**2, outlines.LEAST))
-    return [_roof(outline, lines_LF, prediction) for outline in found]
+    map_CYX = faces.stacked(prediction)
+    return [_roof(outline, lines_LF, map_CYX) for outline in found]
 
 
 def face_ids(roofs: Sequence[Roof], shape: tuple[int, int]) -> np.ndarray:
@@ -64,19 +70,11 @@ def face_ids(roofs: Sequence[Roof], shape: tuple[int, int]) -> np.ndarray:
     return features.rasterize(zip(polygons, range(1, len(polygons) + 1), strict=True), shape, dtype="int32")
 
 
-def _roof(outline: Polygon, lines_LF: np.ndarray, prediction: Mapping[str, np.ndarray]) -> Roof:
+def _roof(outline: Polygon, lines_LF: np.ndarray, map_CYX: np.ndarray) -> Roof:
     near_L = shapely.intersects(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)), outline.buffer(graph.ALONG))
     lines_LF = lines_LF[near_L]
     edges, _ = graph.divided(outline, lines_LF)
-    maps = {name: prediction[name] for name in ("slope_GYX", "outline_YX") if name in prediction}
-    found = faces.faces(graph.cells(edges, outline), edges, lines_LF, maps)
-    return Roof(outline, tuple(found), tuple(faces.lines(outline, found, lines_LF)), eave_height(found, prediction))
-
-
-def eave_height(found: Sequence[Face], prediction: Mapping[str, np.ndarray]) -> float:
-    """Median over a roof of height above ground less rise above the eave, metres; NaN where either is missing."""
-    if "height_YX" not in prediction or "rise_YX" not in prediction:
-        return float("nan")
-    both_CYX = np.stack([prediction["height_YX"], prediction["rise_YX"]])
-    values = np.concatenate([faces.inside(both_CYX, face.polygon) for face in found])
-    return float(np.median(values[:, 0] - values[:, 1])) if len(values) else float("nan")
+    found = faces.faces(graph.cells(edges, outline), edges, lines_LF, map_CYX)
+    edges_of = faces.lines(outline, found, lines_LF, map_CYX.shape[1:])
+    eave = float(faces.measured(outline, map_CYX)[3])
+    return Roof(outline, tuple(found), tuple(edges_of), eave)
