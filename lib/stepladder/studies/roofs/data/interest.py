@@ -20,8 +20,8 @@ def interest(given: Labelled) -> np.ndarray:
     crops, rows, columns = given.image_NYXC.shape[:3]
     found_NVU = np.zeros((crops, -(-rows // BLOCK), -(-columns // BLOCK)), np.uint8)
     for known_NYX, roof_NYX in _looks(given):
-        np.maximum(found_NVU, LABELLED * _any(known_NYX), out=found_NVU)
-        np.maximum(found_NVU, ROOF * _any(roof_NYX), out=found_NVU)
+        found_NVU[_any(known_NYX) & (found_NVU == 0)] = LABELLED
+        found_NVU[_any(roof_NYX)] = ROOF
     if given.lines_LF is not None:
         _add_lines(given, found_NVU)
     return found_NVU
@@ -50,8 +50,8 @@ def _any(mask_NYX: np.ndarray) -> np.ndarray:
 def _add_lines(given: Labelled, found_NVU: np.ndarray) -> None:
     """Blocks at the middles and ends of lines show a roof; elsewhere it is known that there is none."""
     assert given.lines_LF is not None
-    labelled = given.line_labelled_NYX
-    np.maximum(found_NVU, LABELLED if labelled is None else LABELLED * _any(labelled == 1), out=found_NVU)
+    known_NVU = True if given.line_labelled_NYX is None else _any(given.line_labelled_NYX == 1)
+    found_NVU[known_NVU & (found_NVU == 0)] = LABELLED
     crop_L, start_L2, end_L2 = given.lines_LF[:, 0].astype(int), given.lines_LF[:, 1:3], given.lines_LF[:, 3:5]
     for point_L2 in (start_L2, (start_L2 + end_L2) / 2, end_L2):
         u_L, v_L = (point_L2 // BLOCK).astype(int).T
