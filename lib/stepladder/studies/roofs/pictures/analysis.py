@@ -5,35 +5,40 @@ Decisions:
 - People stand beside the model only on real images of RID: their agreement says nothing of made scenes.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
+from torch import nn
 from torch.utils.data import default_collate
 
 from stepladder.core.types import Batch, Dataset, Prediction, Sample
 from stepladder.evaluation import metrics
 from stepladder.studies.roofs.data.labels import UNTYPED
 from stepladder.studies.roofs.evaluation import heights
+from stepladder.studies.roofs.models import inference
 from stepladder.studies.roofs.params import RoofsParams
-from stepladder.studies.roofs.pictures import charts, gallery, overlay
+from stepladder.studies.roofs.pictures import charts, gallery, overlay, style
 from stepladder.studies.roofs.pictures.evidence import Evidence
 
 MOST: Final = 24
 RID: Final = "rid"
 
 
-def analysis(
+@torch.inference_mode()
+def analysis(model: nn.Module, cases: Dataset, params: RoofsParams) -> dict[str, pd.DataFrame | Figure]:
+    """Figures and tables by title, of up to `MOST` test cases."""
+    return of_predictions(functools.partial(inference.predict, model.eval()), cases, params)
+
+
+def of_predictions(
     predict: Callable[[Batch], Prediction], cases: Dataset, params: RoofsParams
 ) -> dict[str, pd.DataFrame | Figure]:
-    """Figures and tables by title, of up to `MOST` test cases.
-
-    Args:
-        predict: what the model says of a batch of one image, lines and faces included.
-        cases: evaluation cases.
-    """
+    """The same of whatever answers a batch of one image with a prediction; it may leave out keys."""
     indices = [int(index) for index in metrics.choose(cases, MOST)]
 
     def case_of(number: int) -> tuple[Sample, Prediction]:
@@ -80,6 +85,6 @@ def _tables(evidence: Evidence) -> dict[str, pd.DataFrame | Figure]:
     for told, errors in (("as predicted", evidence.errors), ("after scale and shift", evidence.aligned)):
         for name, own in errors.items():
             error_N = np.concatenate(own)
-            told_of = {"what": overlay.HEIGHTS[name], "guess": told, "images": len(own), "pixels": len(error_N)}
+            told_of = {"what": style.HEIGHTS[name], "guess": told, "images": len(own), "pixels": len(error_N)}
             rows.append({**told_of, **{f"{key} (m)": value for key, value in heights.statistics(error_N).items()}})
     return {"Errors of heights": pd.DataFrame(rows)} if rows else {}

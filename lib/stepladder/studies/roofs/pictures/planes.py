@@ -18,15 +18,16 @@ import shapely
 from rasterio.features import shapes
 from shapely import Polygon
 
-from stepladder.studies.roofs.data.labels import FLAT, SECTORS
+from stepladder.studies.roofs.data.labels import FLAT, FLAT_BELOW, SECTORS
 from stepladder.studies.roofs.pictures import style
-from stepladder.view.scene import Lines, Mesh, Palette
+from stepladder.view.scene import Bar, Lines, Mesh, Palette, Panel
 
 SIMPLE_PIXELS: Final = 5.0  # of simplification: a corner goes whose triangle is no larger than this squared
 NEAR_PIXELS: Final = 2.0  # faces this much further off than the nearest are as near
 LEAST_EAVE_M: Final = 1.5  # lower eaves are no answer
 SMALLEST_PIXELS: Final = 12  # below, a face is noise and not drawn
 WALL_M: Final = 3.0  # of a wall whose height nobody knows
+RELIEF_CELLS: Final = 160  # of a relief along its longer side
 LIFT_M: Final = 0.06  # of lines above their planes, so that they are seen
 WALL: Final = SECTORS + 2
 PALETTE: Final[Palette] = {**style.FACE, WALL: ("wall", "#efece4")}
@@ -65,6 +66,26 @@ def roof(maps: Mapping[str, np.ndarray], gsd_m: float) -> tuple[Mesh | Lines, ..
     return (mesh, *_lines(found, maps.get("lines_LF", np.zeros((0, 5))), rows, gsd_m))
 
 
+def walled(panel: Panel) -> bool:
+    """Whether a panel shows walls."""
+    return any(isinstance(item, Mesh) and item.palette is PALETTE for item in panel.items)
+
+
+def relief(height_YX: np.ndarray, gsd_m: float, highest: float) -> tuple[Mesh, ...]:
+    """Heights above the ground (NaN: 0) as a surface in metres, coloured up to `highest`; nothing where all is flat."""
+    step = max(1, -(-max(height_YX.shape) // RELIEF_CELLS))
+    z_YX = np.nan_to_num(np.asarray(height_YX[::step, ::step], dtype=np.float64))
+    if z_YX.max() < LIFT_M:
+        return ()
+    rows, columns = z_YX.shape
+    y, x = np.mgrid[:rows, :columns].reshape(2, -1) * step + 0.5 * step
+    corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1, 1)
+    faces = np.concatenate([corner + np.array([0, columns, 1]), corner + np.array([1, columns, columns + 1])])
+    bar = Bar("height above ground (m)", 0.0, highest, style.METRES)
+    points = _in_space(np.column_stack([x, y, z_YX.ravel()]), height_YX.shape[0], gsd_m)
+    return (Mesh(points, faces, bar.shades(z_YX.ravel()[faces].mean(axis=1)), {}, bar=bar),)
+
+
 def _planes(maps: Mapping[str, np.ndarray], gsd_m: float) -> Iterator[Plane]:
     """The faces that are large enough, as planes."""
     ids_YX = np.ascontiguousarray(maps["face_id_YX"], dtype=np.int32)
@@ -81,10 +102,6 @@ def _planes(maps: Mapping[str, np.ndarray], gsd_m: float) -> Iterator[Plane]:
 
 def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray], gsd_m: float) -> Plane:
     east, north = maps["slope_GYX"][:, where_YX].mean(axis=1) if "slope_GYX" in maps else (0.0, 0.0)
-    classes = maps["face_YX"][where_YX]
-    sector = (
-        int(np.bincount(classes[classes <= FLAT], minlength=FLAT + 1).argmax()) if (classes <= FLAT).any() else FLAT
-    )
     across, along = -gsd_m * float(east), gsd_m * float(north)  # x goes east and y south, and the slope is the way down
     rise = maps["rise_YX"][where_YX] if "rise_YX" in maps else np.full(1, np.nan)
     if np.isfinite(rise).any():
@@ -92,7 +109,16 @@ def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray
         level = float(np.nanmedian(rise - (x + 0.5) * across - (y + 0.5) * along))
     else:
         level = -float((np.asarray(polygon.exterior.coords) @ np.array([across, along])).min())
-    return Plane(polygon, sector, level, across, along)
+    return Plane(polygon, _sector(where_YX, maps, float(east), float(north)), level, across, along)
+
+
+def _sector(where_YX: np.ndarray, maps: Mapping[str, np.ndarray], east: float, north: float) -> int:
+    """Class of a face: the most frequent of its pixels, else by its slope."""
+    if "face_YX" in maps and (known_N := maps["face_YX"][where_YX])[known_N <= FLAT].size:
+        return int(np.bincount(known_N[known_N <= FLAT]).argmax())
+    if np.hypot(east, north) < np.tan(np.radians(FLAT_BELOW)):
+        return FLAT
+    return round(np.arctan2(east, north) / (2 * np.pi) * SECTORS) % SECTORS
 
 
 def _eave(maps: Mapping[str, np.ndarray]) -> float | None:

@@ -5,7 +5,7 @@ Decisions:
 - In space every face is a plane: its slope is the mean of the face, its level the median of the rise where that is
   known, else its lowest corner is an eave. Faces come from the map of instances, simplified together, so that
   neighbours keep their common edge; truth and prediction are made alike. Walls are drawn down to where the eave is
-  known to be, or three metres, which the note says.
+  known to be, or three metres, which the note says. Where there are heights and no faces, they are drawn as a relief.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stepladder.core.types import Picture, Prediction, Sample
+from stepladder.studies.roofs.evaluation import metrics
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import overlay, planes, style
-from stepladder.view.scene import Panel, Scene
+from stepladder.view.scene import Lines, Mesh, Panel, Scene
 
 PLAN = (
     "The roof plan over the image: faces coloured by the compass bearing they fall to, typed lines, outline dashed. "
     "Outside what is scored the image is pale."
 )
 PARTS = "Superstructures over the image."
+LOWEST_M: Final = 1.0  # that the colours of heights reach
 SOLID = "The roof as planes, coloured by the compass bearing they fall to, with its lines in space."
 HEIGHT_CAPTION: Final = {
     "rise": "Metres above the eave of the same building, one colour bar for all; stripes: not labelled.",
@@ -32,17 +34,19 @@ HEIGHT_CAPTION: Final = {
 
 
 def scenes(case: Sample, prediction: Prediction | None, params: RoofsParams) -> dict[str, Picture]:
-    """Pictures of an evaluation case by name, `roof` in space last; what neither side knows is left out.
+    """Pictures of an evaluation case by name, the roof plan and the roof in space last; what nobody knows is left out.
 
     `prediction` may be None, lack any key, or hold nothing: a sentence then stands in the place of what is missing.
     """
-    pictures = {"plan": Picture(overlay.roof_plan(case, prediction, params), PLAN)}
+    pictures: dict[str, Picture] = {}
     if parts := overlay.superstructures(case, prediction):
         pictures["superstructures"] = Picture(parts, PARTS)
-    for name in overlay.HEIGHTS:
+    for name in style.HEIGHTS:
         if figure := heights(case, prediction, name):
             pictures[name] = Picture(figure, HEIGHT_CAPTION[name])
-    return pictures | {"roof": Picture(solid(case, prediction, params), SOLID)}
+    pictures["plan"] = Picture(overlay.roof_plan(case, prediction, params), PLAN)
+    scene = solid(case, prediction, params)
+    return pictures | ({"roof": Picture(scene, SOLID)} if scene else {})
 
 
 def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | None:
@@ -54,7 +58,7 @@ def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | 
     sides = {"truth": truth_YX}
     guess_YX = overlay.first(prediction).get(f"{name}_YX")
     if guess_YX is not None:
-        sides[f"prediction: {_error_told(truth_YX, guess_YX, case)}"] = guess_YX
+        sides[f"prediction: {_error_told(truth_YX, guess_YX, metrics.measured(case, name))}"] = guess_YX
     figure, axes = overlay.side_by_side(len(sides), truth_YX.shape, inches=4.2)
     scale = _common_scale(list(sides.values()))
     for axis, (title, values_YX) in zip(axes, sides.items(), strict=True):
@@ -63,7 +67,7 @@ def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | 
         axis.set(title=title, xlabel="x (pixels)")
         style.scale_bar(axis, truth_YX.shape, float(case["gsd_m"]))
     axes[0].set_ylabel("y (pixels)")
-    figure.colorbar(drawn, ax=list(axes), label=f"{overlay.HEIGHTS[name]} (metres)", shrink=0.85, pad=0.02)
+    figure.colorbar(drawn, ax=list(axes), label=f"{style.HEIGHTS[name]} (metres)", shrink=0.85, pad=0.02)
     if not labelled_YX.all():
         style.add_legend(figure, [style.striped()])
     return figure
@@ -76,34 +80,36 @@ def _common_scale(values: list[np.ndarray]) -> dict[str, float]:
     return {"vmin": low, "vmax": max(high, low + 0.1)}
 
 
-def _error_told(truth_YX: np.ndarray, guess_YX: np.ndarray, case: Sample) -> str:
-    """The mean error on roofs in words."""
-    on_roof = np.isfinite(truth_YX) & (np.asarray(case["outline_YX"]) == 1)
-    if not on_roof.any():
+def _error_told(truth_YX: np.ndarray, guess_YX: np.ndarray, looked_at_YX: np.ndarray) -> str:
+    """The mean error where evaluation looks, in words."""
+    if not looked_at_YX.any():
         return "no roof is labelled"
-    return f"off by {np.abs(guess_YX - truth_YX)[on_roof].mean():.2g} m on roofs, on average"
+    return f"off by {np.abs(guess_YX - truth_YX)[looked_at_YX].mean():.2g} m on roofs, on average"
 
 
-def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> Scene:
-    """The roof of a case in space: the true one where faces are labelled, and beside it the one that was found."""
-    gsd_m, found = float(case["gsd_m"]), overlay.first(prediction)
-    panels = []
-    if np.any(case["face_id_YX"]):
-        panels.append(_panel("truth", _true_maps(case), gsd_m))
+def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> Scene | None:
+    """The true and the predicted roof in space: faces as planes, else what stands by its height; None of neither."""
+    maps = {"truth": _true_maps(case)}
     if prediction is not None:
-        panels.append(_panel("prediction", _found_maps(found, params.evaluation.line_threshold), gsd_m))
-    panels = panels or [Panel("truth: this source labels no faces", ())]
-    return Scene("The roof in space", tuple(panels), unit="m", azimuth=-65.0, elevation=38.0, note=planes.NOTE)
+        maps["prediction"] = _found_maps(overlay.first(prediction), params.evaluation.line_threshold)
+    highest = max([LOWEST_M, *(float(np.nanmax(own["height_YX"])) for own in maps.values() if "height_YX" in own)])
+    panels = [Panel(title, _items(own, float(case["gsd_m"]), highest)) for title, own in maps.items()]
+    shown = [panel for panel in panels if panel.items]
+    if not shown:
+        return None
+    notes = [planes.NOTE] if any(planes.walled(panel) for panel in shown) else []
+    notes += [f"No face and no height in the {panel.title}." for panel in panels if not panel.items]
+    return Scene("The roof in space", tuple(shown), unit="m", azimuth=-65.0, elevation=38.0, note=" ".join(notes))
 
 
-def _panel(title: str, maps: Mapping[str, Any], gsd_m: float) -> Panel:
+def _items(maps: Mapping[str, Any], gsd_m: float, highest: float) -> tuple[Mesh | Lines, ...]:
     items = planes.roof(maps, gsd_m) if np.any(maps.get("face_id_YX", 0)) else ()
-    return Panel(title if items else f"{title}: no face was found", items)
+    return items or (planes.relief(maps["height_YX"], gsd_m, highest) if "height_YX" in maps else ())
 
 
 def _true_maps(case: Sample) -> dict[str, np.ndarray]:
     maps = {name: np.asarray(case[name]) for name in ("face_id_YX", "face_YX", "slope_GYX", "lines_LF")}
-    for name in overlay.HEIGHTS:
+    for name in style.HEIGHTS:
         if np.any(labelled_YX := np.asarray(case[f"{name}_labelled_YX"]) > 0):
             maps[f"{name}_YX"] = np.where(labelled_YX, np.asarray(case[f"{name}_YX"], dtype=np.float64), np.nan)
     return maps

@@ -40,6 +40,7 @@ SOURCES: Final = ("#1f3a5f", "#2a9d8f", "#8a6d4b", "#7a6a86", "#5b7fa6")  # of d
 FLAT_COLOUR: Final = "#a3a19b"
 OUTLINE: Final[Palette] = {0: ("no roof", "#e9e6df"), 1: ("roof", TRUTH_ON_DARK)}
 NOTHING: Final = "#e9e6df"  # ground of a map of classes
+HEIGHTS: Final = {"rise": "rise above the eave", "height": "height above ground"}
 METRES: Final = "viridis"  # colour map of heights
 STRIPES: Final = ("#cfccc4", "#b8b5ad")  # of what nobody labelled
 NOT_LABELLED: Final = "not labelled"
