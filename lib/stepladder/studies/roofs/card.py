@@ -16,8 +16,8 @@ bearing and pitch, typed lines (ridge, hip, valley, eave, gable, height break) a
 
 **Licence.** RID: vectors LGPL-3.0, imagery of Google, non-commercial fair use, never published here. Roofline and
 SimpleRoof: none stated, internal tests only. AIRS: imagery CC BY (LINZ). OpenAerialMap CC BY 4.0 with outlines of
-OpenStreetMap (ODbL): the one real set whose pictures may be shown, with credit. SpaceNet CC BY-SA 4.0. INRIA, WHU: terms
-of their publishers. Synthetic scenes: that of this project.
+OpenStreetMap (ODbL): the one real set whose pictures may be shown, with credit. SpaceNet CC BY-SA 4.0. INRIA, WHU: the
+terms of their publishers. Synthetic scenes: that of this project.
 
 **Units.** Pixels, x to the right and y down, 0 at the outer corner of the first pixel; metres of ground per pixel,
 measured on the ellipsoid (a metre of EPSG:3857 is too long by 1 / cos(latitude)). Bearings in degrees of the compass,
@@ -29,6 +29,6 @@ images overlap. Roofline has no class of valleys and does not state the size of 
 training crops are turned and tinted copies. AIRS lacks `test.txt`. OpenStreetMap's outlines may be shifted by a metre.
 Nothing here shows steep mountains, thatch or snow. Synthetic scenes are easier than real ones.
 
-**Model after.** HAWP (Xue et al., CVPR 2020) and L-CNN (Zhou et al., ICCV 2019) for lines and their metric, U-Net and FPN
-for maps, Kendall et al. (CVPR 2018) for weights of tasks, partial labels as in MTPSL (Li et al., CVPR 2022).
+**Model after.** HAWP (Xue et al., CVPR 2020) and L-CNN (Zhou et al., ICCV 2019) for lines and their metric, U-Net and
+FPN for maps, Kendall et al. (CVPR 2018) for weights of tasks, partial labels as in MTPSL (Li et al., CVPR 2022).
 """

@@ -106,9 +106,9 @@ class Roofs(Study[RoofsParams]):
         """An encoder, a decoder to a quarter of the resolution, and a head for each task."""
         return network.build(params)
 
-    def tasks(self, params: RoofsParams) -> Mapping[str, tuple[str, ...]]:
+    def tasks(self, model: nn.Module) -> Mapping[str, tuple[str, ...]]:
         """The tasks that are learnt, and the parameters that serve each alone."""
-        return losses.tasks(params)
+        return losses.tasks(model)
 
     def label_counts(self, batch: Batch) -> dict[str, Tensor]:
         """How many pixels or cells each task is labelled in."""
@@ -150,15 +150,16 @@ class Roofs(Study[RoofsParams]):
 
     def analysis(self, model: nn.Module, cases: Dataset, params: RoofsParams) -> dict[str, pd.DataFrame | Figure]:
         """Where it errs: worst cases first, confusion, lines, calibration, heights."""
+        from stepladder.studies.roofs.models import inference
         from stepladder.studies.roofs.pictures import analysis
 
-        return analysis.analysis(model, cases, params)
+        return analysis.analysis(lambda batch: inference.predict(model, batch), cases, params)
 
     def preview(self, sample: Sample, params: RoofsParams) -> Figure:
         """A crop beside its labels."""
-        from stepladder.studies.roofs.pictures import sheets
+        from stepladder.studies.roofs.pictures import overlay
 
-        return sheets.preview(sample, params)
+        return overlay.preview(sample, params)
 
     def scenes(self, sample: Sample, prediction: Prediction | None, params: RoofsParams) -> dict[str, Picture]:
         """Overlay, heights, and the roof in three dimensions."""
@@ -170,7 +171,7 @@ class Roofs(Study[RoofsParams]):
         """Every image with its labels, and what the sources label."""
         from stepladder.studies.roofs.pictures import sheets
 
-        return sheets.figures(shards, splits, params)
+        return sheets.figures(shards, splits, {})
 
 
 study = Roofs()

@@ -64,7 +64,7 @@ def test_a_mirror_may_hold_archives_with_odd_names(tmp_path: Path, shared_data: 
 
 
 def test_a_mirror_without_data_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="data.mirror is not set"):
+    with pytest.raises(ParameterError, match=r"data\.mirror is not set"):
         catalogue.sources(params(source="mirror"))
     (tmp_path / "Roofline.rar").write_bytes(b"Rar!")
     with pytest.raises(ParameterError, match=r"unpack Roofline\.rar there"):

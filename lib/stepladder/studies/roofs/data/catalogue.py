@@ -1,8 +1,8 @@
 """What there is to learn roofs from, under which terms, and how it becomes yours.
 
 Decisions:
-- `catalogue.csv` holds facts as publishers state them, one row per set: bytes as published (`estimated` where only counts
-  and shapes are stated, empty where nothing is), tasks it labels, terms, how to get it, what is known to be missing.
+- `catalogue.csv` holds facts as publishers state them, one row per set: bytes as published (`estimated` where only
+  counts and shapes are stated, empty where nothing is), tasks, terms, how to get it, what is known to be missing.
 - Nothing here downloads: no set of roofs is behind a plain address without terms. `sources` says how to get each, and
   reads a mirror: a folder in any of the layouts of `readers.find`, zip archives in it, or one zip archive.
 - The quality of a row is a weighted mean of parts between 0 and 1, each a column: how many tasks it labels, how many
@@ -20,12 +20,9 @@ from stepladder.studies.roofs.data.labels import TASKS
 from stepladder.studies.roofs.params import SOURCES, RoofsParams
 
 HERE = Path(__file__).parent
-MEMBERS = tuple(
-    f"*.{ending}"
-    for ending in ("png jpg jpeg tif tiff txt csv mat json geojson gpkg shp shx dbf prj cpg fgb").split()
-    for ending in (ending, ending.upper())
-)
 DATA = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".mat")
+BESIDE = (".txt", ".csv", ".json", ".geojson", ".gpkg", ".shp", ".shx", ".dbf", ".prj", ".cpg", ".fgb")
+MEMBERS = tuple(f"*{ending}" for lower in (*DATA, *BESIDE) for ending in (lower, lower.upper()))
 PACKED = (".tar", ".gz", ".tgz", ".rar", ".7z")
 
 ACCESS = {"open": 1.0, "git": 1.0, "link": 0.8, "token": 0.7, "form": 0.5, "none": 0.0}
@@ -40,8 +37,8 @@ def read(params: RoofsParams) -> pd.DataFrame:
     """The catalogue, best quality first.
 
     Columns: those of the road (`group, name, region, bytes, year, quality`), the facts of `catalogue.csv`, the parts of
-    quality, `typed_bytes` (of sets whose lines have types), and `source`, the reader of this study, empty where a set is
-    only known about.
+    quality, `typed_bytes` (of sets whose lines have types), and `source`, the reader of this study, empty where a set
+    is only known about.
     """
     return rank(pd.read_csv(HERE / "catalogue.csv", keep_default_na=True))
 
@@ -72,15 +69,15 @@ def sources(params: RoofsParams) -> list[Source]:
     """Where the raw files of a run come from: a folder, the zip archives in it, or one zip archive.
 
     Raises:
-        ParameterError: no mirror is named, it holds nothing that could be read, or `data.source` is `remote`: how to get
-            each set that is wanted.
+        ParameterError: no mirror is named, it holds nothing that could be read, or `data.source` is `remote`: how to
+            get each set that is wanted.
     """
     if params.data.source == "remote":
         raise ParameterError(_how_to_get(params))
     if not params.data.mirror:
         raise ParameterError(
-            "data.source is 'mirror' but data.mirror is not set: give a folder or zip archive with images and labels in "
-            "the layouts that 01_inventory lists"
+            "data.source is 'mirror' but data.mirror is not set: give a folder or zip archive of images and labels as "
+            "their publishers lay them out"
         )
     path = fetch.local_path(params.data.mirror)
     if path is None or not path.is_dir():
@@ -105,7 +102,7 @@ def _how_to_get(params: RoofsParams) -> str:
     lines = [f"- {row.group} ({row.licence}; {row.terms}): {row.how_to_get}" for row in wanted.itertuples()]
     return "\n".join(
         [
-            "data.source is 'remote', but this workbench sends no tokens and accepts no terms for you. Get what you want:",
+            "data.source is 'remote', but this workbench sends no tokens and accepts no terms for you. Get yourself:",
             *lines,
             "then set data.source=mirror data.mirror=<folder>",
         ]

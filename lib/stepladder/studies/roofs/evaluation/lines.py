@@ -23,6 +23,7 @@ from scipy.spatial import KDTree
 
 FRAME = 128.0  # pixels along each side of the frame in which end points are compared
 THRESHOLDS = (5, 10, 15)  # squared pixels of that frame
+JUNCTIONS = (0.5, 1.0, 2.0)  # pixels of that frame: mAP-J is the mean over them
 TOLERANCE = 2.0  # pixels of the image
 STEP = 0.5  # pixels between samples along a line
 

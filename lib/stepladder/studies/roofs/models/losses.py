@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from stepladder.core.types import Batch, Loss, TrainingPhase
 from stepladder.studies.roofs.data.labels import IGNORE, NO_FACE, STRIDE, UNTYPED
+from stepladder.training.tasks import combine
 
 BAND = 2  # pixels on either side of a boundary that are its band
 RARE = 9.0  # weight of a cell on a line or junction, less that of one far from any
@@ -38,11 +39,8 @@ def tasks(model: Any) -> dict[str, tuple[str, ...]]:
 
 
 def loss(model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
-    """Weighted mean losses of the tasks this batch has labels for."""
-    settings, counted = model.settings, counts(batch)
-    parts = {task: sum_ / counted[task].clamp(min=1) for task, sum_ in sums(model(batch["image_CYX"]), batch).items()}
-    total = torch.stack([settings.task_weights.get(task, 1.0) * part for task, part in parts.items()]).sum()
-    return Loss(total, {task: part.detach() for task, part in parts.items()})
+    """Weighted mean losses of the tasks this batch, or inside a step any batch of it, has labels for."""
+    return combine(model, sums(model(batch["image_CYX"]), batch), counts(batch), model.settings.task_weights)
 
 
 def sums(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -50,6 +50,7 @@ class Network(nn.Module):
 
     Attributes:
         settings: the section `params.model`: tasks, weights, tiles.
+        conversion: the section `params.conversion`: which bands of a raster are colours, and what their values mean.
         log_variance: task -> logarithm of its uncertainty, where weights are learnt (`balance: learned`).
         optimizer_step: number of the optimizer step under way.
     """
@@ -57,6 +58,7 @@ class Network(nn.Module):
     def __init__(self, params: RoofsParams) -> None:
         super().__init__()
         self.settings = settings = params.model
+        self.conversion = params.conversion
         self.optimizer_step = 0
         self.encoder = _encoder(params)
         self.decoder = Pyramid(self.encoder.widths, settings.decoder)

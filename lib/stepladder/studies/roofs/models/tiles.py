@@ -120,19 +120,50 @@ def grid(size: tuple[int, int], tile: int, overlap: int, halo: int) -> Grid:
     return Grid(*(Axis(side, tile, halo, step) for side in size))
 
 
+class Canvas:
+    """A box of cells of a raster onto which tiles are blended.
+
+    Attributes:
+        maps: what has been added, by name, (..., rows, columns) float32: whole where all tiles of the box were added.
+    """
+
+    def __init__(self, places: Grid, rows: slice, columns: slice) -> None:
+        self.places, self.rows, self.columns = places, rows, columns
+        self.maps = Maps()
+
+    def touches(self, row: int, column: int) -> bool:
+        """Whether a tile sees a cell of the box."""
+        pairs = (self.rows, self.places.rows.seen(row)), (self.columns, self.places.columns.seen(column))
+        return all(box.start < seen.stop and seen.start < box.stop for box, seen in pairs)
+
+    def add(self, row: int, column: int, maps: Maps) -> None:
+        """Add what a tile says of the box; a tile that touches it."""
+        (from_V, to_V), (from_U, to_U) = (
+            _common(self.places.rows.seen(row), self.rows),
+            _common(self.places.columns.seen(column), self.columns),
+        )
+        weight_VU = self.places.weight(row, column)[from_V, from_U]
+        for name, value in maps.items():
+            if name not in self.maps:
+                sides = (box.stop - box.start for box in (self.rows, self.columns))
+                self.maps[name] = value.new_zeros((*value.shape[:-2], *sides), dtype=torch.float32)
+            part = value[..., from_V, from_U].float()
+            self.maps[name][..., to_V, to_U] += part * weight_VU.to(value.device)
+
+
+def _common(seen: slice, box: slice) -> tuple[slice, slice]:
+    """The cells that a tile and a box share, counted from the start of each."""
+    start, stop = max(seen.start, box.start), min(seen.stop, box.stop)
+    return slice(start - seen.start, stop - seen.start), slice(start - box.start, stop - box.start)
+
+
 def tiled(network: Callable[[Tensor], Maps], image_BCYX: Tensor, tile: int, overlap: int, halo: int) -> Maps:
     """Maps of an image, blended from its tiles; a single pass where one is enough. For the arguments see `grid`."""
     places = grid((image_BCYX.shape[2], image_BCYX.shape[3]), tile, overlap, halo)
     if len(places) == 1:
         return network(image_BCYX)
-    total = Maps()
+    canvas = Canvas(places, slice(0, places.rows.cells), slice(0, places.columns.cells))
     for row, column in places:
-        maps = network(image_BCYX[..., places.rows.pixels(row), places.columns.pixels(column)])
-        weight_VU = places.weight(row, column).to(image_BCYX.device)
-        for name, value in maps.items():
-            if name not in total:
-                total[name] = value.new_zeros(
-                    (*value.shape[:-2], places.rows.cells, places.columns.cells), dtype=torch.float32
-                )
-            total[name][..., places.rows.seen(row), places.columns.seen(column)] += value.float() * weight_VU
-    return total
+        image = image_BCYX[..., places.rows.pixels(row), places.columns.pixels(column)]
+        canvas.add(row, column, network(image))
+    return canvas.maps

@@ -13,6 +13,7 @@ from stepladder.studies.roofs.models.vector import lines
 from tests.studies.roofs.models.vector.exact import distances, maps
 
 SIDE = 160
+FAINT = 0.3  # score of what runs from one line to its neighbour; `evaluation.line_threshold`
 APART = 14.0  # pixels between a line and the ends of another: nearer ones are one corner in the maps
 
 
@@ -38,7 +39,8 @@ def off(found_LF: np.ndarray, true_LF: np.ndarray) -> np.ndarray:
 
 def unit(seed: int) -> tuple[int, int, int]:
     true = random_lines(seed)
-    distance = off(lines.extract(*maps(true, (SIDE, SIDE))), true)
+    found = lines.extract(*maps(true, (SIDE, SIDE)))
+    distance = off(found[found[:, 5] >= FAINT], true)
     return len(true), distance.shape[0], np.count_nonzero(distance.min(axis=0, initial=np.inf) <= 1)
 
 
@@ -51,7 +53,7 @@ def test_random_lines_come_back_within_a_pixel():
 @given(st.integers(0, 2**31))
 def test_any_scene_comes_back_nearly_whole(seed: int):
     true, found, right = unit(seed)
-    assert right >= true - 1 and found <= true + 4  # what runs from one line to its neighbour is faint, and ranks last
+    assert right >= true - 1 and found <= true + 4
 
 
 @settings(max_examples=15)

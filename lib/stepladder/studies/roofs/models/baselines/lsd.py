@@ -23,9 +23,14 @@ def segments(grey_YX: np.ndarray) -> np.ndarray:
     """The same, of a grey image of bytes."""
     found = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD).detect(np.ascontiguousarray(grey_YX))[0]
     ends_L4 = np.zeros((0, 4), np.float32) if found is None else found.reshape(-1, 4)
-    framed_L22 = lines.framed(ends_L4, (grey_YX.shape[1], grey_YX.shape[0]))
-    length_L = np.linalg.norm(framed_L22[:, 1] - framed_L22[:, 0], axis=1)
-    return np.column_stack([ends_L4, np.full(len(ends_L4), UNTYPED), length_L]).astype(np.float32)
+    columns = [ends_L4, np.full(len(ends_L4), UNTYPED), lengths(ends_L4, grey_YX.shape)]
+    return np.column_stack(columns).astype(np.float32)
+
+
+def lengths(lines_L4: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Lengths (L,) in the frame of 128 x 128 of lines in an image of `shape`, (Y, X)."""
+    ends_L22 = lines.framed(lines_L4, (shape[1], shape[0]))
+    return np.linalg.norm(ends_L22[:, 1] - ends_L22[:, 0], axis=1)
 
 
 def bytes_of(image_CYX: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ ACUTE: Final = np.cos(np.radians(10))
 
 
 def extract(
-    line_KVU: np.ndarray, direction_DVU: np.ndarray, junction_VU: np.ndarray, threshold: float = 0.1
+    line_KVU: np.ndarray, direction_DVU: np.ndarray, junction_VU: np.ndarray, threshold: float = 0.05
 ) -> np.ndarray:
     """Line segments of one image, float32 of shape (lines, 6): x0, y0, x1, y1 in image pixels, type, score; best first.
 
