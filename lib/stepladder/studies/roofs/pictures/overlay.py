@@ -19,6 +19,7 @@ from stepladder.studies.roofs.data.labels import BACKGROUND, FLAT, IGNORE, NO_FA
 from stepladder.studies.roofs.evaluation import scoring
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import style
+from stepladder.studies.roofs.pictures.preview import preview as preview
 
 VEIL = 0.55  # of white over what is not scored
 OUTLINE_LOOK = {"colors": "white", "linewidths": 1.4, "linestyles": [(0, (4, 2))]}
