@@ -225,7 +225,8 @@ def classes(counted: Mapping[str, Tally]) -> Figure:
         for y, value, x in zip(at, share, right, strict=True):
             axis.annotate(f"{value:.2%}", (x, y), (5, 0), textcoords="offset points", va="center", fontsize=7)
         if name in PUBLIC:
-            axis.plot(PUBLIC[name], at, "|", color=INK, markersize=12, mew=2, label=f"{name}, its public masks")
+            tick = {"color": INK, "markersize": 12, "mew": 2, "path_effects": style.HALO}
+            axis.plot(PUBLIC[name], at, "|", label=f"{name}, its public masks", **tick)
     axis.set_yticks(range(len(SUPERSTRUCTURES)), SUPERSTRUCTURES)
     axis.invert_yaxis()
     axis.set(
