@@ -99,7 +99,7 @@ def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> S
     if not shown:
         return None
     notes = [planes.NOTE] if any(planes.walled(panel) for panel in shown) else []
-    notes += [f"No face and no height in the {panel.title}." for panel in panels if not panel.items]
+    notes += [f"There is nothing to draw in the {panel.title}." for panel in panels if not panel.items]
     return Scene("The roof in space", tuple(shown), unit="m", azimuth=-65.0, elevation=38.0, note=" ".join(notes))
 
 
