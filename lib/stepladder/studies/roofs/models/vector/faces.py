@@ -85,7 +85,7 @@ class Line:
 
 
 def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX: np.ndarray) -> list[Face]:
-    """Cells of a graph as faces, those that are one plane joined.
+    """Cells of a graph as faces, those that are one plane joined; the largest first.
 
     Args:
         cells, edges: of `graph`.
@@ -108,10 +108,11 @@ def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX
                 shared[other] = shared.get(other, 0.0) + edge.length
         if shared:
             group_C[group_C == group_C[cell]] = max(shared, key=lambda other: shared[other])
-    groups = (np.flatnonzero(group_C == group) for group in np.unique(group_C))
-    return [
+    groups = [np.flatnonzero(group_C == group) for group in np.unique(group_C)]
+    found = [
         _face(cells[g[0]], value_CM[g[0]]) if len(g) == 1 else _joined([cells[c] for c in g], map_CYX) for g in groups
     ]
+    return sorted(found, key=lambda face: -face.polygon.area)
 
 
 def stacked(prediction: Mapping[str, np.ndarray]) -> np.ndarray:
