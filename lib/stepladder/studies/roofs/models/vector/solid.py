@@ -29,8 +29,8 @@ from stepladder.core.types import StudyError
 from stepladder.studies.roofs.data.georeference import Georeference
 from stepladder.studies.roofs.data.labels import LINES
 from stepladder.studies.roofs.models.vector import measure
-from stepladder.studies.roofs.models.vector.outlines import GRID
 from stepladder.studies.roofs.models.vector.measure import KINDS
+from stepladder.studies.roofs.models.vector.outlines import GRID
 from stepladder.studies.roofs.models.vector.roofs import Roof
 from stepladder.view.scene import Lines, Mesh
 
