@@ -4,9 +4,9 @@ Decisions:
 - A face is a plane through its gutter: rise = tan(pitch) x distance from the gutter, up the face. RID rounds pitches to
   5 degrees and gutters are drawn by hand, so two planes rarely meet exactly; by how much is told, not mended.
 - A shared border is typed by which way the two faces fall, not by heights, which are too uncertain: both away from it
-  is a ridge (level) or a hip (sloping), both towards it a valley. Else heights decide: planes that do not meet are a
-  height break, and a bend of planes that do is a ridge, hip or valley by the same rule. Faces of one plane have no
-  line between them, a flat face and one that falls have a height break.
+  is a ridge (level) or a hip (sloping), both towards it a valley. Planes that meet fall alike along their border; those
+  that do not, a flat face beside one that falls, and a face that falls on below another's gutter have a height break.
+  Faces of one plane have no line between them.
 - A free border is an eave where it runs along the gutter or is level and the face falls towards it, else a gable; all
   round a flat face it is an eave.
 - A border of a face whose bearing or pitch nobody gave is a line of unknown type.
@@ -32,6 +32,7 @@ TOLERANCE_M = 0.2  # borders of two faces that are no further apart are one: a p
 LEVEL = np.sin(np.radians(22.5))  # a line is level where it runs nearer to a face's contours than to its way down
 BREAK_M = 0.5  # heights that differ by less meet
 AWAY = 0.1  # rise over run of a face that falls clearly towards a border, or away from it
+TWIST = 0.35  # rise over run by which two planes that meet differ along their border, as drawn in RID
 SAME_PLANE = np.tan(np.radians(5))  # change of slope across a border that is none
 
 
@@ -204,15 +205,33 @@ def _shared(left: Segment, right: Segment, border: Border, gsd_m: float) -> int 
         return UNTYPED
     if left.flat and right.flat:
         return None
-    falls = np.array([left.down_2 @ border.normal_2, -right.down_2 @ border.normal_2])  # towards the border
-    alike = (falls < -AWAY).all() or (falls > AWAY).all()
-    if left.flat or right.flat or (not alike and abs(_step(left, right, border)) * gsd_m > BREAK_M):
+    if left.flat or right.flat or not _meet(left, right, border, gsd_m):
         return HEIGHT_BREAK
-    if abs(falls.sum()) < SAME_PLANE:
+    bend = sum(_falls(left, right, border))
+    if abs(bend) < SAME_PLANE:
         return None
-    if falls.sum() > 0:
+    if bend > 0:
         return VALLEY
     return RIDGE if (_slant(left, border) + _slant(right, border)) / 2 < LEVEL else HIP
+
+
+def _falls(left: Segment, right: Segment, border: Border) -> tuple[float, float]:
+    """Rise over run at which two faces fall towards their border."""
+    return float(left.down_2 @ border.normal_2), -float(right.down_2 @ border.normal_2)
+
+
+def _meet(left: Segment, right: Segment, border: Border, gsd_m: float) -> bool:
+    """Whether two planes meet at a border, as far as can be told from faces that each begin at their own gutter.
+
+    They fall alike along it. Where both fall away from it or both towards it, that is enough; else they lie at one
+    height, or one has no gutter of its own and goes on from the other.
+    """
+    if abs((left.down_2 - right.down_2) @ border.along_2) > TWIST:
+        return False
+    falls = _falls(left, right, border)
+    if max(falls) < -AWAY or min(falls) > AWAY or not (left.gutters and right.gutters):
+        return True
+    return abs(_step(left, right, border)) * gsd_m <= BREAK_M
 
 
 def _slant(segment: Segment, border: Border) -> float:

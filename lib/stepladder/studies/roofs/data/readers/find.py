@@ -73,8 +73,12 @@ def inventory(raw: Sequence[Path], params: RoofsParams) -> pd.DataFrame:
 
 def _files(raw: Sequence[Path]) -> list[Path]:
     """All files below the folders, sorted, without those a system hides."""
-    paths = {path for folder in raw for path in Path(folder).rglob("*")}
-    return sorted(path for path in paths if not any(part.startswith(HIDDEN) for part in path.parts) and path.is_file())
+    paths = {path for folder in raw for path in Path(folder).rglob("*") if not _hidden(path.relative_to(folder))}
+    return sorted(path for path in paths if path.is_file())
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(HIDDEN) for part in path.parts)
 
 
 def _all(files: Sequence[Path], params: RoofsParams) -> list[Asset]:

@@ -130,10 +130,8 @@ def _asset(image: Path, label: Path) -> Asset:
 
 def _partner(image: Path, labels: Sequence[Path]) -> Path | None:
     """The label of an image among those of its name: in its folder or one beside it, polygons first."""
-    near = [p for p in labels if p.parent == image.parent] or [
-        p for p in labels if image.parent.parent in list(p.parents)[:3]
-    ]
-    return min(near, key=lambda path: (not _is_vector(path), path.as_posix()), default=None)
+    near = [path for path in labels if {image.parent, image.parent.parent} & set(list(path.parents)[:3])]
+    return min(near, key=lambda p: (not _is_vector(p), p.parent != image.parent, p.as_posix()), default=None)
 
 
 def _is_vector(path: Path) -> bool:

@@ -186,7 +186,7 @@ def delimiter(header: str) -> str:
 def _east_first(path: Path, texts: pd.Series) -> np.ndarray:
     """Geometries of well-known text whose points are (latitude, longitude), turned round; None where a row has none."""
     try:
-        parsed = shapely.from_wkt(texts.where(texts.notna(), None).to_numpy(dtype=object))
+        parsed = shapely.from_wkt(np.array([text if isinstance(text, str) else None for text in texts], dtype=object))
     except shapely.errors.ShapelyError as error:
         raise StudyError(f"{shown(path)}: {error}; polygons are expected as well-known text") from error
     return np.array([g and shapely.transform(g, lambda points: points[:, ::-1]) for g in parsed], dtype=object)

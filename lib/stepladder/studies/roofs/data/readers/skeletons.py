@@ -68,4 +68,4 @@ def _beyond(end_2: np.ndarray, before_2: np.ndarray, reach_YX: np.ndarray, degre
         return np.zeros(2)
     way_2 = end_2 - before_2
     x, y = end_2.astype(int)
-    return way_2 / max(float(np.hypot(*way_2)), 1.0) * max(reach_YX[y, x] - 1, 0)
+    return way_2 / max(float(np.hypot(*way_2)), 1.0) * max(reach_YX[y, x] - 0.5, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
+from affine import Affine
 
 from stepladder.studies.roofs.data.synthesis.scene import Scene
 
@@ -37,6 +37,8 @@ def _tif(path: Path, image_YXC: np.ndarray, gsd: float, number: int) -> Path:
     rows, columns, bands = image_YXC.shape
     east, north = CORNER[0] + 1000.0 * (number % 50), CORNER[1] - 1000.0 * (number // 50)
     profile = {"driver": "GTiff", "dtype": "uint8", "width": columns, "height": rows, "count": bands, "crs": CRS}
-    with rasterio.open(path, "w", **profile, transform=from_origin(east, north, gsd, gsd), compress="deflate") as file:
+    with rasterio.open(
+        path, "w", **profile, transform=Affine(gsd, 0, east, 0, -gsd, north), compress="deflate"
+    ) as file:
         file.write(np.ascontiguousarray(image_YXC.transpose(2, 0, 1)))
     return path

@@ -15,6 +15,7 @@ from itertools import groupby
 import numpy as np
 import shapely
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 GRID = 1e-6  # metres vertices are rounded to
 TIE = 1e-6  # metres by which two planes may differ and be one
@@ -110,7 +111,12 @@ def clip(polygon_P2: np.ndarray, plane_3: np.ndarray) -> np.ndarray:
         if place * value_P[after] < 0:
             share = place / (place - value_P[after])
             points.append(polygon_P2[here] + share * (polygon_P2[after] - polygon_P2[here]))
-    return np.array(points)
+    return _apart(np.array(points))
+
+
+def _apart(polygon_P2: np.ndarray) -> np.ndarray:
+    """Without vertices that stand on the one before: rounding puts them in the wrong order, and the border crosses."""
+    return polygon_P2[np.abs(polygon_P2 - np.roll(polygon_P2, 1, axis=0)).max(axis=1) > GRID]
 
 
 def faces(wings: Sequence[Wing]) -> list[Face]:
@@ -141,7 +147,7 @@ def _cells(place: int, wing: Wing) -> Iterator[_Cell]:
             yield _Cell(place, polygon_P2, plane_3)
 
 
-def _visible(cell: _Cell, cells: Sequence[_Cell]) -> shapely.Geometry:
+def _visible(cell: _Cell, cells: Sequence[_Cell]) -> BaseGeometry:
     """What no cell of another wing lies above."""
     covers = [cover for other in cells if other.wing != cell.wing and len(cover := _cover(other, cell)) >= 3]
     whole = Polygon(cell.polygon_P2)
@@ -160,6 +166,6 @@ def _cover(other: _Cell, cell: _Cell) -> np.ndarray:
     return clip(other.polygon_P2, above_3)
 
 
-def _polygons(geometry: shapely.Geometry) -> list[Polygon]:
+def _polygons(geometry: BaseGeometry) -> list[Polygon]:
     parts = [part for part in shapely.get_parts(geometry) if isinstance(part, Polygon) and part.area > SMALLEST]
     return [shapely.orient_polygons(part) for part in parts]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from stepladder.studies.roofs.data.synthesis.envelope import Face, rectangle
 from stepladder.studies.roofs.data.synthesis.plans import MAIN, Building, Frame
@@ -70,7 +71,7 @@ def _wishes(rng: np.random.Generator, level: bool, area: float) -> Iterator[tupl
     if rng.random() < 0.3:
         yield "pvmodule", int(rng.integers(1, 3))
     if rng.random() < 0.45:
-        yield "window", int(rng.integers(1, 1 + min(6, 1 + area // 12)))
+        yield "window", int(rng.integers(1, 2 + min(5, int(area / 12))))
     if rng.random() < (0.25 if level else 0.45):
         yield "chimney", int(rng.integers(1, 3))
     if not level and rng.random() < 0.25:
@@ -79,7 +80,7 @@ def _wishes(rng: np.random.Generator, level: bool, area: float) -> Iterator[tupl
         yield "unknown", int(rng.integers(1, 4))
 
 
-def _spot(rng: np.random.Generator, frame: Frame, free: shapely.Geometry, kind: str, lean: float) -> Item | None:
+def _spot(rng: np.random.Generator, frame: Frame, free: BaseGeometry, kind: str, lean: float) -> Item | None:
     """A thing of `kind` somewhere in `free`; None where no room was found."""
     if free.is_empty:
         return None

@@ -26,13 +26,13 @@ class Material:
 
 
 GROUND: Final[Mapping[str, Material]] = {
-    "grass": Material((0.33, 0.40, 0.23), 0.25, (0.08, 0.08, 0.10)),
-    "meadow": Material((0.42, 0.43, 0.27), 0.25, (0.10, 0.10, 0.12)),
-    "gravel": Material((0.56, 0.53, 0.48), 0.2, (0.09, 0.05, 0.06)),
-    "soil": Material((0.42, 0.35, 0.27), 0.25, (0.09, 0.09, 0.08)),
-    "paving": Material((0.58, 0.56, 0.53), 0.3, (0.05, 0.04, 0.06)),
+    "grass": Material((0.37, 0.42, 0.27), 0.25, (0.07, 0.05, 0.06)),
+    "meadow": Material((0.43, 0.44, 0.31), 0.25, (0.09, 0.06, 0.07)),
+    "gravel": Material((0.58, 0.56, 0.52), 0.2, (0.08, 0.03, 0.03)),
+    "soil": Material((0.43, 0.38, 0.31), 0.25, (0.09, 0.06, 0.05)),
+    "paving": Material((0.60, 0.59, 0.57), 0.3, (0.04, 0.02, 0.03)),
     "kerb": Material((0.66, 0.65, 0.63), 0.1),
-    "asphalt": Material((0.45, 0.45, 0.46), 0.25, (0.04, 0.03, 0.05)),
+    "asphalt": Material((0.50, 0.50, 0.50), 0.25, (0.03, 0.02, 0.03)),
     "marking": Material((0.85, 0.85, 0.83), 0.05),
     "clutter": Material((0.60, 0.56, 0.50), 1.0, (0.08, 0.05, 0.0)),
     "shed": Material((0.45, 0.36, 0.28), 0.5, (0.06, 0.02, 0.0)),
@@ -106,7 +106,7 @@ class Brush:
                     made[patch.material] = self.material(patch.material, 0.5)
                 lift = 1 + GROUND[patch.material].spread * (patch.tone - 0.5)
                 self.colour_YXC[window][inside] = made[patch.material][window][inside] * np.float32(lift)
-        warm_YX = 0.05 * self.hue_YX
+        warm_YX = 0.02 * self.hue_YX
         self.colour_YXC[..., 0] *= 1 + warm_YX
         self.colour_YXC[..., 2] *= 1 - warm_YX
 

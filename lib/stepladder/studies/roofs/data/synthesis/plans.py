@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import shapely
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from stepladder.studies.roofs.data.synthesis import edges, envelope, shapes
 from stepladder.studies.roofs.data.synthesis.edges import Line
@@ -60,7 +61,7 @@ class Building:
         return edges.lines(self.faces)
 
     @cached_property
-    def outline(self) -> shapely.Geometry:
+    def outline(self) -> BaseGeometry:
         """What the building covers, overhang included."""
         return shapely.union_all([face.polygon for face in self.faces], grid_size=envelope.GRID)
 
@@ -79,8 +80,8 @@ def building(rng: np.random.Generator, largest: float = SIZES[1]) -> Building:
     if kind in ("gable", "hip", "half-hip", "T", "L"):
         wings += _dormers(rng, wings, size)
     if size.eave > 3.6 and rng.random() < 0.4:
-        wings.append(_annex(rng, size))
-        eaves.append(float(wings[-1].planes_K3[0, 2]))
+        eaves.append(float(rng.uniform(2.4, min(3.0, size.eave - 1.0))))
+        wings.append(_annex(rng, size, eaves[-1]))
     return Building(kind, tuple(wings), tuple(eaves), size.overhang)
 
 
@@ -132,10 +133,9 @@ def _crossed(rng: np.random.Generator, kind: str, size: Size) -> list[Wing]:
     return [main, cross.moved(-np.pi / 2, np.array([place, reach / 2]))]
 
 
-def _annex(rng: np.random.Generator, size: Size) -> Wing:
-    """A garage or veranda with a flat or slightly sloping roof, against a side of the main wing, under its overhang."""
+def _annex(rng: np.random.Generator, size: Size, height: float) -> Wing:
+    """A garage or veranda with its gutter at `height`, flat or nearly so, at the main wing and under its overhang."""
     deep, wide = rng.uniform(2.5, 4.5), rng.uniform(3.0, min(7.0, size.width))
-    height = rng.uniform(2.4, min(3.0, size.eave - 1.0))
     wing = shapes.flat(wide, deep, height)
     if rng.random() < 0.3:
         wing = shapes.shed(wide, deep, rng.uniform(6, 12), height)
@@ -222,7 +222,7 @@ class Frame:
         """(N, 2) u, v of x, y."""
         return point_N2 @ np.column_stack([self.along_2, self.up_2])
 
-    def along(self, polygon: shapely.Geometry) -> tuple[float, float]:
+    def along(self, polygon: BaseGeometry) -> tuple[float, float]:
         """Least and greatest u of a polygon; 0, 0 of an empty one."""
         u_P = shapely.get_coordinates(polygon) @ self.along_2
         return (float(u_P.min()), float(u_P.max())) if len(u_P) else (0.0, 0.0)

@@ -14,7 +14,7 @@ from stepladder.studies.roofs.data.synthesis.site import Site
 from stepladder.studies.roofs.data.synthesis.surface import Sun, Surface, shadow, surface
 
 PAD = 6.0  # metres around the image from which shadows fall into it
-SKY, DIRECT = np.array([0.34, 0.38, 0.45]), np.array([0.68, 0.62, 0.53])  # light of a flat place: their sum
+SKY, DIRECT = np.array([0.40, 0.43, 0.47]), np.array([0.62, 0.58, 0.53])  # light of a flat place: their sum
 BLOCK = 8  # pixels of a block of JPEG
 LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
 
@@ -30,7 +30,7 @@ class Rendered:
 
 def render(rng: np.random.Generator, site: Site, side: int, gsd: float) -> Rendered:
     """A picture of `side` x `side` pixels of `gsd` metres."""
-    sun = Sun(float(rng.uniform(100, 260)), float(rng.uniform(32, 60)))
+    sun = Sun(float(rng.uniform(100, 260)), float(rng.uniform(34, 60)))
     wide, canvas = Canvas(side, gsd, int(np.ceil(PAD / gsd))), Canvas(side, gsd)
     whole = surface(rng, site, wide)
     shadow_YX = shadow(whole.height_YX, sun, gsd)[wide.inner]
@@ -61,10 +61,10 @@ def light(seen: Surface, sun: Sun, shadow_YX: np.ndarray, gsd: float) -> np.ndar
 
 def camera(rng: np.random.Generator, image_YXC: np.ndarray) -> np.ndarray:
     """(Y, X, 3) uint8 after exposure and colour cast, the lens, noise of the sensor, and compression."""
-    exposure = rng.uniform(0.72, 1.12) * (1 + rng.normal(0, 0.025, 3))
+    exposure = rng.uniform(0.85, 1.25) * (1 + rng.normal(0, 0.02, 3))
     grey_YX1 = image_YXC.mean(axis=-1, keepdims=True)
-    image_YXC = (grey_YX1 + rng.uniform(0.75, 1.15) * (image_YXC - grey_YX1)) * exposure
-    image_YXC = np.maximum(image_YXC, 0) ** rng.uniform(0.95, 1.2)
+    image_YXC = (grey_YX1 + rng.uniform(0.7, 1.1) * (image_YXC - grey_YX1)) * exposure
+    image_YXC = np.maximum(image_YXC, 0) ** rng.uniform(0.9, 1.15)
     sigma = rng.uniform(0.5, 0.85)
     image_YXC = ndimage.gaussian_filter(image_YXC, (sigma, sigma, 0), truncate=3)
     grain_YX1 = noise(rng, image_YXC.shape[:2], 1)[..., None] * rng.uniform(0.004, 0.012)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from stepladder.studies.roofs.data.synthesis.street import LOTS, Street
 
@@ -40,7 +41,7 @@ class Tree:
         return Polygon(self.middle_2 + self.edge(angle)[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]))
 
 
-def trees(rng: np.random.Generator, street: Street, covered: shapely.Geometry) -> Iterator[Tree]:
+def trees(rng: np.random.Generator, street: Street, covered: BaseGeometry) -> Iterator[Tree]:
     """All of a site; `covered` is what houses stand on."""
     shapely.prepare(covered)
     for _ in range(int(rng.poisson(max(3.0, street.extent**2 / 45)))):
@@ -55,7 +56,7 @@ def trees(rng: np.random.Generator, street: Street, covered: shapely.Geometry) -
             yield from _row(rng, street, covered, lot_2)
 
 
-def _row(rng: np.random.Generator, street: Street, covered: shapely.Geometry, lot_2: np.ndarray) -> Iterator[Tree]:
+def _row(rng: np.random.Generator, street: Street, covered: BaseGeometry, lot_2: np.ndarray) -> Iterator[Tree]:
     """Shrubs along the back of a lot."""
     count, size = int(rng.integers(4, 12)), rng.uniform(0.6, 1.3)
     start_2 = lot_2 + np.array([rng.uniform(-0.5, 0) * LOTS[0], -LOTS[1] / 2 + rng.normal(0, 0.5)])
@@ -70,7 +71,7 @@ def _tree(rng: np.random.Generator, middle_2: np.ndarray, radius: float) -> Tree
     return Tree(middle_2, radius, top, kind, rng.random(), rng.uniform(0.02, 0.09, 5), rng.uniform(0, 2 * np.pi, 5))
 
 
-def _standing(street: Street, covered: shapely.Geometry, tree: Tree, clear: float) -> Iterator[Tree]:
+def _standing(street: Street, covered: BaseGeometry, tree: Tree, clear: float) -> Iterator[Tree]:
     """The tree, unless it would stand on the street or nearer to a roof than `clear` times its radius."""
     on_street = abs(street.place(tree.middle_2)[1] - street.across) < 3.5
     if not on_street and covered.distance(shapely.Point(tree.middle_2)) >= clear * tree.radius:
