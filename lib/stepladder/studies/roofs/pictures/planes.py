@@ -25,7 +25,7 @@ from stepladder.studies.roofs.models.vector.roofs import Roof
 from stepladder.studies.roofs.pictures import style
 from stepladder.view.scene import Bar, Lines, Mesh, Palette, Panel
 
-SIMPLE_PIXELS: Final = 3.0  # of simplification: a corner goes whose triangle is no larger than this squared
+SIMPLE: Final = 0.025  # of the side of a square as large as the roofs: a corner goes whose triangle is below its square
 NEAR_PIXELS: Final = 2.0  # faces this much further off than the nearest are as near
 BESIDE_PIXELS: Final = 8.0  # from the middle of a line to the face it bounds, at most
 LEAST_EAVE_M: Final = 1.5  # lower eaves are no answer
@@ -130,7 +130,9 @@ def _planes(maps: Mapping[str, np.ndarray], gsd_m: float) -> Iterator[Plane]:
         return
     # Corners at every pixel, so that edges of neighbours match wherever a third face begins.
     fine = shapely.segmentize([polygon for _, polygon in traced], 1.0)
-    for (value, _), polygon in zip(traced, shapely.coverage_simplify(fine, SIMPLE_PIXELS), strict=True):
+    for (value, _), polygon in zip(
+        traced, shapely.coverage_simplify(fine, SIMPLE * np.sqrt((ids_YX > 0).sum())), strict=True
+    ):
         if not polygon.is_empty:
             yield _plane(polygon, ids_YX == value, maps, gsd_m)
 
