@@ -71,6 +71,12 @@ def with_sums(loss: Loss) -> TaskLoss:
     return loss
 
 
+def recounted(model: nn.Module, loss: Loss, counts: Counts) -> TaskLoss:
+    """The same loss by other numbers of labelled units."""
+    loss = with_sums(loss)
+    return combine(model, loss.sums, counts, loss.weights)
+
+
 def _mean(summed: Tensor, count: Tensor | float) -> Tensor:
     return summed / (torch.where(count > 0, count, 1.0) if isinstance(count, Tensor) else count or 1.0)
 
