@@ -11,7 +11,7 @@ from stepladder.training import curves
 from stepladder.training.parallel import DistributedContext
 from stepladder.training.task_gradients import TaskGradients, choose
 from stepladder.training.tasks import Tasks
-from tests.training.conftest import flat, train_here, untimed, weights
+from tests.training.conftest import begin_worker, flat, kill_all, log_of, train_here, untimed, wait_for_step, weights
 from tests.training.ranks import in_two, training_of
 from tests.training.toy.pair.study import PairData
 from tests.training.two_tasks import Net, TwoTasks
@@ -119,6 +119,22 @@ def test_samples_are_chosen_so_that_every_task_is_labelled():
     chosen = choose(tasks, data, range(14), 3)
     assert chosen["known_a_U"][:, 0].tolist() == [1, 0, 1] and chosen["known_b_U"][:, 0].tolist() == [0, 1, 0]
     assert len(choose(tasks, PairData(["a"], 0), range(7), 3)["x_C"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_killed_under_alternation_and_resumed_equals_uninterrupted(make_run):
+    values = {"mixing": "alternating", "steps": 300, "checkpoint_every": 7, "validate_every": 100, "keep": 2}
+    whole, killed = (pair(make_run, name, {"learned": True}, **values) for name in ("whole", "killed"))
+    train_here(whole)
+    child = begin_worker(killed)
+    wait_for_step(killed, 40, child)
+    kill_all(child)
+    assert begin_worker(killed).wait(timeout=300) == 0, log_of(killed)
+    assert killed.events("resumed")
+    one, two = flat(weights(whole)), flat(weights(killed))
+    assert one.keys() == two.keys() and all(torch.equal(value, two[name]) for name, value in one.items())
+    assert untimed(whole) == untimed(killed)
 
 
 @pytest.mark.slow
