@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -10,7 +11,9 @@ from scipy.ndimage import distance_transform_edt
 from skimage.morphology import skeletonize
 
 BEND = 2.5  # pixels a stroke may leave a straight line
-BLUNT = 7.0  # pixels; a shorter piece between two others is a corner that the skeleton rounded off
+BLUNT = 9.0  # pixels; a shorter piece between two others is a corner that the skeleton rounded off
+ROUND = 3  # pixels at both ends of a side that its corners may bend
+PARALLEL = 0.2  # sine of the angle below which two sides do not meet in a point
 SHORTEST = 4.0  # pixels; what is shorter is a spur of the skeleton
 
 
@@ -25,10 +28,11 @@ def segments(mask_YX: np.ndarray) -> np.ndarray:
     degree = _degrees(strokes)
     found = [np.zeros((0, 4))]
     for stroke in strokes:
-        points_M2 = _sharp(shapely.get_coordinates(shapely.simplify(_from_a_corner(stroke), BEND)))
-        for end, before in ((0, 1), (-1, -2)) if not stroke.is_closed else ():
-            if degree[_pixel(points_M2[end])] == 1:
-                points_M2[end] += _beyond(points_M2[end], points_M2[before], reach_YX)
+        path_P2 = shapely.get_coordinates(_from_a_corner(stroke))
+        points_M2 = _sharp(path_P2, stroke.is_closed)
+        for end, before in ((0, 1), (-1, -2)):
+            if degree[pixel := _pixel(path_P2[end])] == 1:
+                points_M2[end] += _beyond(points_M2[end] - points_M2[before], reach_YX[pixel[::-1]])
         found.append(np.hstack([points_M2[:-1], points_M2[1:]]))
     lines_L4 = np.vstack(found)
     lengths = np.hypot(lines_L4[:, 2] - lines_L4[:, 0], lines_L4[:, 3] - lines_L4[:, 1])
@@ -55,19 +59,57 @@ def _from_a_corner(stroke: shapely.LineString) -> shapely.LineString:
     return shapely.linestrings(np.concatenate([points_M2[start:-1], points_M2[: start + 1]]))
 
 
-def _sharp(points_M2: np.ndarray) -> np.ndarray:
-    """A polyline whose corners are points: a piece shorter than `BLUNT`, a corner cut off, shrinks to its middle."""
-    points = list(points_M2)
-    k = 0
-    while k + 1 < len(points) and len(points) > 2:
-        if np.linalg.norm(points[k + 1] - points[k]) >= BLUNT:
-            k += 1
-        elif k == 0:  # ends stay where they meet others
-            del points[1]
+def _sharp(path_P2: np.ndarray, closed: bool) -> np.ndarray:
+    """Corners and ends of a chain of pixels. Sides are fitted between its bends; where two meet, there is the corner.
+
+    A skeleton rounds corners off by half a stroke: its pixels there count for no side, and a piece shorter than `BLUNT`
+    is such a corner.
+    """
+    bends_M2 = shapely.get_coordinates(shapely.simplify(shapely.linestrings(path_P2), BEND))
+    where = [0, *(int(np.argmin(np.abs(path_P2 - bend_2).sum(1))) for bend_2 in bends_M2[1:-1]), len(path_P2) - 1]
+    spans = _sides(path_P2, [(a, b) for a, b in pairwise(where) if np.hypot(*(path_P2[b] - path_P2[a])) >= BLUNT])
+    if not spans:
+        return path_P2[[0, -1]]
+    sides = [_fitted(path_P2[a + ROUND : b - ROUND + 1]) for a, b in spans]
+    gaps_2 = [(path_P2[one[1]] + path_P2[two[0]]) / 2 for one, two in pairwise(spans)]
+    corners = [_meeting(*two, gap_2) for two, gap_2 in zip(pairwise(sides), gaps_2, strict=True)]
+    if closed and corners:
+        seam_2 = _meeting(sides[-1], sides[0], path_P2[0])
+        return np.array([seam_2, *corners, seam_2])
+    return np.array([_beside(path_P2[0], *sides[0]), *corners, _beside(path_P2[-1], *sides[-1])])
+
+
+def _sides(path_P2: np.ndarray, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """First and last pixel of each side: pieces that go the same way are one."""
+    sides = spans[:1]
+    for first, last in spans[1:]:
+        before_2, way_2 = (path_P2[b] - path_P2[a] for a, b in (sides[-1], (first, last)))
+        sine = (before_2[0] * way_2[1] - before_2[1] * way_2[0]) / np.hypot(*before_2) / np.hypot(*way_2)
+        if abs(sine) < PARALLEL and before_2 @ way_2 > 0:
+            sides[-1] = (sides[-1][0], last)
         else:
-            last = k + 2 == len(points)
-            points[k : k + 2] = [points[k + 1] if last else (points[k] + points[k + 1]) / 2]
-    return np.array(points)
+            sides.append((first, last))
+    return sides
+
+
+def _fitted(points_P2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Middle and direction of the line nearest to points, in least squares."""
+    middle_2 = points_P2.mean(0)
+    return middle_2, np.linalg.svd(points_P2 - middle_2, full_matrices=False)[2][0]
+
+
+def _beside(point_2: np.ndarray, middle_2: np.ndarray, way_2: np.ndarray) -> np.ndarray:
+    """The point of a line that is nearest to a point."""
+    return middle_2 + (point_2 - middle_2) @ way_2 * way_2
+
+
+def _meeting(one: tuple[np.ndarray, np.ndarray], two: tuple[np.ndarray, np.ndarray], gap_2: np.ndarray) -> np.ndarray:
+    """Where two lines meet, if that is near the gap between them; else the gap's middle."""
+    ways_22 = np.column_stack([one[1], -two[1]])
+    if abs(np.linalg.det(ways_22)) < PARALLEL:
+        return gap_2
+    met_2 = one[0] + np.linalg.solve(ways_22, two[0] - one[0])[0] * one[1]
+    return met_2 if np.linalg.norm(met_2 - gap_2) < BLUNT else gap_2
 
 
 def _strokes(thin_YX: np.ndarray) -> list[shapely.LineString]:
@@ -102,8 +144,6 @@ def _pixel(point_2: np.ndarray) -> tuple[int, int]:
     return x, y
 
 
-def _beyond(end_2: np.ndarray, before_2: np.ndarray, reach_YX: np.ndarray) -> np.ndarray:
-    """By how much a free end is drawn out: half the stroke's width, the way it goes."""
-    way_2 = end_2 - before_2
-    x, y = _pixel(end_2)
-    return way_2 / max(float(np.hypot(*way_2)), 1.0) * max(reach_YX[y, x] - 0.5, 0)
+def _beyond(way_2: np.ndarray, reach: float) -> np.ndarray:
+    """By how much a free end is drawn out the way it goes: to the border of the stroke, `reach` from its last pixel."""
+    return way_2 / max(float(np.hypot(*way_2)), 1.0) * max(reach - 0.5, 0)
