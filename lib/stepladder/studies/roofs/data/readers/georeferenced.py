@@ -26,7 +26,8 @@ from stepladder.core.types import Asset, Issue, StudyError
 from stepladder.studies.roofs.data.georeference import reproject
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.readers import images, pieces, polygons
-from stepladder.studies.roofs.data.readers.images import Box, Picture, shown
+from stepladder.studies.roofs.data.readers.images import Picture
+from stepladder.studies.roofs.data.readers.rasters import Box, shown
 from stepladder.studies.roofs.params import RoofsConversion
 
 SOURCE = "georeferenced"

@@ -18,7 +18,8 @@ import numpy as np
 from stepladder.core.types import Issue, StudyError
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import IGNORE
-from stepladder.studies.roofs.data.readers.images import Box, Picture, shown
+from stepladder.studies.roofs.data.readers.images import Picture
+from stepladder.studies.roofs.data.readers.rasters import Box, shown
 
 LARGEST, PIECE = 2048, 1024
 

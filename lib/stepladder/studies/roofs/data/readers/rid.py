@@ -27,7 +27,8 @@ from stepladder.studies.roofs.data.georeference import Georeference
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import BACKGROUND, FLAT, IGNORE, LINES, NO_FACE
 from stepladder.studies.roofs.data.readers import images, polygons, ridvectors
-from stepladder.studies.roofs.data.readers.images import Picture, shown
+from stepladder.studies.roofs.data.readers.images import Picture
+from stepladder.studies.roofs.data.readers.rasters import shown
 from stepladder.studies.roofs.data.readers.ridvectors import Vectors
 from stepladder.studies.roofs.params import RoofsConversion
 

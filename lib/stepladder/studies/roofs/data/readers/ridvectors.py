@@ -28,7 +28,7 @@ from stepladder.studies.roofs.data.derive import Segment
 from stepladder.studies.roofs.data.georeference import Georeference, from_bounds
 from stepladder.studies.roofs.data.labels import SUPERSTRUCTURES
 from stepladder.studies.roofs.data.readers import polygons
-from stepladder.studies.roofs.data.readers.images import shown
+from stepladder.studies.roofs.data.readers.rasters import shown
 
 SEGMENTS, BUILDINGS, OBSTACLES = "segments", "pv_areas", "obstacles"  # first words of the village's tables
 COLUMNS = {

@@ -23,7 +23,7 @@ from stepladder.core.types import Asset, Issue, StudyError
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import LINES
 from stepladder.studies.roofs.data.readers import skeletons
-from stepladder.studies.roofs.data.readers.images import shown
+from stepladder.studies.roofs.data.readers.rasters import shown
 
 SOURCE = "roofline"
 LICENCE = "none stated; cite Alidoost et al. 2019"
