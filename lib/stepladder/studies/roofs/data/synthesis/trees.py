@@ -48,8 +48,8 @@ def trees(rng: np.random.Generator, street: Street, covered: BaseGeometry) -> It
         radius = rng.uniform(0.4, 1.1) if rng.random() < 0.5 else rng.uniform(1.2, 3.4)
         yield from _standing(street, covered, _tree(rng, middle_2, radius), 1.1)
     edge = covered.boundary
-    for _ in range(int(rng.poisson(street.extent**2 / 500))):
-        radius = rng.uniform(1.5, 3.8)
+    for _ in range(int(rng.poisson(street.extent**2 / 300))):
+        radius = rng.uniform(1.5, 4.2)
         beside_2 = np.array(edge.interpolate(rng.random(), normalized=True).coords[0])
         tree = _tree(rng, beside_2 + rng.normal(0, 0.6, 2) * radius, radius)
         yield from _standing(street, covered, tree, 0.2)
