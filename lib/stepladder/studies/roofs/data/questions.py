@@ -53,6 +53,12 @@ def _islands(views: Sequence[View]) -> Answer:
     return (min(surplus), 0, NO_LIMIT) if surplus else None
 
 
+def _roof_share(views: Sequence[View]) -> Answer:
+    """Share of labelled pixels that outlines call roof."""
+    share = shares(views, "outline", 2)[1]
+    return None if np.isnan(share) else (float(share), 0.001, 0.8)
+
+
 def _faces_are_roof(views: Sequence[View]) -> Answer:
     """Of the class of bearing that fares worst, the share that outlines call roof."""
     on_S, all_S = np.zeros(FACES), np.zeros(FACES)
@@ -165,8 +171,8 @@ def _heights(views: Sequence[View], task: str) -> np.ndarray:
 
 
 def _climbs(views: Sequence[View]) -> Answer:
-    product, square = np.sum([climb(view) for view in views], axis=0)
-    return (float(product / square), 0.75, 1.3) if square > ENOUGH else None
+    climb_N = np.concatenate([np.zeros(0), *(climb(view) for view in views)])
+    return (float(np.nanmedian(climb_N)), 0.75, 1.3) if np.isfinite(climb_N).sum() > ENOUGH else None
 
 
 def _begins_at_eaves(views: Sequence[View]) -> Answer:
@@ -189,6 +195,7 @@ INVENTED = "made up from classes: leave a task out that nobody measured"
 UNIT = "another unit, or scaled to 0 .. 1"
 QUESTIONS = (
     Question("roofs are islands in the ground", GROUND, _islands),
+    Question("the ground is more than a fifth", GROUND, _roof_share),
     Question("faces of every bearing are roof", NORTH, _faces_are_roof),
     Question("the ground is no roof", GROUND, _ground_is_no_roof),
     Question("most of an image holds no superstructure", OTHER, _background),
