@@ -68,7 +68,7 @@ def test_lines_are_cut_as_geometry_says(ends):
     wanted = [shapely.intersection(shapely.LineString([line[:2], line[2:4]]), box) for line in lines_L5]
     wanted = [line for line in wanted if line.length >= 1.001]
     found = clipped(lines_L5, (slice(10, 60), slice(20, 90)))
-    found = [shapely.LineString(line[:4].reshape(2, 2) + (20, 10)) for line in found]
+    found = [shapely.LineString(line[:4].reshape(2, 2) + np.array([20, 10])) for line in found]
     found = [line for line in found if line.length >= 1.001]
     assert len(found) == len(wanted)
     assert all(one.hausdorff_distance(other) < 1e-3 for one, other in zip(found, wanted, strict=True))

@@ -193,7 +193,7 @@ def _inner_rise(view: View, sides: Sequence[np.ndarray], roof_P2: np.ndarray) ->
 
 
 def _inside(point_P2: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return ((point_P2 >= 0) & (point_P2 < (shape[1], shape[0]))).all(axis=1)
+    return np.all((point_P2 >= 0) & (point_P2 < (shape[1], shape[0])), axis=1)
 
 
 def _at(map_YX: np.ndarray, point_P2: np.ndarray) -> np.ndarray:

@@ -74,15 +74,14 @@ def _faces_are_roof(views: Sequence[View]) -> Answer:
 
 def _ground_is_no_roof(views: Sequence[View]) -> Answer:
     """Share of what faces call ground that outlines call roof."""
-    pairs = [(view.map("outline"), view.map("face")) for view in views]
-    ground = [outline_YX[face_YX == NO_FACE] for outline_YX, face_YX in pairs if _both(outline_YX, face_YX)]
+    ground = [
+        outline_YX[face_YX == NO_FACE]
+        for view in views
+        if (outline_YX := view.map("outline")) is not None and (face_YX := view.map("face")) is not None
+    ]
     known_N = np.concatenate([np.zeros(0, np.uint8), *ground])
     known_N = known_N[known_N != IGNORE]
     return (float((known_N == 1).mean()), 0, 0.3) if len(known_N) > ENOUGH else None
-
-
-def _both(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    return one is not None and other is not None
 
 
 def _background(views: Sequence[View]) -> Answer:
@@ -103,8 +102,12 @@ def _things_on_roofs(views: Sequence[View]) -> Answer:
 
 def _has_lines(views: Sequence[View]) -> Answer:
     """Share of images with a roof that have a line."""
-    asked = [view for view in views if view.lines_L5 is not None and (view.roof_YX is None or view.roof_YX.any())]
-    return (float(np.mean([len(view.lines_L5) > 0 for view in asked])), 0.7, 1) if asked else None
+    asked = [
+        len(lines_L5) > 0
+        for view in views
+        if (lines_L5 := view.lines_L5) is not None and (view.roof_YX is None or view.roof_YX.any())
+    ]
+    return (float(np.mean(asked)), 0.7, 1) if asked else None
 
 
 def _typed(views: Sequence[View]) -> Answer:
