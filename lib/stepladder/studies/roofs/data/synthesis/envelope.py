@@ -116,7 +116,7 @@ def clip(polygon_P2: np.ndarray, plane_3: np.ndarray) -> np.ndarray:
 
 def _apart(polygon_P2: np.ndarray) -> np.ndarray:
     """Without vertices that stand on the one before: rounding puts them in the wrong order, and the border crosses."""
-    return polygon_P2[np.abs(polygon_P2 - np.roll(polygon_P2, 1, axis=0)).max(axis=1) > GRID]
+    return polygon_P2[np.abs(polygon_P2 - np.roll(polygon_P2, 1, axis=0)).max(axis=1) > TIE]
 
 
 def faces(wings: Sequence[Wing]) -> list[Face]:
