@@ -45,7 +45,7 @@ def test_files_say_what_memory_says_where_the_raster_lies(model, source, tmp_pat
         image_YXC = np.moveaxis(file.read(), 0, -1)
     image_CYX = normalised(image_YXC)
     image_CYX[:, :, :10] = 0  # no data: the mean colour
-    found = inference.predict(model, {"image_CYX": torch.from_numpy(image_CYX)[None]})
+    found = inference.predict(model, {"image_CYX": torch.from_numpy(image_CYX)[None], "gsd_m": torch.tensor([0.2])})
     expected = results.layers(found)
     assert set(written) == set(expected)
     for name, path in written.items():

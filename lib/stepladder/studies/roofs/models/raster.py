@@ -148,7 +148,7 @@ def _found(places: tiles.Grid, scratch: Path, rows: slice, columns: slice, tasks
     canvas = tiles.Canvas(places, *wide)
     for tile in filter(lambda tile: canvas.touches(*tile), places):
         canvas.add(*tile, _unpacked(np.load(_file(scratch, *tile), mmap_mode="c"), tasks))
-    found = inference.answers(canvas.maps, tuple(STRIDE * (cells.stop - cells.start) for cells in wide))
+    found = inference.answers(canvas.maps, (_pixels(wide[0]), _pixels(wide[1])))
     return {name: _cut(value, name, rows, columns, wide) for name, value in found.items()}
 
 
@@ -157,9 +157,13 @@ def _cells(pixels: slice, most: int) -> slice:
     return slice(max(pixels.start // STRIDE - 1, 0), min(-(-pixels.stop // STRIDE) + 1, most))
 
 
+def _pixels(cells: slice) -> int:
+    return STRIDE * (cells.stop - cells.start)
+
+
 def _cut(value: Tensor, name: str, rows: slice, columns: slice, wide: Sequence[slice]) -> Tensor:
     """A map of the cells `wide`, or of their pixels, cut to a box of pixels."""
-    unit = STRIDE if name in inference.LINES else 1
+    unit = STRIDE if name in inference.ON_CELLS else 1
     for axis, box, cells in ((-2, rows, wide[0]), (-1, columns, wide[1])):
         start, stop = box.start // unit, -(-box.stop // unit)
         value = value.narrow(axis, start - cells.start * STRIDE // unit, stop - start)
