@@ -37,6 +37,7 @@ from stepladder.studies.roofs.models import inference, results, tiles
 from stepladder.studies.roofs.models.network import MAPS
 
 CACHE_MB: Final = 64  # what GDAL may keep
+SCALE: Final = 0.2  # relative difference of ground sizes that a network trained with changes of size forgives
 RECORD, SCRATCH, UNFINISHED = "prediction.json", "tiles", ".unfinished.tif"
 
 
@@ -57,9 +58,11 @@ def predict_raster(
         four pixels, `rise` and `height` (metres).
 
     Raises:
-        StudyError: the raster cannot be read, or `folder` holds the prediction of something else.
+        StudyError: the raster cannot be read, its pixels are of another size than those the network was trained at
+            (`model.gsd`), or `folder` holds the prediction of something else.
     """
     picture, settings = open_picture(source, model.conversion), model.settings
+    _of_scale(picture, settings.gsd)
     places = tiles.grid(picture.shape, settings.tile, settings.overlap, settings.halo)
     record, scratch = _claimed(folder, _identity(model, source)), folder / SCRATCH
     if "files" not in record:
@@ -168,6 +171,15 @@ def _cut(value: Tensor, name: str, rows: slice, columns: slice, wide: Sequence[s
         start, stop = box.start // unit, -(-box.stop // unit)
         value = value.narrow(axis, start - cells.start * STRIDE // unit, stop - start)
     return value
+
+
+def _of_scale(picture: Picture, gsd: float | None) -> None:
+    """Refuse a raster whose pixels are much larger or smaller than those the network knows, where both are told."""
+    if gsd and picture.gsd_m and abs(picture.gsd_m / gsd - 1) > SCALE:
+        raise StudyError(
+            f"{picture.path.name} has {picture.gsd_m:.3g} m per pixel, the network was trained at model.gsd = {gsd:g}: "
+            "resample it first (rio warp --res, gdalwarp -tr)"
+        )
 
 
 # Whose folder it is --------------------------------------------------------------------------------------------------

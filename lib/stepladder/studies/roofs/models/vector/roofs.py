@@ -35,7 +35,10 @@ class Roof:
 
 
 def vectorise(
-    prediction: Mapping[str, np.ndarray], gsd_m: float, line_threshold: float = LINE_THRESHOLD, smallest: float = SMALLEST
+    prediction: Mapping[str, np.ndarray],
+    gsd_m: float,
+    line_threshold: float = LINE_THRESHOLD,
+    smallest: float = SMALLEST,
 ) -> list[Roof]:
     """Roofs of one image.
 
@@ -49,7 +52,9 @@ def vectorise(
     if not gsd_m > 0:
         raise StudyError(f"gsd_m = {gsd_m}: metres per pixel must be positive; without them nothing can be measured")
     if "outline_YX" not in prediction:
-        raise StudyError("the prediction has no outline_YX: roofs are made inside outlines; let the model learn `outline`")
+        raise StudyError(
+            "the prediction has no outline_YX: roofs are made inside outlines; let the model learn `outline`"
+        )
     lines_LF = np.asarray(prediction.get("lines_LF", np.zeros((0, 6))), np.float64)
     lines_LF = lines_LF[np.isfinite(lines_LF).all(axis=1) & (lines_LF[:, 5] >= line_threshold)]
     found = outlines.polygons(prediction["outline_YX"], max(smallest / gsd_m**2, outlines.LEAST))
