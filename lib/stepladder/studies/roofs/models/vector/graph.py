@@ -1,4 +1,4 @@
-"""Lines and an outline as one planar graph: ends meet, lines are split where they cross, loose ends reach the next line.
+"""Lines and an outline as one planar graph: ends meet, lines are split where they meet, loose ends reach the next one.
 
 Decisions:
 - The outline is the graph's border. A line along it only tells what the border is there (eave, gable); the others are
@@ -16,7 +16,8 @@ import numpy as np
 import shapely
 from shapely import LineString, MultiLineString, Point, Polygon
 
-GRID: Final = 1 / 64  # pixels
+from stepladder.studies.roofs.models.vector.outlines import GRID
+
 ALONG: Final = 6.0  # pixels from the border within which a line belongs to it
 CORNER: Final = 8.0  # pixels from an end to a corner of the outline
 MEET: Final = 6.0  # pixels from an end to a line or to the border
@@ -50,14 +51,14 @@ def is_inner(border: shapely.Geometry, outline: Polygon, lines_LF: np.ndarray) -
 
 
 def uncrossed(lines_LF: np.ndarray) -> np.ndarray:
-    """Which lines cross no better one, more than `MEET` from their own ends: bool (lines,). Edges of a roof do not cross."""
+    """Which lines cross no better one, more than `MEET` from their own ends: bool (lines,)."""
     step_LE = lines_LF[:, 2:4] - lines_LF[:, :2]
     short_LE = step_LE * np.minimum(MEET / np.maximum(np.linalg.norm(step_LE, axis=1, keepdims=True), GRID), 0.25)
     inner = shapely.linestrings(np.stack([lines_LF[:, :2] + short_LE, lines_LF[:, 2:4] - short_LE], axis=1))
-    crosses_LL = shapely.crosses(inner[:, None], inner[None])
+    line_C, other_C = shapely.STRtree(inner).query(inner, predicate="crosses")
     kept_L = np.zeros(len(lines_LF), bool)
     for line in np.argsort(-lines_LF[:, 5], kind="stable"):
-        kept_L[line] = not (crosses_LL[line] & kept_L).any()
+        kept_L[line] = not kept_L[other_C[line_C == line]].any()
     return kept_L
 
 
