@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from stepladder.core.types import Baseline, Batch, Check, Dataset, Sample, Train
 from stepladder.core.units import digits
 from stepladder.data import draws
 from stepladder.evaluation import metrics
-from stepladder.training.step import StepModule, lone_train_state, size, train_step
+from stepladder.training.step import StepModule, lone_train_state, own_counts, size, train_step
 from stepladder.training.trainable import set_trainable
 
 SAMPLES = 10  # samples of a smoke test
@@ -147,20 +148,23 @@ def check_overfit(learnt: Learnt) -> Check:
 def check_divided(study: Study, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Check:
     """A batch and its two halves have the same loss: it is a mean over samples, each with random numbers of its own.
 
-    Only then may processes and micro-batches divide a batch without changing what is learnt.
+    Only then may processes and micro-batches divide a batch without changing what is learnt. Of a study with tasks the
+    halves are told the labelled units of the whole, as in a step; the whole goes by what its loss counts itself.
     """
     study.fit(phase, model, batch)
     set_trainable(model, phase)
     module, count, device = StepModule(study, model, phase), size(batch), torch.device("cpu")
+    counts = module.tasks.counts([batch]) if module.tasks else None
 
-    def loss(own: range) -> float:
+    def loss(own: range, **told: Any) -> float:
         with draws.at(0, own, count, device):
-            return float(module({name: value[own.start :: own.step] for name, value in batch.items()})[0])
+            return float(module({name: value[own.start :: own.step] for name, value in batch.items()}, **told)[0])
 
-    whole = loss(range(count))
-    halves = sum(loss(own) * len(own) for own in (range(0, count, 2), range(1, count, 2))) / count
+    whole, parts = loss(range(count)), (range(0, count, 2), range(1, count, 2))
+    halves = sum(loss(own, **own_counts(counts, len(own) / count)) * len(own) for own in parts) / count
     ok = math.isclose(whole, halves, rel_tol=DIVIDED)
-    advice = "" if ok else ": average it over samples, and draw noise by stepladder.data.draws"
+    rule = "sum it over what label_counts counts" if counts else "average it over samples"
+    advice = "" if ok else f": {rule}, and draw noise by stepladder.data.draws"
     return Check("a batch may be divided", ok, f"loss {whole:.6g}, of its halves {halves:.6g}{advice}", halves, whole)
 
 

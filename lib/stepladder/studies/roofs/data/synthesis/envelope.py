@@ -111,7 +111,12 @@ def clip(polygon_P2: np.ndarray, plane_3: np.ndarray) -> np.ndarray:
         if place * value_P[after] < 0:
             share = place / (place - value_P[after])
             points.append(polygon_P2[here] + share * (polygon_P2[after] - polygon_P2[here]))
-    return np.array(points)
+    return _apart(np.array(points))
+
+
+def _apart(polygon_P2: np.ndarray) -> np.ndarray:
+    """Without vertices that stand on the one before: rounding puts them in the wrong order, and the border crosses."""
+    return polygon_P2[np.abs(polygon_P2 - np.roll(polygon_P2, 1, axis=0)).max(axis=1) > GRID]
 
 
 def faces(wings: Sequence[Wing]) -> list[Face]:
