@@ -75,7 +75,7 @@ def check_shapes(samples: Sequence[Sample], axes: Mapping[str, str]) -> Check:
     first = {name: np.shape(value) for name, value in samples[0].items()}
     same = all({name: np.shape(value) for name, value in sample.items()} == first for sample in samples)
     finite = all(np.isfinite(np.asarray(value, dtype=np.float64)).all() for s in samples for value in s.values())
-    named = [name for name, shape in first.items() if "_" in name and len(name.rsplit("_", 1)[1]) != len(shape)]
+    named = [name for name, shape in first.items() if (suffix := _suffix(name)) and len(suffix) != len(shape)]
     untold = sorted(letter for letter in _letters(samples[0]) if letter.isalpha() and letter not in axes)
     faults = {
         "samples differ in names or shapes": not same,
@@ -89,7 +89,13 @@ def check_shapes(samples: Sequence[Sample], axes: Mapping[str, str]) -> Check:
 
 def _letters(sample: Sample) -> set[str]:
     """Letters and digits of the shape suffixes of a sample's names."""
-    return {letter for name in sample if "_" in name for letter in name.rsplit("_", 1)[1]}
+    return {letter for name in sample for letter in _suffix(name)}
+
+
+def _suffix(name: str) -> str:
+    """The shape suffix of a name, as `YX` of `occ_YX`; empty where there is none: `gsd_m` tells a unit."""
+    suffix = name.rpartition("_")[2] if "_" in name else ""
+    return suffix if suffix == suffix.upper() else ""
 
 
 @dataclass(frozen=True)
