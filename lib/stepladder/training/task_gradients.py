@@ -79,8 +79,8 @@ class TaskGradients:
 
     def measure(self, train_state: TrainState) -> dict[str, float]:
         """Norms and cosines by their names in the metrics; nothing where they are not measured."""
-        shared = self._step_module.tasks.shared(train_state.model)
-        if not self._wanted or not shared:
+        shared = self._step_module.tasks.shared(train_state.model) if self._wanted else []
+        if not shared:
             return {}
         device = train_state.distributed.device
         train_state.model.eval()

@@ -10,7 +10,7 @@ Decisions:
 - Outside a step, where nobody counts beforehand, the numbers of the batch itself hold.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -115,10 +115,10 @@ class Tasks:
     def __bool__(self) -> bool:
         return bool(self._prefixes)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._prefixes)
 
-    def _serves(self, task: str):
+    def _serves(self, task: str) -> Callable[[str], bool]:
         """Whether a parameter, by its name, serves `task` alone."""
         return lambda name: name.startswith(self._prefixes[task]) or name == f"{LEARNED}.{task}"
 
