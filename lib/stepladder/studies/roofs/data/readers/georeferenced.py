@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.raw import read as read_layer
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
@@ -117,8 +118,8 @@ def _painted(areas: Sequence[BaseGeometry], box: Box) -> np.ndarray:
 def _geometries(path: Path) -> tuple[np.ndarray, str | None]:
     """Geometries of the first layer, None where a row has none, and its CRS."""
     try:
-        about, _, geometries, _ = pyogrio.raw.read(path, columns=[])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError) as error:
+        about, _, geometries, _ = read_layer(path, columns=[])
+    except (DataSourceError, DataLayerError, RuntimeError) as error:
         raise StudyError(f"{shown(path)} cannot be read ({error}); fetch it again") from error
     return shapely.from_wkb(geometries, on_invalid="fix"), about["crs"]
 
