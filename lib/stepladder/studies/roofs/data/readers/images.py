@@ -83,6 +83,12 @@ def open_picture(path: Path, conversion: RoofsConversion) -> Picture:
     return picture if turn == 1 else _loaded(path, *(upright(array, turn) for array in picture.whole()))
 
 
+def place(path: Path) -> Georeference | None:
+    """Where a raster lies; None where it does not say. `StudyError` where it cannot be opened."""
+    with opened(path) as source:
+        return _place(source)
+
+
 def read_mask(path: Path, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:
     """Class ids of a mask (its first band) in a box of rows and columns, uint8 or as stored.
 
