@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from stepladder.core import files
-from stepladder.dev import records, results, targets
+from stepladder.dev import records, results
+from stepladder.dev.target_rows import row
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +42,7 @@ def _summary(**values):
 
 
 def test_a_lead_counts_over_the_strongest_rival_that_answers_and_when_it_is_clear():
-    above = targets._above("Dice")
+    above = row.above("Dice")
     assert above(_summary(model=0.8, filter=0.6, weak=0.1, all_empty=0.99))  # an empty answer is none
     assert not above(_summary(model=0.8, filter=0.78, weak=0.1))  # intervals overlap
     assert not above(_summary(model=0.8, weak=0.1, filter=0.9))

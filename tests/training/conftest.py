@@ -50,11 +50,12 @@ def toy(monkeypatch):
 
 @pytest.fixture
 def make_run(tmp_path):
-    """`make_run(name, {"training": {...}})`: a run of the toy study, ready to train."""
+    """`make_run(name, {"training": {...}})`: a run of the toy study, or the `study` in the values, ready to train."""
 
     def make(name="run", values=None):
-        run = Run(tmp_path / "toy" / name)
-        params = check(find("toy").Params, merge(QUICK, {"run": name}, values or {}))
+        values = merge(QUICK, {"run": name}, values or {})
+        run = Run(tmp_path / values["study"] / name)
+        params = check(find(values["study"]).Params, values)
         run.begin(params)
         for asset in ("train", "validation"):
             shards.write(run.data / f"{asset}.h5", ShardContent({"x": np.zeros(1)}), recipe="r")

@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from stepladder.core.config import ParameterError, nearest
 
@@ -121,6 +129,31 @@ class TrainingParams(Section):
         if steps != sorted(set(steps)):
             raise ValueError(f"their steps must grow, one change at each; here they are {steps}")
         return changes
+
+
+class MixedTrainingParams(TrainingParams):
+    """Training on several groups of samples: how they are mixed. A study that offers this narrows `training` to it."""
+
+    mixing: Literal["mixed", "alternating", "sequential"] = Field(
+        "mixed",
+        description="mixed: every step draws from all groups by their shares; alternating: whole steps of one group, "
+        "in turn; sequential: one group after the other, each for its share of a stage's steps",
+    )
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        description="a group's share of the draws is (its samples) ** temperature: 0 equal shares, 1 as many as it "
+        "has; null: the shares the study says",
+    )
+
+    @model_validator(mode="after")
+    def _in_turn(self) -> Self:
+        if self.mixing == "alternating" and self.temperature is not None:
+            raise ValueError(
+                f"mixing alternating gives every group as many steps, so temperature = {self.temperature:g} has no "
+                "effect: set it to null, or mixing to mixed"
+            )
+        return self
 
 
 class RungParams(Section):

@@ -48,7 +48,7 @@ from stepladder.core.types import (
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
 
 P = TypeVar("P", bound=Parameters)
 
@@ -107,6 +107,7 @@ class Study(ABC, Generic[P]):
         """Loss of one (micro-)batch, averaged over its samples. Noise comes from `data.draws`, dropout from layers.
 
         In training `model.optimizer_step` is the number of the step under way, whatever the micro-batch or rank.
+        A study with `tasks` returns what `training.tasks.combine` makes of its sums over labelled units.
         """
 
     @abstractmethod
@@ -171,6 +172,21 @@ class Study(ABC, Generic[P]):
         """Stages of training, in order; default: one of `training.steps` steps, in which every parameter learns."""
         return [TrainingPhase("train", params.training.steps)]
 
+    def tasks(self, model: nn.Module) -> Mapping[str, tuple[str, ...]]:
+        """Tasks that samples may lack the labels of: task -> prefixes of the parameters that serve it alone.
+
+        Default: none, every sample has every label. A task that nothing in a step labels learns nothing in it.
+        """
+        return {}
+
+    def label_counts(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Task -> number of labelled units (pixels, images) in a batch, as scalar float tensors on its device.
+
+        Asked of a study with `tasks`, of batches of any size before they are moved to the device. Those of tasks that
+        the model does not learn may be told too. Default: nothing.
+        """
+        return {}
+
     def fit(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> None:
         """What `phase` takes from data before its first step, such as sizes of channels; default: nothing.
 
@@ -206,6 +222,14 @@ class Study(ABC, Generic[P]):
         `splits` gives the stems of the shards in `train`, `validation` and `test`.
         """
         return {}
+
+    def sanity(self, shards: Sequence[Path], params: P) -> list[Check]:
+        """Gates of 02: whether the labels of the converted data can be right at all; default: nothing is asked.
+
+        What raises no error when it is read wrongly (a mask inverted, channels in another order, another unit) is
+        asked here, of the data itself.
+        """
+        return []
 
 
 def names() -> list[str]:

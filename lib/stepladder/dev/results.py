@@ -21,7 +21,8 @@ from stepladder.core.stages import STAGES
 from stepladder.core.study import find, names
 from stepladder.dev import cards, records
 from stepladder.dev.measured import said
-from stepladder.dev.targets import ROWS, Row
+from stepladder.dev.target_rows.row import Row
+from stepladder.dev.targets import ROWS
 from stepladder.launch import job
 from stepladder.launch.targets import Target
 

@@ -28,7 +28,8 @@ from stepladder.core.config import ParameterError
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.core.types import Dataset, Sample
-from stepladder.data.sampling import Drawn, Order, StepBatches
+from stepladder.data import mixing
+from stepladder.data.sampling import Drawn, StepBatches
 from stepladder.evaluation import metrics
 from stepladder.training.parallel import DistributedContext
 from stepladder.training.step import TrainState, lone_train_state, to_device, train_step
@@ -122,7 +123,7 @@ class _Walk:
         self.train_state, self.rate, self.deadline, self.step = train_state, rate, deadline, 0
         self._losses: list[torch.Tensor] = []
         self._drawn = Drawn(data, train_state.seed)
-        order = Order(data.groups, data.weights, train_state.seed)
+        order = mixing.order_of(data, train_state.training, train_state.seed)
         self._batches = StepBatches(order, train_state.training.batch, 0, 0)
 
     def to(self, end: int, factor: Callable[[int], float]) -> bool:

@@ -38,6 +38,7 @@ from stepladder.training.trainable import match_weights
 
 WHOLE = gathered.StateDictOptions(full_state_dict=True, cpu_offload=True)
 SPREAD = gathered.StateDictOptions(full_state_dict=True, broadcast_from_rank0=False)
+SOME = gathered.StateDictOptions(full_state_dict=True, broadcast_from_rank0=False, strict=False)
 NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -89,7 +90,10 @@ def restore_model(state: dict[str, Any], model: nn.Module) -> None:
 
 def restore_train_state(state: dict[str, Any], model: nn.Module, train_state: TrainState) -> None:
     """Load what belongs to a stage under way: optimizer, averaged weights, scaler."""
-    gathered.set_optimizer_state_dict(model, train_state.optimizer, state["optimizer"], options=SPREAD)
+    gathered.set_optimizer_state_dict(model, train_state.optimizer, state["optimizer"], options=SOME)
+    for name, parameter in model.named_parameters():
+        if name not in state["optimizer"]["state"]:  # of a task that nothing has labelled yet; torch would make one up
+            train_state.optimizer.state.pop(parameter, None)
     for name, value in (state["average"] or {}).items():
         assert train_state.ema is not None, "averaged weights of a training that keeps none"
         own = train_state.ema.values[name]

@@ -25,6 +25,7 @@ from stepladder.core.run import Run
 from stepladder.core.schema import Parameters, TrainingParams
 from stepladder.core.study import Study
 from stepladder.core.types import Batch, Check, Dataset
+from stepladder.data import mixing
 from stepladder.data.sampling import Drawn, Order, StepBatches, Stream, loader, validation_batches
 from stepladder.machine.signals import Preempted
 from stepladder.training import checkpoint, parallel, resume, schedule, tracking
@@ -35,6 +36,7 @@ from stepladder.training.parallel import DistributedContext, StopConsensus
 from stepladder.training.request import SaveRequest
 from stepladder.training.schedule import PhaseSpan
 from stepladder.training.step import StepModule, TrainState, make_train_state, to_device, train_step
+from stepladder.training.task_gradients import TaskGradients
 from stepladder.training.trainable import set_modes, set_trainable
 from stepladder.training.validation import validation_losses
 
@@ -84,6 +86,7 @@ class Training:
             self.distributed.rank,
             self.distributed.world,
         )
+        self.task_gradients = TaskGradients(self.step_module, self.validation, training, params.seed, self.distributed)
         self.train_state: TrainState  # of the stage under way
         self.step, self.validation_loss = 0, 0.0
         self.logbook = Logbook(training, self.distributed, self._report)
@@ -173,7 +176,9 @@ class Training:
         # Before the optimizer is made and DDP wraps: both look at what is trainable only once.
         set_trainable(self.model, span.phase)
         module = parallel.replicate(self.step_module, self.distributed)  # anew, because DDP fixes what is trainable
-        self.train_state = make_train_state(module, self.model, self.training, self.params.seed, self.distributed)
+        self.train_state = make_train_state(
+            module, self.model, self.training, self.params.seed, self.distributed, self.step_module.tasks
+        )
         self.train_state.begin = span.begin
         if under_way:
             assert state is not None, f"{self.step} steps are done, and no checkpoint says so"
@@ -184,8 +189,7 @@ class Training:
         """Hand the study all samples of the stage's first step, whatever part of them this rank takes."""
         if type(self.study).fit is Study.fit:
             return
-        order = Order(self.train.groups, self.train.weights, self.params.seed)
-        [draws] = StepBatches(order, self.training.batch, span.begin, span.begin + 1).step(span.begin)
+        [draws] = StepBatches(self._order(), self.training.batch, span.begin, span.begin + 1).step(span.begin)
         drawn = Drawn(self.train, self.params.seed)
         batch = to_device(default_collate([drawn[draw] for draw in draws]), self.distributed.device)
         self.model.eval()
@@ -217,13 +221,23 @@ class Training:
         set_trainable(self.model, self.spans[0].phase)
         parallel.shard(self.step_module, self.training, self.distributed)
 
+    def _order(self) -> Order:
+        """Which sample is drawn when, over the whole training."""
+        stages = [(span.begin, span.end) for span in self.spans]
+        return mixing.order_of(self.train, self.training, self.params.seed, stages)
+
     def _loader(self) -> torch.utils.data.DataLoader:
         """The loader of all that is left of the training."""
         training, distributed = self.training, self.distributed
         # A resumed run opens its stream at its own step; the draws before it need not be made again.
-        order = Order(self.train.groups, self.train.weights, self.params.seed)
         batches = StepBatches(
-            order, training.batch, self.step, self.last, distributed.rank, distributed.world, training.accumulate
+            self._order(),
+            training.batch,
+            self.step,
+            self.last,
+            distributed.rank,
+            distributed.world,
+            training.accumulate,
         )
         drawn = Drawn(self.train, self.params.seed, self.validation)
         stream = Stream(batches, self.fixed, self._validates)
@@ -239,6 +253,7 @@ class Training:
         """Log the loss on the fixed validation samples; True when it is the best of the stage so far."""
         begin = time.time()
         values = validation_losses(self.step_module, self.train_state, self.fixed, stream)
+        values |= self.task_gradients.measure(self.train_state)
         now = time.time()
         times = {"seconds": round(now - begin, 3), "time": round(now, 3)}
         self.logbook.tracker.log({"step": self.step, "stage": span.phase.name, **values, **times})

@@ -149,11 +149,15 @@ def shard(module: nn.Module, training: TrainingParams, distributed: DistributedC
                     f"parameter 'training.shard': the model's {name.removeprefix('model.')} has no axis to be divided "
                     "along; give it the shape (1,), or set training.shard to false"
                 )
-        # Block by block, so that only one block's parameters are whole at a time.
+        # Block by block, so that only one block's parameters are whole at a time. A model that is one block is not
+        # divided from its loss, which may read parameters too (weights of tasks).
+        whole = list(module.children())
         for block in blocks(module):
-            if next(block.parameters(), None) is not None:
+            if block not in whole and next(block.parameters(), None) is not None:
                 fully_shard(block)
-        fully_shard(module)
+        # Divided again after every forward pass: after one without a backward (a question to the study) the optimizer
+        # would be made of whole parameters.
+        fully_shard(module, reshard_after_forward=True)
 
 
 def replicate(module: nn.Module, distributed: DistributedContext) -> nn.Module:
@@ -192,7 +196,9 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def _opened(module: nn.Module) -> list[nn.Module]:
-    """A module, or what is in it where it is a container without a forward pass."""
+    """A module, or what is in it where it is a container without a forward pass; of parameters nothing is."""
+    if isinstance(module, (nn.ParameterList, nn.ParameterDict)):
+        return []
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
         return [block for child in module.children() for block in _opened(child)]
     return [module]

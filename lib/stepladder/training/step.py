@@ -2,7 +2,8 @@
 
 Decisions:
 - The loss of a step is the mean over its global batch, whatever the number of ranks and micro-batches: each
-  micro-batch's mean counts with its share of the samples.
+  micro-batch's mean counts with its share of the samples. Of a study with tasks each task's loss is the mean over its
+  labelled units of the global batch (see `tasks`).
 - Random numbers of the step (dropout, noise) are functions of (seed, step, slot of the sample), see `data.draws`: a
   step depends neither on what ran before it nor on how its batch is divided among processes and micro-batches.
 - Values stay tensors on the device; whoever logs them decides when to wait for them.
@@ -11,7 +12,7 @@ Decisions:
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from stepladder.data import draws
 from stepladder.data.sampling import slots, torch_seed
 from stepladder.training.optimize import EMA, make_optimizer
 from stepladder.training.parallel import DistributedContext, synchronize_gradients
+from stepladder.training.tasks import Tasks, recounted
 from stepladder.training.trainable import set_trainable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -39,15 +41,18 @@ class StepModule(nn.Module):
     def __init__(self, study: Study, model: nn.Module, phase: TrainingPhase):
         super().__init__()
         self.study, self.model, self.phase = study, model, phase
+        self.tasks = Tasks(study, model)
         draws.by_slot(model)
 
     def forward(
-        self, batch: Batch, ask: Callable[[nn.Module], Any] | None = None
+        self, batch: Batch, ask: Callable[[nn.Module], Any] | None = None, counts: Mapping[str, float] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]] | Any:
-        """Total loss and its detached parts; with `ask` its answer about the model instead."""
+        """Total loss and its detached parts, by `counts` of labelled units; with `ask` its answer about the model."""
         if ask:
             return ask(self.model)
         loss = self.study.loss(self.model, batch, self.phase)
+        if counts is not None:
+            loss = recounted(self.model, loss, counts)
         return loss.total, {name: part.detach() for name, part in loss.parts.items()}
 
 
@@ -88,6 +93,7 @@ class TrainState:
     ema: EMA | None = None
     begin: int = 0  # number of the first step, from which the average is warmed up
     scaler: torch.amp.GradScaler | None = None
+    tasks: Tasks | None = None  # where samples may lack the labels of some
     trainable: list[nn.Parameter] = field(init=False)  # what the optimizer changes
 
     def __post_init__(self) -> None:
@@ -117,25 +123,36 @@ def train_step(train_state: TrainState, step: int, micros: Iterable[Batch], cloc
         clock: receives the seconds of the phases load, host_to_device, forward, backward and optimizer.
     """
     lap = clock.lap if clock else _no_lap
-    loss, parts = None, {}
+    loss, parts, counts = None, {}, None
+    if train_state.tasks:
+        micros = list(micros)
+        counts = train_state.tasks.counts(micros, train_state.distributed)
     for micro, batch in enumerate(micros):
         lap("load")
         # Each micro-batch counts with its share of the global batch, so the sums are means over the whole of it.
-        share, total, pieces = forward_backward(train_state, step, micro, batch, lap)
+        share, total, pieces = forward_backward(train_state, step, micro, batch, lap, counts)
         loss = _plus(loss, _times(total, share))
         parts = {name: _plus(parts.get(name), _times(piece, share)) for name, piece in pieces.items()}
     assert loss is not None, "a step has at least one micro-batch"
+    if train_state.tasks and counts:
+        train_state.tasks.silence(train_state.model, counts)
     norm = update(train_state, step)
     lap("optimizer")
     return StepResult(loss, parts, norm)
 
 
 def forward_backward(
-    train_state: TrainState, step: int, micro: int, batch: Batch, lap: Callable[[str], None]
+    train_state: TrainState,
+    step: int,
+    micro: int,
+    batch: Batch,
+    lap: Callable[[str], None],
+    counts: Mapping[str, float] | None = None,
 ) -> tuple[float, Tensor, dict[str, Tensor]]:
     """Add the gradients of micro-batch `micro` of optimizer step `step`.
 
-    The model is told the step (`model.optimizer_step`), for losses that are not computed in every one.
+    The model is told the step (`model.optimizer_step`), for losses that are not computed in every one. `counts` are the
+    labelled units of the step's global batch; without them those of the micro-batch itself count.
 
     Returns:
         Its share of the global batch, its detached mean loss, and the parts of that.
@@ -151,7 +168,7 @@ def forward_backward(
     own = slots(training.batch, distributed.rank, distributed.world, micro, training.accumulate)
     with draws.at(torch_seed(train_state.seed, step), own, training.batch, distributed.device):
         with autocast(training, distributed.device):
-            total, pieces = train_state.module(batch)
+            total, pieces = train_state.module(batch, **own_counts(counts, share))
         lap("forward")
         scaled = _times(total, share * distributed.world)  # gradients are averaged over ranks
         # Inside too: what is computed again in backward draws again.
@@ -163,6 +180,8 @@ def forward_backward(
 def update(train_state: TrainState, step: int) -> Tensor:
     """Clip, step, average; returns the norm of the gradient before clipping."""
     optimizer, scaler = train_state.optimizer, train_state.scaler
+    if all(parameter.grad is None for parameter in train_state.trainable):  # nothing was labelled
+        return torch.zeros((), device=train_state.distributed.device)
     # Gradients of float16 were scaled up against underflow; they are clipped at their true size.
     if scaler:
         scaler.unscale_(optimizer)
@@ -187,6 +206,7 @@ def make_train_state(
     training: TrainingParams,
     seed: int,
     distributed: DistributedContext | None = None,
+    tasks: Tasks | None = None,
 ) -> TrainState:
     """A training state of what is trainable now (see `set_trainable`).
 
@@ -196,6 +216,7 @@ def make_train_state(
         training: training parameters, with the batch and workers in force.
         seed: seed of the run.
         distributed: this process among the others; alone by default.
+        tasks: those of the `StepModule`.
     """
     distributed = distributed or DistributedContext()
     scaled = training.precision == "float16" and distributed.device.type == "cuda"
@@ -208,6 +229,7 @@ def make_train_state(
         distributed=distributed,
         ema=EMA(model, training.ema) if training.ema else None,
         scaler=torch.amp.GradScaler("cuda") if scaled else None,
+        tasks=tasks or None,
     )
 
 
@@ -221,7 +243,13 @@ def lone_train_state(
 ) -> TrainState:
     """A training state of `phase` in a single process, as smoke tests and the ladder's trials need it."""
     set_trainable(model, phase)
-    return make_train_state(StepModule(study, model, phase), model, training, seed, distributed)
+    module = StepModule(study, model, phase)
+    return make_train_state(module, model, training, seed, distributed, module.tasks)
+
+
+def own_counts(counts: Mapping[str, float] | None, share: float) -> dict[str, dict[str, float]]:
+    """What a micro-batch is told of the labelled units of a step: the part that it will count with."""
+    return {} if counts is None else {"counts": {task: count * share for task, count in counts.items()}}
 
 
 def autocast(training: TrainingParams, device: torch.device) -> contextlib.AbstractContextManager:

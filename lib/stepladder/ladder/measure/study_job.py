@@ -5,6 +5,8 @@ Decisions:
 - The step is the training's own (`training.step`), one forward pass at a time, because the loader delivers forward
   passes and the ladder times what arrives between them.
 - The first training stage stands for all.
+- Of a study with tasks a pass goes by its own numbers of labelled units, and every task learns: those of the passes to
+  come are not known yet, and the time and memory that are asked for do not depend on them.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ from stepladder.core.schema import Parameters
 from stepladder.core.stages import hidden, readable
 from stepladder.core.study import Study, find
 from stepladder.core.types import Dataset
-from stepladder.data import loading
+from stepladder.data import loading, mixing
 from stepladder.data.sampling import Drawn, Order, StepBatches
 from stepladder.ladder.forecast import memory
 from stepladder.ladder.measure.job import Job, Key, Stepper
@@ -53,8 +55,9 @@ class StudyJob:
         return Drawn(self.train, self.params.seed)
 
     def order(self, batch: int, count: int) -> Sequence[list[Key]]:
-        """Batches of keys in training's order."""
-        order = Order(self.train.groups, self.train.weights, self.params.seed)
+        """Batches of keys in training's order; of all groups by their shares, for few passes stand for all of it."""
+        shares = mixing.shares(self.train, self.params.training)
+        order = Order(self.train.groups, shares, self.params.seed)
         return list(StepBatches(order, batch, 0, count))
 
     def stepper(self, setting: Setting) -> Stepper:

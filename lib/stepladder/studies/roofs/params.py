@@ -44,7 +44,7 @@ class RoofsConversion(ConversionParams):
         None,
         min_length=2,
         max_length=2,
-        description="stored values that become 0 and 255; null: 8-bit files unchanged, others by their own 1st and 99th percentile over the whole raster",
+        description="stored values that become 0 and 255; null: 8-bit files unchanged, others by percentiles 1 and 99",
     )
 
 

@@ -119,7 +119,7 @@ def test_the_interval_counts_optimizer_steps_and_a_skipped_part_is_absent():
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_training_tells_the_step_under_accumulation_and_after_a_resume(accumulate):
     class Study:
-        loss = staticmethod(losses.loss)
+        loss, tasks = staticmethod(losses.loss), staticmethod(lambda model: {})
 
     params, batch = small_sheets.params(boundary_every=3), small_sheets.batch(count=4)
     training = params.training.model_copy(update={"batch": 4, "accumulate": accumulate})

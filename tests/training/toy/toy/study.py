@@ -73,7 +73,7 @@ class Net(nn.Module):
 class Toy:
     """The parts of the Study interface that training uses."""
 
-    name, title, card, Params, fit = "toy", "Toy", "", ToyParams, Study.fit
+    name, title, card, Params, fit, tasks = "toy", "Toy", "", ToyParams, Study.fit, Study.tasks
 
     def dataset(self, shards, params, keep_clear=()):
         self.params = params

@@ -103,7 +103,7 @@ def _edges(polygons: Sequence[Geometry]) -> tuple[np.ndarray, np.ndarray]:
 
 def _neighbours(edge_E22: np.ndarray, face_E: np.ndarray, tolerance: float) -> np.ndarray:
     """(N, 2) pairs of edges of different faces that come near each other and run opposite ways."""
-    lines = shapely.linestrings(edge_E22)
+    lines = np.asarray(shapely.linestrings(edge_E22))
     pair_N2 = shapely.STRtree(lines).query(lines, predicate="dwithin", distance=tolerance).T
     along_E2 = edge_E22[:, 1] - edge_E22[:, 0]
     along_E2 /= np.hypot(*along_E2.T)[:, None]
@@ -121,7 +121,7 @@ def _beside(one_22: np.ndarray, other_22: np.ndarray, tolerance: float) -> tuple
     steepness = (off_far - off_near) / (far - near)
     low, high = max(near, 0.0), min(far, length)
     if abs(steepness) > 0:  # where the distance to the other edge is within the tolerance
-        bounds = sorted((near + (side * tolerance - off_near) / steepness for side in (-1, 1)))
+        bounds = sorted(near + (side * tolerance - off_near) / steepness for side in (-1, 1))
         low, high = max(low, bounds[0]), min(high, bounds[1])
     elif abs(off_near) > tolerance:
         return None

@@ -1,19 +1,20 @@
 """Faces, slopes, typed lines and rise from planar segments, as RID draws them: polygon, bearing, pitch, gutter.
 
 Decisions:
-- A face is a plane through its gutter: rise = tan(pitch) x distance from the gutter, up the face. Pitches are rounded to
-  5 degrees and gutters drawn by hand, so two planes rarely meet at the same height; by how much is told, not mended.
-- A shared border is typed by which way the two faces fall, not by heights, which are too uncertain: both away from it is
-  a ridge (level) or a hip (sloping), both towards it a valley. Where one falls away from the border and the other
-  towards it, heights decide: planes that meet are a break of slope, others a height break. Faces of one plane have no
-  line between them.
-- A free border is an eave where it runs along the gutter or is level and the face falls towards it, else a gable.
+- A face is a plane through its gutter: rise = tan(pitch) x distance from the gutter, up the face. RID rounds pitches to
+  5 degrees and gutters are drawn by hand, so two planes rarely meet exactly; by how much is told, not mended.
+- A shared border is typed by which way the two faces fall, not by heights, which are too uncertain: both away from it
+  is a ridge (level) or a hip (sloping), both towards it a valley. Planes that meet fall alike along their border; those
+  that do not, a flat face beside one that falls, and a face that falls on below another's gutter have a height break.
+  Faces of one plane have no line between them.
+- A free border is an eave where it runs along the gutter or is level and the face falls towards it, else a gable; all
+  round a flat face it is an eave.
 - A border of a face whose bearing or pitch nobody gave is a line of unknown type.
 - Where polygons overlap, the smaller one lies on top.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ TOLERANCE_M = 0.2  # borders of two faces that are no further apart are one: a p
 LEVEL = np.sin(np.radians(22.5))  # a line is level where it runs nearer to a face's contours than to its way down
 BREAK_M = 0.5  # heights that differ by less meet
 AWAY = 0.1  # rise over run of a face that falls clearly towards a border, or away from it
+TWIST = 0.35  # rise over run by which two planes that meet differ along their border, as drawn in RID
 SAME_PLANE = np.tan(np.radians(5))  # change of slope across a border that is none
 
 
@@ -81,6 +83,8 @@ class Segment:
 
         Of several gutters the lowest counts; where there is none, the lowest corner.
         """
+        if self.polygon.is_empty:
+            return float("nan")
         if self.gutters:
             return max(float((_middles(line_M2) @ self.down_2).max()) for line_M2 in self.gutters)
         return float((shapely.get_coordinates(self.polygon) @ self.down_2).max())
@@ -119,7 +123,7 @@ class Typed:
 
 def from_segments(segments: Sequence[Segment], shape: tuple[int, int], gsd_m: float) -> Derived:
     """Rasters, lines and rise of an image of `shape` (rows, columns) and `gsd_m` metres per pixel."""
-    segments = [segment for segment in segments if segment.polygon.area > 0]
+    segments, issues = mended(segments)
     face_id_YX = _ids(segments, shape)
     typed = lines(segments, gsd_m)
     return Derived(
@@ -129,8 +133,26 @@ def from_segments(segments: Sequence[Segment], shape: tuple[int, int], gsd_m: fl
         lines_L5=array(typed),
         rise_YX=_rise(segments, face_id_YX, gsd_m),
         facts=facts(typed, gsd_m),
-        issues=tuple(_issues(segments, typed)),
+        issues=(*issues, *_issues(segments, typed)),
     )
+
+
+def mended(segments: Sequence[Segment]) -> tuple[list[Segment], list[Issue]]:
+    """The same faces in the same order with valid polygons, empty ones where nothing is left, and what was mended."""
+    valid = [_valid(segment.polygon) for segment in segments]
+    counts = {
+        "polygon of a face crosses itself, mended": sum(not segment.polygon.is_valid for segment in segments),
+        "face without area, left out": sum(polygon.is_empty for polygon in valid),
+    }
+    issues = [Issue(kind, count) for kind, count in counts.items() if count]
+    return [replace(segment, polygon=polygon) for segment, polygon in zip(segments, valid, strict=True)], issues
+
+
+def _valid(polygon: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
+    """What a polygon covers, however its border was drawn."""
+    if polygon.is_valid:
+        return polygon
+    return MultiPolygon([p for p in shapely.get_parts(shapely.get_parts(shapely.make_valid(polygon))) if p.area > 0])
 
 
 def lines(segments: Sequence[Segment], gsd_m: float) -> Typed:
@@ -139,11 +161,7 @@ def lines(segments: Sequence[Segment], gsd_m: float) -> Typed:
     pieces = borders.find([segment.polygon for segment in segments], tolerance)
     kinds: dict[int, list[Border]] = {}
     for piece in pieces:
-        left = segments[piece.left]
-        if piece.right >= 0:
-            kind = _shared(left, segments[piece.right], piece, gsd_m)
-        else:
-            kind = _free(left, piece, tolerance)
+        kind = _kind(segments, piece, gsd_m)
         if kind is not None:
             kinds.setdefault(kind, []).append(piece)
     found = [(border, kind) for kind, group in sorted(kinds.items()) for border in borders.joined(group, tolerance)]
@@ -174,21 +192,46 @@ def facts(typed: Typed, gsd_m: float) -> dict[str, Any]:
     }
 
 
+def _kind(segments: Sequence[Segment], border: Border, gsd_m: float) -> int | None:
+    """Type of the line at a border; None where there is none."""
+    if border.right >= 0:
+        return _shared(segments[border.left], segments[border.right], border, gsd_m)
+    return _free(segments[border.left], border, TOLERANCE_M / gsd_m)
+
+
 def _shared(left: Segment, right: Segment, border: Border, gsd_m: float) -> int | None:
     """Type of the line between two faces; None where they are one plane."""
     if not (left.known and right.known):
         return UNTYPED
     if left.flat and right.flat:
         return None
-    falls = np.array([left.down_2 @ border.normal_2, -right.down_2 @ border.normal_2])  # towards the border
-    alike = (falls < -AWAY).all() or (falls > AWAY).all()
-    if left.flat or right.flat or (not alike and abs(_step(left, right, border)) * gsd_m > BREAK_M):
+    if left.flat or right.flat or not _meet(left, right, border, gsd_m):
         return HEIGHT_BREAK
-    if abs(falls.sum()) < SAME_PLANE:
+    bend = sum(_falls(left, right, border))
+    if abs(bend) < SAME_PLANE:
         return None
-    if falls.sum() > 0:
+    if bend > 0:
         return VALLEY
     return RIDGE if (_slant(left, border) + _slant(right, border)) / 2 < LEVEL else HIP
+
+
+def _falls(left: Segment, right: Segment, border: Border) -> tuple[float, float]:
+    """Rise over run at which two faces fall towards their border."""
+    return float(left.down_2 @ border.normal_2), -float(right.down_2 @ border.normal_2)
+
+
+def _meet(left: Segment, right: Segment, border: Border, gsd_m: float) -> bool:
+    """Whether two planes meet at a border, as far as can be told from faces that each begin at their own gutter.
+
+    They fall alike along it. Where both fall away from it or both towards it, that is enough; else they lie at one
+    height, or one has no gutter of its own and goes on from the other.
+    """
+    if abs((left.down_2 - right.down_2) @ border.along_2) > TWIST:
+        return False
+    falls = _falls(left, right, border)
+    if max(falls) < -AWAY or min(falls) > AWAY or not (left.gutters and right.gutters):
+        return True
+    return abs(_step(left, right, border)) * gsd_m <= BREAK_M
 
 
 def _slant(segment: Segment, border: Border) -> float:
@@ -229,7 +272,7 @@ def _downs(segments: Sequence[Segment]) -> np.ndarray:
 
 def _ids(segments: Sequence[Segment], shape: tuple[int, int]) -> np.ndarray:
     """1 + place of the face a pixel's middle lies in, 0 none."""
-    drawn = [(segment.polygon, place) for place, segment in enumerate(segments, 1)]
+    drawn = [(segment.polygon, place) for place, segment in enumerate(segments, 1) if not segment.polygon.is_empty]
     drawn.sort(key=lambda item: -item[0].area)
     return rasterize(drawn, shape, dtype=np.uint16) if drawn else np.zeros(shape, np.uint16)
 

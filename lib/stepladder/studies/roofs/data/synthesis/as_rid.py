@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 from PIL import Image
 from shapely import affinity
+from shapely.geometry.base import BaseGeometry
 
 from stepladder.studies.roofs.data.labels import BACKGROUND, SUPERSTRUCTURES
 from stepladder.studies.roofs.data.synthesis.raster import Canvas
@@ -83,7 +83,7 @@ def annotated(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, np.nd
     return np.where(outline_YX, map_YX, BACKGROUND), outline_YX
 
 
-def _shaken(rng: np.random.Generator, polygon: shapely.Geometry) -> shapely.Geometry:
+def _shaken(rng: np.random.Generator, polygon: BaseGeometry) -> BaseGeometry:
     """Shifted by about a decimetre, and a little larger or smaller."""
     dx, dy, grown = rng.normal(0, (0.08, 0.08, 0.05))
     larger = polygon.buffer(grown, join_style="mitre")

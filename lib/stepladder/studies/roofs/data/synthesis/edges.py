@@ -16,7 +16,7 @@ from stepladder.studies.roofs.data.labels import FLAT_BELOW, LINES
 from stepladder.studies.roofs.data.synthesis.envelope import Face
 
 RIDGE, HIP, VALLEY, EAVE, GABLE, HEIGHT_BREAK = range(len(LINES))
-NEAR = 1e-4  # metres two edges may lie apart and be one
+NEAR = 2e-4  # metres two edges may lie apart and be one
 SHORTEST = 0.1  # metres of a line
 STEP = 0.1  # metres of height from which faces do not meet
 LEVEL = np.sin(np.radians(22.5))  # sine of the angle to a face's contours below which a line is level
@@ -73,21 +73,27 @@ def _edges(face: Face, place: int) -> Iterator[_Edge]:
 
 
 def _of_edge(edge: _Edge, edges: Sequence[_Edge], faces: Sequence[Face]) -> Iterator[Line]:
+    """Lines along an edge: those it shares with later faces, and where it is free."""
     covered = []
     for other in edges:
-        if other.face == edge.face or other.along_2 @ edge.along_2 > -0.99:
-            continue
-        far, near = other.start_2 - edge.start_2, other.start_2 + other.length * other.along_2 - edge.start_2
-        low, high = max(near @ edge.along_2, 0.0), min(far @ edge.along_2, edge.length)
-        if high - low < NEAR or max(abs(far @ edge.normal_2), abs(near @ edge.normal_2)) > NEAR:
-            continue
-        covered.append((low, high))
-        kind = _shared(faces[edge.face], faces[other.face], edge, low, high)
-        if edge.face < other.face and kind is not None:
-            yield Line(*edge.piece(low, high), kind, edge.face, other.face)
+        if other.face != edge.face and (span := _beside(edge, other)):
+            covered.append(span)
+            kind = _shared(faces[edge.face], faces[other.face], edge, *span)
+            if edge.face < other.face and kind is not None:
+                yield Line(*edge.piece(*span), kind, edge.face, other.face)
     for low, high in _gaps(covered, edge.length):
         if high - low > 10 * NEAR:
             yield Line(*edge.piece(low, high), _free(faces[edge.face], edge), edge.face)
+
+
+def _beside(edge: _Edge, other: _Edge) -> tuple[float, float] | None:
+    """From where to where along `edge` another one runs over it, the other way round; None: nowhere."""
+    if other.along_2 @ edge.along_2 > -0.99:
+        return None
+    far, near = np.array(other.piece(0, other.length)) - edge.start_2
+    low, high = max(float(near @ edge.along_2), 0.0), min(float(far @ edge.along_2), edge.length)
+    apart = max(abs(far @ edge.normal_2), abs(near @ edge.normal_2))
+    return (low, high) if apart <= NEAR <= high - low else None
 
 
 def _shared(face: Face, other: Face, edge: _Edge, low: float, high: float) -> int | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from stepladder.studies.roofs.data.synthesis.plans import Building
 from stepladder.studies.roofs.data.synthesis.street import LOTS, Street
@@ -22,14 +23,14 @@ CAR_TONES = (0.0, 0.15, 0.5, 0.75, 1.0)  # from black to white
 class Patch:
     """Something on the ground: its polygon, its material, its height and its brightness (0 to 1)."""
 
-    polygon: shapely.Geometry
+    polygon: BaseGeometry
     material: str
     height: float = 0.0
     tone: float = 0.5
 
 
 def patches(
-    rng: np.random.Generator, street: Street, houses: Sequence[Building], covered: shapely.Geometry
+    rng: np.random.Generator, street: Street, houses: Sequence[Building], covered: BaseGeometry
 ) -> Iterator[Patch]:
     """Everything on the ground; `covered` is what houses stand on."""
     for u, v in street.lots():
@@ -92,7 +93,7 @@ def _car(rng: np.random.Generator, street: Street, u: float, v: float, *, uprigh
         yield Patch(street.box(u + a0, v + b0, u + a1, v + b1).buffer(0.12), material, height, tone)
 
 
-def _fences(rng: np.random.Generator, street: Street, covered: shapely.Geometry) -> Iterator[Patch]:
+def _fences(rng: np.random.Generator, street: Street, covered: BaseGeometry) -> Iterator[Patch]:
     """Low hedges and walls along the borders of lots."""
     clear = covered.buffer(0.5)
     for u, v in street.lots()[:9]:
@@ -103,7 +104,7 @@ def _fences(rng: np.random.Generator, street: Street, covered: shapely.Geometry)
             yield Patch(strip.difference(clear), material, rng.uniform(0.8, 2.0), rng.random())
 
 
-def _clutter(rng: np.random.Generator, street: Street, covered: shapely.Geometry) -> Iterator[Patch]:
+def _clutter(rng: np.random.Generator, street: Street, covered: BaseGeometry) -> Iterator[Patch]:
     """Sheds, tables, sand, bins; rarely a pool."""
     for _ in range(int(rng.poisson(street.extent**2 / 60))):
         u, v = rng.uniform(-0.7, 0.7, 2) * street.extent

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 Window = tuple[slice, slice]
 
@@ -29,7 +30,8 @@ class Canvas:
     @property
     def inner(self) -> Window:
         """The pixels without the padding."""
-        return (slice(self.pad, self.pad + self.side),) * 2
+        span = slice(self.pad, self.pad + self.side)
+        return span, span
 
     def pixel(self, point_N2: np.ndarray) -> np.ndarray:
         """(N, 2) pixels of metres."""
@@ -47,7 +49,7 @@ class Canvas:
         high_2 = np.ceil(self.pixel(np.max(point_N2, axis=0) + margin)).astype(int).clip(0, self.size)
         return slice(low_2[1], high_2[1]), slice(low_2[0], high_2[0])
 
-    def fill(self, geometry: shapely.Geometry) -> tuple[Window, np.ndarray]:
+    def fill(self, geometry: BaseGeometry) -> tuple[Window, np.ndarray]:
         """The window of a polygon with any number of rings and parts, and which of its pixels are inside."""
         if geometry.is_empty:
             return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), bool)
@@ -64,7 +66,7 @@ class Canvas:
         count_RC = np.bincount(row_N * (columns + 1) + column_N.clip(0, columns), minlength=rows * (columns + 1))
         return window, (count_RC.reshape(rows, columns + 1)[:, :columns].cumsum(axis=1) % 2).astype(bool)
 
-    def mask(self, geometry: shapely.Geometry) -> np.ndarray:
+    def mask(self, geometry: BaseGeometry) -> np.ndarray:
         """(Y, X) which pixels are inside, padding included."""
         mask_YX = np.zeros(self.shape, bool)
         window, inside = self.fill(geometry)
@@ -102,7 +104,7 @@ def _between(length: int, cell: float) -> np.ndarray:
     return weight
 
 
-def _rings(geometry: shapely.Geometry) -> list[shapely.Geometry]:
+def _rings(geometry: BaseGeometry) -> list[BaseGeometry]:
     return list(shapely.get_rings(shapely.get_parts(geometry)))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from rasterio.features import shapes
 from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 
 from stepladder.studies.roofs.data.labels import FLAT_BELOW, SUPERSTRUCTURES
 from stepladder.studies.roofs.data.synthesis import edges
@@ -139,7 +140,7 @@ def _grown(scene: Scene) -> Iterator[dict[str, Any]]:
             yield {"type": kind, "polygons_px": _polygons(shapely.union_all(found), 1.0)}
 
 
-def _polygons(geometry: shapely.Geometry, gsd: float) -> list[Rings]:
+def _polygons(geometry: BaseGeometry, gsd: float) -> list[Rings]:
     """Polygons as lists of rings of points in pixels."""
     parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"]
     return [[_points(shapely.get_coordinates(ring), gsd) for ring in shapely.get_rings(part)] for part in parts]

@@ -4,13 +4,12 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from stepladder.studies.roofs.data.synthesis.envelope import Wing, rectangle
 
-End = Literal["gable", "hip", "half"]
+End = str  # gable, hip or half
 STEEP, SHALLOW = 65.0, 28.0  # degrees of a mansard below and above its break
 HALF = 0.55  # share of the roof's rise at which a half-hip begins
 

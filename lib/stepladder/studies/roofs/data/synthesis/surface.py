@@ -60,7 +60,7 @@ def surface(rng: np.random.Generator, site: Site, canvas: Canvas) -> Surface:
     faces, owner_F, face_YX = roofs(site.houses, canvas)
     roof_YX = face_YX >= 0
     plane_F3 = np.array([face.plane_3 for face in faces])
-    x_1X, y_Y1 = canvas.metres((slice(0, canvas.size),) * 2)
+    x_1X, y_Y1 = canvas.metres((slice(0, canvas.size), slice(0, canvas.size)))
     a_N, b_N, c_N = plane_F3[face_YX[roof_YX]].T
     y_N, x_N = np.nonzero(roof_YX)
     height_YX[roof_YX] = a_N * x_1X[0, x_N] + b_N * y_Y1[y_N, 0] + c_N

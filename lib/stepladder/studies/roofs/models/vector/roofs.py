@@ -1,0 +1,83 @@
+"""A prediction as roofs: outline, faces that fill it, and the lines between them, all sharing their corners."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import shapely
+from rasterio import features
+from shapely import Polygon
+
+from stepladder.core.types import StudyError
+from stepladder.studies.roofs.models.vector import faces, graph, outlines
+from stepladder.studies.roofs.models.vector.faces import Face, Line
+
+LINE_THRESHOLD: Final = 0.3  # score of a line that divides faces
+SMALLEST: Final = 4.0  # square metres of a roof
+
+
+@dataclass(frozen=True)
+class Roof:
+    """One roof, in pixels of its image.
+
+    Attributes:
+        outline: polygon, with holes where a yard is open.
+        faces: they fill the outline and do not overlap.
+        lines: every edge of the faces, straight, once.
+        eave: metres from the ground to the eave; NaN where no height is known.
+        whole: whether all of it is in the image.
+    """
+
+    outline: Polygon
+    faces: tuple[Face, ...]
+    lines: tuple[Line, ...]
+    eave: float = float("nan")
+    whole: bool = True
+
+
+def vectorise(
+    prediction: Mapping[str, np.ndarray],
+    gsd_m: float,
+    line_threshold: float = LINE_THRESHOLD,
+    smallest: float = SMALLEST,
+) -> list[Roof]:
+    """Roofs of one image.
+
+    Args:
+        prediction: without batch axis: outline_YX (probability of roof); where known lines_LF (x0, y0, x1, y1, type,
+            score), slope_GYX (rise over run towards east and north), height_YX and rise_YX (metres).
+        gsd_m: true metres per pixel.
+        line_threshold: score from which a line counts.
+        smallest: square metres below which a roof is left out.
+    """
+    if not gsd_m > 0:
+        raise StudyError(f"gsd_m = {gsd_m}: metres per pixel must be positive; without them nothing can be measured")
+    if "outline_YX" not in prediction:
+        raise StudyError(
+            "the prediction has no outline_YX: roofs are made inside outlines; let the model learn `outline`"
+        )
+    lines_LF = np.asarray(prediction.get("lines_LF", np.zeros((0, 6))), np.float64)
+    lines_LF = lines_LF[np.isfinite(lines_LF).all(axis=1) & (lines_LF[:, 5] >= line_threshold)]
+    found = outlines.polygons(prediction["outline_YX"], max(smallest / gsd_m**2, outlines.LEAST))
+    map_CYX = faces.stacked(prediction)
+    return [_roof(outline, lines_LF, map_CYX) for outline in found]
+
+
+def face_ids(roofs: Sequence[Roof], shape: tuple[int, int]) -> np.ndarray:
+    """Faces as a raster, int32 of `shape` (rows, columns): 1, 2, ... in the order of roofs and faces, 0 elsewhere."""
+    polygons = [face.polygon for roof in roofs for face in roof.faces]
+    if not polygons:
+        return np.zeros(shape, np.int32)
+    return features.rasterize(zip(polygons, range(1, len(polygons) + 1), strict=True), shape, dtype="int32")
+
+
+def _roof(outline: Polygon, lines_LF: np.ndarray, map_CYX: np.ndarray) -> Roof:
+    near_L = shapely.intersects(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)), outline.buffer(graph.ALONG))
+    lines_LF = lines_LF[near_L]
+    edges, _ = graph.divided(outline, lines_LF)
+    found = faces.faces(graph.cells(edges, outline), edges, lines_LF, map_CYX)
+    edges_of = faces.lines(outline, found, lines_LF, map_CYX.shape[1:])
+    eave = float(faces.measured(outline, map_CYX)[faces.EAVE_HEIGHT])
+    inside = shapely.box(0, 0, *map_CYX.shape[:0:-1]).buffer(-faces.CUT).contains(outline)
+    return Roof(outline, tuple(found), tuple(edges_of), eave, bool(inside))
