@@ -54,7 +54,7 @@ class Colours:
             image_YXC = np.repeat(image_YXC, 3, axis=-1)
         if alpha_YX is not None:
             image_YXC = on_white(image_YXC, stretched(alpha_YX, (0, opaque(alpha_YX))))
-        return np.ascontiguousarray(image_YXC), np.isfinite(values_YXC).all(-1)
+        return np.ascontiguousarray(image_YXC), np.asarray(np.isfinite(values_YXC).all(-1))
 
 
 def look(source: rasterio.DatasetReader, conversion: RoofsConversion) -> Colours:
@@ -68,10 +68,15 @@ def look(source: rasterio.DatasetReader, conversion: RoofsConversion) -> Colours
     bands = (1, 2, 3, 4) if ink else (1,) if plain < 3 else tuple(conversion.bands)
     if max(bands) > source.count or min(bands) < 1:
         raise StudyError(f"{shown(path)} has {source.count} bands, conversion.bands asks for {list(conversion.bands)}")
-    window = conversion.window and (conversion.window[0], conversion.window[1])
+    window = given(conversion)
     if window is None and source.dtypes[0] != "uint8":
         window = _percentiles(source, bands)
     return Colours(bands, window, ink=ink, alpha=alpha)
+
+
+def given(conversion: RoofsConversion) -> tuple[float, float] | None:
+    """The window of values that the parameters give."""
+    return None if conversion.window is None else (conversion.window[0], conversion.window[1])
 
 
 def _palette(source: rasterio.DatasetReader) -> np.ndarray:
@@ -87,7 +92,7 @@ def _percentiles(source: rasterio.DatasetReader, bands: tuple[int, ...]) -> tupl
     rows, columns = (min(side, LOOK) for side in source.shape)
     path = Path(source.name)
     values = decoded(path, lambda: source.read(bands, out_shape=(len(bands), rows, columns), masked=True))
-    known = values.compressed().astype(np.float64)
+    known = np.ma.compressed(values).astype(np.float64)
     known = known[np.isfinite(known)]
     if not known.size:
         raise StudyError(f"{shown(path)} holds no data at all: every pixel is nodata or not a number")

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from stepladder.core.types import StudyError
 from stepladder.studies.roofs.data.georeference import Georeference
-from stepladder.studies.roofs.data.readers.colours import Colours, look, stretched
+from stepladder.studies.roofs.data.readers.colours import Colours, given, look, stretched
 from stepladder.studies.roofs.data.readers.rasters import (
     Box,
     decoded,
@@ -73,8 +73,7 @@ def open_picture(path: Path, conversion: RoofsConversion) -> Picture:
             `conversion.bands`.
     """
     if path.suffix.lower() in JPEG:
-        window = conversion.window and (conversion.window[0], conversion.window[1])
-        image_YXC = stretched(_photograph(path), window)
+        image_YXC = stretched(_photograph(path), given(conversion))
         return _loaded(path, image_YXC, np.ones(image_YXC.shape[:2], bool))
     with opened(path) as source:
         georeference, shape = _place(source), source.shape
@@ -82,6 +81,12 @@ def open_picture(path: Path, conversion: RoofsConversion) -> Picture:
     turn = 1 if georeference else _orientation(path)
     picture = Picture(path, shape, georeference, lambda box: _raster(path, box, colours))
     return picture if turn == 1 else _loaded(path, *(upright(array, turn) for array in picture.whole()))
+
+
+def place(path: Path) -> Georeference | None:
+    """Where a raster lies; None where it does not say. `StudyError` where it cannot be opened."""
+    with opened(path) as source:
+        return _place(source)
 
 
 def read_mask(path: Path, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:

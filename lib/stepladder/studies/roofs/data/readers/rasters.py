@@ -64,5 +64,4 @@ def unreadable(path: Path, error: Exception) -> StudyError:
 
 def window_of(box: Box) -> Window:
     """A box of rows and columns as rasterio takes it."""
-    rows, columns = box
-    return Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    return Window.from_slices(*box)

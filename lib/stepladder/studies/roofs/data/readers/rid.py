@@ -60,7 +60,7 @@ def absent(files: Sequence[Path]) -> list[str]:
 
 def listed(path: Path) -> list[str]:
     """Names of images in a split list, without their endings, whatever ends its lines and parts its folders."""
-    lines = path.read_text(encoding="utf-8-sig").replace("\\", "/").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").replace("\\", "/").splitlines()
     return [line.strip().rpartition("/")[2].rpartition(".")[0] for line in lines if line.strip()]
 
 

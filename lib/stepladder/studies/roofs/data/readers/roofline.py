@@ -51,8 +51,8 @@ def read(asset: Asset) -> Labelled:
         image_NYXC = _bytes(_part(fields["images"], path, part))
         depth_NYX = _part(fields["depths"], path, part)
         element_NYXK = _part(fields["elements"], path, part)
-        gsd_m = float(fields.file.attrs.get("gsd_m", GSD_M))
-        known = "gsd_m" in fields.file.attrs
+        gsd_m = float(fields.attrs.get("gsd_m", GSD_M))
+        known = "gsd_m" in fields.attrs
     for name, field in (("depths", depth_NYX), ("elements", element_NYXK)):
         if field.shape[:3] != image_NYXC.shape[:3]:
             raise StudyError(f"{shown(path)}: {name} has the shape {field.shape}, images {image_NYXC.shape}")

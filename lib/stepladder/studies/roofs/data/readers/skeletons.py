@@ -56,7 +56,7 @@ def _from_a_corner(stroke: shapely.LineString) -> shapely.LineString:
     if not stroke.is_closed:
         return stroke
     start = int(np.argmax(np.linalg.norm(points_M2 - points_M2[0], axis=1)))
-    return shapely.linestrings(np.concatenate([points_M2[start:-1], points_M2[: start + 1]]))
+    return shapely.LineString(np.concatenate([points_M2[start:-1], points_M2[: start + 1]]))
 
 
 def _sharp(path_P2: np.ndarray, closed: bool) -> np.ndarray:
@@ -121,7 +121,7 @@ def _strokes(thin_YX: np.ndarray) -> list[shapely.LineString]:
     climbs_YX = thin_YX[1:, :-1] & thin_YX[:-1, 1:] & ~thin_YX[:-1, :-1] & ~thin_YX[1:, 1:]
     edges += [_edges(falls_YX, (0, 0), (1, 1)), _edges(climbs_YX, (0, 1), (1, 0))]
     pairs = np.concatenate(edges)
-    return _merged(list(shapely.linestrings(pairs)))
+    return _merged([shapely.LineString(pair) for pair in pairs])
 
 
 def _edges(there_YX: np.ndarray, first: tuple[int, int], last: tuple[int, int]) -> np.ndarray:
