@@ -185,11 +185,13 @@ def test_the_table_sets_shares_beside_what_is_expected(truth, tmp_path):
     assert set(bad[~bad.ok]["class"]) == {"background", "pvmodule"}
 
 
-def test_islands_less_holes():
+def test_islands_are_what_lies_whole_in_the_image():
     mask = np.zeros((20, 20), bool)
-    mask[2:9, 2:9] = mask[12:18, 3:9] = mask[0:3, 15:20] = True
+    mask[2:9, 2:9] = mask[12:18, 3:9] = mask[0:3, 15:20] = True  # the last one at the border
     mask[4:6, 4:6] = False
-    assert probes.islands(mask) == 2 and probes.islands(~mask) == 2 - 3 + 1
+    assert probes.islands(mask) == 2 and probes.islands(~mask) == 1, "a courtyard is one too"
+    mask[4:9, 12:17] |= np.eye(5, dtype=bool)
+    assert probes.islands(mask) == 3, "what runs aslant is one"
 
 
 @pytest.mark.parametrize("folder", ["rid", "outlines_oam", "rooflines_hensel"])

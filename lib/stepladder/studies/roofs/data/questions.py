@@ -42,7 +42,7 @@ def shares(views: Sequence[View], task: str, classes: int) -> np.ndarray:
 
 
 def _islands(views: Sequence[View]) -> Answer:
-    """Islands of roof less islands of ground, by outlines and by faces, whichever are fewer."""
+    """Islands of roof less islands of ground, which courtyards are, by outlines and by faces, whichever are fewer."""
     surplus = []
     for task, none in (("outline", 0), ("face", NO_FACE)):
         maps = [label_YX for view in views if (label_YX := view.map(task)) is not None]
