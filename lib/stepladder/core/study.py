@@ -223,6 +223,14 @@ class Study(ABC, Generic[P]):
         """
         return {}
 
+    def sanity(self, shards: Sequence[Path], params: P) -> list[Check]:
+        """Gates of 02: whether the labels of the converted data can be right at all; default: nothing is asked.
+
+        What raises no error when it is read wrongly (a mask inverted, channels in another order, another unit) is
+        asked here, of the data itself.
+        """
+        return []
+
 
 def names() -> list[str]:
     """Names of all studies: the sub-packages of `stepladder.studies` that hold a `study` module."""

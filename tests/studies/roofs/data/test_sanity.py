@@ -22,7 +22,7 @@ SCENES = 8
 @pytest.fixture(scope="module")
 def truth() -> list[Labelled]:
     """Exact labels of some scenes."""
-    scenes = [scene.make(np.random.default_rng((3, number)), 256, 0.1) for number in range(SCENES)]
+    scenes = [scene.make(np.random.default_rng((11, number)), 256, 0.1) for number in range(SCENES)]
     return [one.labelled() for one in scenes]
 
 
@@ -105,8 +105,8 @@ def background_is_the_first_class(given: Labelled) -> Labelled:
 
 
 def labels_beside_the_image(given: Labelled) -> Labelled:
-    """Latitude and longitude in the other order: what is drawn comes to lie elsewhere."""
-    return replace(given, superstructure_NYX=given.superstructure_NYX.transpose(0, 2, 1))
+    """A corner of the image read as another: what is drawn comes to lie elsewhere."""
+    return replace(given, superstructure_NYX=np.roll(given.superstructure_NYX, (90, 90), axis=(1, 2)))
 
 
 def bearings_point_up(given: Labelled) -> Labelled:
@@ -117,7 +117,7 @@ def bearings_point_up(given: Labelled) -> Labelled:
 
 FAULTS = {  # name: what the source labels, what its reader does, the checks that must fail
     "mask above zero": (None, mask_above_zero, {"faces of every bearing are roof", "the ground is no roof"}),
-    "mask above zero, outlines only": (outlined, mask_above_zero, {"roofs are islands in the ground"}),
+    "mask above zero, outlines only": (outlined, mask_above_zero, {"the ground is more than a fifth"}),
     "outlines inverted": (None, inverted, {"the ground is no roof", "superstructures lie on roofs"}),
     "outlines inverted, nothing else": (outlined, inverted, {"roofs are islands in the ground"}),
     "channels in another order": (
@@ -137,7 +137,7 @@ FAULTS = {  # name: what the source labels, what its reader does, the checks tha
     "bearings point up": (
         None,
         bearings_point_up,
-        {"roofs fall away from ridges", "roofs fall towards valleys", "heights climb as faces are steep"},
+        {"roofs fall away from ridges", "roofs fall away from hips", "heights climb as faces are steep"},
     ),
 }
 
@@ -156,11 +156,7 @@ def test_right_labels_pass(truth, tmp_path, less):
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_silent_fault_fails_by_name(truth, tmp_path, name):
     less, fault, expected = FAULTS[name]
-    faulty = [fault(given) for given in truth]
-    found = failed(
-        tmp_path,
-        faulty if less is None else [_like(less, one, other) for one, other in zip(truth, faulty, strict=True)],
-    )
+    found = failed(tmp_path, [fault(given) if less is None else _like(less, given, fault(given)) for given in truth])
     assert expected <= found, found
 
 
@@ -189,17 +185,19 @@ def test_the_table_sets_shares_beside_what_is_expected(truth, tmp_path):
     assert set(bad[~bad.ok]["class"]) == {"background", "pvmodule"}
 
 
-def test_islands_less_holes():
+def test_islands_are_what_lies_whole_in_the_image():
     mask = np.zeros((20, 20), bool)
-    mask[2:9, 2:9] = mask[12:18, 3:9] = mask[0:3, 15:20] = True
+    mask[2:9, 2:9] = mask[12:18, 3:9] = mask[0:3, 15:20] = True  # the last one at the border
     mask[4:6, 4:6] = False
-    assert probes.islands(mask) == 2 and probes.islands(~mask) == 2 - 3 + 1
+    assert probes.islands(mask) == 2 and probes.islands(~mask) == 1, "a courtyard is one too"
+    mask[4:9, 12:17] |= np.eye(5, dtype=bool)
+    assert probes.islands(mask) == 3, "what runs aslant is one"
 
 
 @pytest.mark.parametrize("folder", ["rid", "outlines_oam", "rooflines_hensel"])
 def test_real_labels_pass(shared_data, tmp_path, folder):
     settings = RoofsParams(study="roofs")
-    assets = find.assets([shared_data / "roofs" / folder], settings)[:20]
+    assets = find.assets([shared_data / "roofs" / folder], settings)[:8]
     if not assets:
         pytest.skip(f"roofs/{folder} is not among the real data")
     for asset in assets:

@@ -103,7 +103,7 @@ def _edges(polygons: Sequence[Geometry]) -> tuple[np.ndarray, np.ndarray]:
 
 def _neighbours(edge_E22: np.ndarray, face_E: np.ndarray, tolerance: float) -> np.ndarray:
     """(N, 2) pairs of edges of different faces that come near each other and run opposite ways."""
-    lines = shapely.linestrings(edge_E22)
+    lines = np.asarray(shapely.linestrings(edge_E22))
     pair_N2 = shapely.STRtree(lines).query(lines, predicate="dwithin", distance=tolerance).T
     along_E2 = edge_E22[:, 1] - edge_E22[:, 0]
     along_E2 /= np.hypot(*along_E2.T)[:, None]

@@ -20,6 +20,7 @@ from stepladder.core.types import Asset, Issue, ShardContent, StudyError
 from stepladder.studies.roofs.data.interest import interest
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import BACKGROUND, CHANNELS, FACES, IGNORE, LINES, UNTYPED
+from stepladder.studies.roofs.data.readers import read
 from stepladder.studies.roofs.params import RoofsParams
 
 COMPRESSED = ("face_id_NYX", "focus_NYX", "line_labelled_NYX")
@@ -36,8 +37,6 @@ def convert(asset: Asset, params: RoofsParams) -> ShardContent:
     Raises:
         StudyError: a file cannot be read or used; it is named.
     """
-    from stepladder.studies.roofs.data.readers import read
-
     return content(asset, read.read(asset, params))
 
 

@@ -108,9 +108,9 @@ class Crops:
             gsd_m: float32, metres of ground per pixel of the crop.
             index: `index`.
         """
-        place, *cell = self.cell_W4[index].tolist()
+        place, number, y, x = self.cell_W4[index].tolist()
         shard, dice = self.shards[place], rng if self.model.augment else None
-        window = self._window(shard, *cell, rng, dice)
+        window = self._window(shard, number, y, x, rng, dice)
         return {
             "image_CYX": _image(shard, window, dice),
             **_maps(shard, window),
@@ -143,7 +143,7 @@ def cells(shard: Shard, side: int) -> np.ndarray:
     interest_NVU = shard.array("interest_NVU")
     crops, rows, columns = shard.array("image_NYXC").shape[:3]
     cell_W3 = np.array(list(product(range(crops), starts(rows, side), starts(columns, side))))
-    value_W = np.array([_interest(interest_NVU, *cell, side) for cell in cell_W3.tolist()])
+    value_W = np.array([_interest(interest_NVU[number], y, x, side) for number, y, x in cell_W3.tolist()])
     return cell_W3[value_W == value_W.max()]
 
 
@@ -152,10 +152,10 @@ def starts(length: int, side: int) -> list[int]:
     return [*range(0, length - side, side), max(length - side, 0)]
 
 
-def _interest(interest_NVU: np.ndarray, number: int, y: int, x: int, side: int) -> int:
+def _interest(interest_VU: np.ndarray, y: int, x: int, side: int) -> int:
     """The highest interest of the blocks that a cell touches."""
     v, u = (slice(start // BLOCK, -(-(start + side) // BLOCK)) for start in (y, x))
-    return int(interest_NVU[number, v, u].max())
+    return int(interest_VU[v, u].max())
 
 
 def _moved(start: int, side: int, length: int, rng: Generator) -> int:

@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import cast
 
 import numpy as np
+from scipy import ndimage
 
 from stepladder.data.shards import Shard
 from stepladder.studies.roofs.data.cases import Box, clipped
 from stepladder.studies.roofs.data.interest import BLOCK
-from stepladder.studies.roofs.data.labels import LINES, NO_FACE
+from stepladder.studies.roofs.data.labels import FLAT, LINES, NO_FACE
 
 LARGEST = 2048  # pixels of a raster that are looked at along each side
 ASIDE_M = 0.8  # metres from a line at which both its sides are looked at
 LEAST_PX = 3.0  # but at least so many pixels, which is where strokes of a few pixels end
 SHORTEST_M = 2.0  # metres of a line that is looked at
 PLACES = (0.25, 0.5, 0.75)  # along it
-BUILT_M = 2.0  # height above the ground from which something is a roof, where nothing else tells
+BUILT = 0.2  # of the 99th percentile of heights, above which something is a roof where nothing else tells
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class View:
             return face_YX < NO_FACE
         if (rise_YX := self.map("rise")) is not None:
             return np.isfinite(rise_YX)
-        return None if (height_YX := self.map("height")) is None else height_YX > BUILT_M
+        return (
+            None if (height_YX := self.map("height")) is None else height_YX > BUILT * np.nanpercentile(height_YX, 99)
+        )
 
     @cached_property
     def metres_YX(self) -> np.ndarray | None:
@@ -115,28 +119,23 @@ def probed(views: Sequence[View]) -> Probes:
 
 
 def islands(mask_YX: np.ndarray) -> int:
-    """Regions less holes of a mask: its Euler number, by counting squares of four pixels (Gray, 1971)."""
-    padded_YX = np.pad(mask_YX, 1).astype(np.uint8)
-    corners = padded_YX[:-1, :-1], padded_YX[:-1, 1:], padded_YX[1:, :-1], padded_YX[1:, 1:]
-    count_YX = sum(corners)
-    crossed_YX = (count_YX == 2) & (corners[0] == corners[3])
-    return int((np.sum(count_YX == 1) - np.sum(count_YX == 3) + 2 * np.sum(crossed_YX)) // 4)
+    """Regions of a mask that do not touch the border of the image; pixels that touch at a corner hang together."""
+    region_YX, count = cast("tuple[np.ndarray, int]", ndimage.label(mask_YX, np.ones((3, 3))))
+    rim = np.concatenate([region_YX[0], region_YX[-1], region_YX[:, 0], region_YX[:, -1]])
+    return count - len(np.unique(rim[rim > 0]))
 
 
-def climb(view: View) -> tuple[float, float]:
-    """Sums over insides of faces of (fall of height) x slope and of slope squared, which are equal in metres."""
+def climb(view: View) -> np.ndarray:
+    """(N,) inside faces that fall: how steeply heights climb as a share of the slope, 1 where both are right."""
     metres_YX, slope_YXG, face_YX = view.metres_YX, view.slope_YXG, view.map("face")
     if metres_YX is None or slope_YXG is None or face_YX is None:
-        return 0.0, 0.0
+        return np.zeros(0)
     down_YX, right_YX = np.gradient(metres_YX, view.gsd_m)
-    fall_YXG = np.stack([-right_YX, down_YX], axis=2)
-    same_YX = np.zeros(face_YX.shape, bool)
-    inner = (slice(1, -1), slice(1, -1))
-    beside = [face_YX[1:-1, :-2], face_YX[1:-1, 2:], face_YX[:-2, 1:-1], face_YX[2:, 1:-1]]
-    same_YX[inner] = np.all([other == face_YX[inner] for other in beside], axis=0)
-    same_YX &= (np.abs(fall_YXG) < 4).all(axis=2)  # steeper is no roof: a chimney, a tree, the edge of another roof
-    fall_NG, slope_NG = fall_YXG[same_YX], slope_YXG[same_YX]
-    return float((fall_NG * slope_NG).sum()), float((slope_NG**2).sum())
+    centre, around = face_YX[1:-1, 1:-1], (face_YX[1:-1, :-2], face_YX[1:-1, 2:], face_YX[:-2, 1:-1], face_YX[2:, 1:-1])
+    inside_YX = (centre < FLAT) & np.all([other == centre for other in around], axis=0)
+    fall_NG = np.stack([-right_YX, down_YX], axis=2)[1:-1, 1:-1][inside_YX]
+    slope_NG = slope_YXG[1:-1, 1:-1][inside_YX]
+    return (fall_NG * slope_NG).sum(axis=1) / (slope_NG**2).sum(axis=1)
 
 
 def _busiest(interest_VU: np.ndarray) -> tuple[int, int]:
@@ -194,7 +193,7 @@ def _inner_rise(view: View, sides: Sequence[np.ndarray], roof_P2: np.ndarray) ->
 
 
 def _inside(point_P2: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return ((point_P2 >= 0) & (point_P2 < (shape[1], shape[0]))).all(axis=1)
+    return np.all((point_P2 >= 0) & (point_P2 < (shape[1], shape[0])), axis=1)
 
 
 def _at(map_YX: np.ndarray, point_P2: np.ndarray) -> np.ndarray:

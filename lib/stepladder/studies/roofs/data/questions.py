@@ -42,7 +42,7 @@ def shares(views: Sequence[View], task: str, classes: int) -> np.ndarray:
 
 
 def _islands(views: Sequence[View]) -> Answer:
-    """Islands of roof less islands of ground, by outlines and by faces, whichever are fewer."""
+    """Islands of roof less islands of ground, which courtyards are, by outlines and by faces, whichever are fewer."""
     surplus = []
     for task, none in (("outline", 0), ("face", NO_FACE)):
         maps = [label_YX for view in views if (label_YX := view.map(task)) is not None]
@@ -51,6 +51,12 @@ def _islands(views: Sequence[View]) -> Answer:
             surplus.append(sum(islands(roof_YX) - islands(~roof_YX) for roof_YX in roofs))
     surplus = [some for some in surplus if abs(some) >= REGIONS]
     return (min(surplus), 0, NO_LIMIT) if surplus else None
+
+
+def _roof_share(views: Sequence[View]) -> Answer:
+    """Share of labelled pixels that outlines call roof."""
+    share = shares(views, "outline", 2)[1]
+    return None if np.isnan(share) else (float(share), 0.001, 0.8)
 
 
 def _faces_are_roof(views: Sequence[View]) -> Answer:
@@ -68,15 +74,14 @@ def _faces_are_roof(views: Sequence[View]) -> Answer:
 
 def _ground_is_no_roof(views: Sequence[View]) -> Answer:
     """Share of what faces call ground that outlines call roof."""
-    pairs = [(view.map("outline"), view.map("face")) for view in views]
-    ground = [outline_YX[face_YX == NO_FACE] for outline_YX, face_YX in pairs if _both(outline_YX, face_YX)]
+    ground = [
+        outline_YX[face_YX == NO_FACE]
+        for view in views
+        if (outline_YX := view.map("outline")) is not None and (face_YX := view.map("face")) is not None
+    ]
     known_N = np.concatenate([np.zeros(0, np.uint8), *ground])
     known_N = known_N[known_N != IGNORE]
     return (float((known_N == 1).mean()), 0, 0.3) if len(known_N) > ENOUGH else None
-
-
-def _both(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    return one is not None and other is not None
 
 
 def _background(views: Sequence[View]) -> Answer:
@@ -97,8 +102,12 @@ def _things_on_roofs(views: Sequence[View]) -> Answer:
 
 def _has_lines(views: Sequence[View]) -> Answer:
     """Share of images with a roof that have a line."""
-    asked = [view for view in views if view.lines_L5 is not None and (view.roof_YX is None or view.roof_YX.any())]
-    return (float(np.mean([len(view.lines_L5) > 0 for view in asked])), 0.7, 1) if asked else None
+    asked = [
+        len(lines_L5) > 0
+        for view in views
+        if (lines_L5 := view.lines_L5) is not None and (view.roof_YX is None or view.roof_YX.any())
+    ]
+    return (float(np.mean(asked)), 0.7, 1) if asked else None
 
 
 def _typed(views: Sequence[View]) -> Answer:
@@ -165,8 +174,8 @@ def _heights(views: Sequence[View], task: str) -> np.ndarray:
 
 
 def _climbs(views: Sequence[View]) -> Answer:
-    product, square = np.sum([climb(view) for view in views], axis=0)
-    return (float(product / square), 0.75, 1.3) if square > ENOUGH else None
+    climb_N = np.concatenate([np.zeros(0), *(climb(view) for view in views)])
+    return (float(np.nanmedian(climb_N)), 0.75, 1.3) if np.isfinite(climb_N).sum() > ENOUGH else None
 
 
 def _begins_at_eaves(views: Sequence[View]) -> Answer:
@@ -189,6 +198,7 @@ INVENTED = "made up from classes: leave a task out that nobody measured"
 UNIT = "another unit, or scaled to 0 .. 1"
 QUESTIONS = (
     Question("roofs are islands in the ground", GROUND, _islands),
+    Question("the ground is more than a fifth", GROUND, _roof_share),
     Question("faces of every bearing are roof", NORTH, _faces_are_roof),
     Question("the ground is no roof", GROUND, _ground_is_no_roof),
     Question("most of an image holds no superstructure", OTHER, _background),

@@ -56,7 +56,7 @@ def test_faces_that_disagree_still_meet():
     assert solid.mesh(solid.solid(roof, GSD)).is_watertight
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_every_roof_of_a_scene_is_closed(seed: int):
     scene = scenes.make(np.random.default_rng(seed), 256, 0.1)
     for roof in roofs.vectorise(perfect(scene), scene.gsd):
@@ -64,7 +64,7 @@ def test_every_roof_of_a_scene_is_closed(seed: int):
         assert mesh.is_watertight and mesh.is_winding_consistent and mesh.volume > 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_heights_of_a_scene_come_back(seed: int):
     scene = scenes.make(np.random.default_rng(40 + seed), 256, 0.1)
     main = max(roofs.vectorise(perfect(scene), scene.gsd), key=lambda roof: roof.outline.area)

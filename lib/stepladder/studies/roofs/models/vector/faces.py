@@ -12,7 +12,7 @@ Decisions:
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -137,7 +137,7 @@ def measured(polygon: Polygon, map_CYX: np.ndarray) -> np.ndarray:
     if min(shape) <= 0:
         return np.full(len(map_CYX), np.nan)
     moved = shapely.transform(polygon, lambda place: place - (x, y))
-    mask_YX = features.rasterize([moved], shape).astype(bool)
+    mask_YX = np.asarray(features.rasterize([moved], shape)).astype(bool)
     value_CN = map_CYX[:, y : y + shape[0], x : x + shape[1]][:, mask_YX]
     known = [values[np.isfinite(values)] for values in value_CN]
     middle = [np.mean if channel == HEIGHT else np.median for channel in range(len(known))]
@@ -163,8 +163,10 @@ def evidence(edge: LineString, lines_LF: np.ndarray) -> tuple[int, float]:
     """Type and score of the line that was found along an edge; UNTYPED and 0 where none was."""
     if not len(lines_LF):
         return UNTYPED, 0.0
-    along = shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2))
-    places = shapely.points([edge.interpolate(share, normalized=True).coords[0] for share in (0.25, 0.5, 0.75)])
+    along = np.asarray(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)))
+    places = np.asarray(
+        shapely.points([edge.interpolate(share, normalized=True).coords[0] for share in (0.25, 0.5, 0.75)])
+    )
     near_L = (shapely.distance(along[:, None], places[None]) <= BESIDE).all(axis=1)
     step_E = np.subtract(edge.coords[-1], edge.coords[0])
     step_LE = lines_LF[:, 2:4] - lines_LF[:, :2]
@@ -197,14 +199,15 @@ def concluded(ends_PE: np.ndarray, sides: list[Face]) -> int:
 
 
 def _line(ends_PE: np.ndarray, found: list[Face], lines_LF: np.ndarray, frame: shapely.Geometry) -> Line:
-    edge = LineString(ends_PE)
+    (start_E, end_E), edge = ends_PE, LineString(ends_PE)
     sides = tuple(n for n, face in enumerate(found) if face.polygon.distance(edge.centroid) <= 1 / 16)[:2]
-    if shapely.distance(shapely.points(ends_PE), frame).max() <= CUT and frame.distance(edge.centroid) <= CUT:
-        return Line(*ends_PE, UNTYPED, 0.0, sides)
+    on_frame = shapely.distance(shapely.points([start_E, edge.centroid.coords[0], end_E]), frame) <= CUT
+    if on_frame.all():
+        return Line(start_E, end_E, UNTYPED, 0.0, sides)
     kind, score = evidence(edge, lines_LF)
     if kind == UNTYPED:
         kind = concluded(ends_PE, [found[n] for n in sides])
-    return Line(*ends_PE, kind, score, sides)
+    return Line(start_E, end_E, kind, score, sides)
 
 
 def _sides(edge: LineString, cells: list[Polygon]) -> tuple[int, int]:
@@ -220,7 +223,7 @@ def _sides(edge: LineString, cells: list[Polygon]) -> tuple[int, int]:
 
 
 def _joined(parts: list[Polygon], map_CYX: np.ndarray) -> Face:
-    polygon = shapely.union_all(parts, grid_size=GRID)
+    polygon: Any = shapely.union_all(parts, grid_size=GRID)
     return _face(polygon, measured(polygon, map_CYX))
 
 

@@ -83,7 +83,7 @@ def measure(roof: Roof, gsd_m: float, georeference: Georeference | None = None) 
     metres_22 = scale(roof, gsd_m, georeference)
     plan = abs(np.linalg.det(metres_22))
     areas = [area(face, metres_22) for face in roof.faces]
-    totals = dict.fromkeys(KINDS, 0.0)
+    totals: dict[str, float] = dict.fromkeys(KINDS, 0.0)
     for line in roof.lines:
         totals[line.kind] += length(line, roof, metres_22)
     rings = (np.array(ring.coords) for ring in (roof.outline.exterior, *roof.outline.interiors))

@@ -11,7 +11,7 @@ Decisions:
 - What regularising would spoil (overlap with the pixels below `KEPT`) keeps its simplified shape.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -59,7 +59,7 @@ def polygons(roof_YX: np.ndarray, least: float = LEAST, threshold: float = 0.5) 
 
 def regularised(polygon: Polygon) -> Polygon:
     """A polygon along pixel borders with straight, and where it looks it square, sides."""
-    simple = polygon.simplify(TOLERANCE)
+    simple: Any = polygon.simplify(TOLERANCE)
     if simple.is_empty or not simple.is_valid:
         return polygon
     rings = [

@@ -14,7 +14,7 @@ Decisions:
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,7 @@ NAMES: Final = {FACE: "roof", WALLS: "wall"}
 LINE_COLOURS: Final = ("#d62728", "#ff7f0e", "#1f77b4", "#2ca02c", "#9467bd", "#111827", "#7f7f7f")
 
 Place = tuple[int, int]  # a corner of the plan, in units of GRID
+Edge = tuple[Place, Place]
 Corner = tuple[int, Place]  # of a face
 
 
@@ -102,7 +103,7 @@ def solid(
 
     ends = [(line.type, _ends(line, height)) for line in roof.lines]
     lines = tuple((kind, np.column_stack([metres(e[:, :2]), e[:, 2]])) for kind, e in ends)
-    return Solid(*made.arrays(metres), lines)
+    return made.solid(metres, lines)
 
 
 def plan(roof: Roof) -> list[tuple[int, tuple[Place, Place, Place]]]:
@@ -121,10 +122,10 @@ def plan(roof: Roof) -> list[tuple[int, tuple[Place, Place, Place]]]:
     return result
 
 
-def breaks(roof: Roof, owner: dict[tuple[Place, Place], int]) -> set[frozenset[Place]]:
+def breaks(roof: Roof, owner: dict[Edge, int]) -> set[frozenset[Place]]:
     """Edges of the plan that lie on a height break between two faces."""
     lines = [shapely.LineString([line.start, line.end]) for line in roof.lines if line.type == HEIGHT_BREAK]
-    shared = [edge for edge, face in owner.items() if owner.get(edge[::-1], face) != face]
+    shared = [(one, two) for (one, two), face in owner.items() if owner.get((two, one), face) != face]
     if not lines or not shared:
         return set()
     middle_NE = np.mean(shared, axis=1) * GRID
@@ -132,14 +133,14 @@ def breaks(roof: Roof, owner: dict[tuple[Place, Place], int]) -> set[frozenset[P
     return {frozenset(edge) for edge, near in zip(shared, near_N, strict=True) if near}
 
 
-def corners(owner: dict[tuple[Place, Place], int], broken: set[frozenset[Place]]) -> dict[Corner, int]:
+def corners(owner: dict[Edge, int], broken: set[frozenset[Place]]) -> dict[Corner, int]:
     """Number of the vertex that a face has at a place: faces that meet along an edge which is no break share it."""
     number = {corner: n for n, corner in enumerate({(face, place) for edge, face in owner.items() for place in edge})}
     joined = [
-        (number[face, place], number[owner[edge[::-1]], place])
-        for edge, face in owner.items()
-        if edge[::-1] in owner and frozenset(edge) not in broken
-        for place in edge
+        (number[face, place], number[owner[two, one], place])
+        for (one, two), face in owner.items()
+        if (two, one) in owner and frozenset((one, two)) not in broken
+        for place in (one, two)
     ]
     one, two = np.array(joined, int).reshape(-1, 2).T
     graph = coo_array((np.ones(len(one)), (one, two)), shape=(len(number), len(number)))
@@ -248,12 +249,11 @@ class _Mesh:
         chain = [begin, *sorted(inner, reverse=begin > end), *([end] if end != begin else [])]
         return [(place, z) for z in chain]
 
-    def arrays(self, metres: Any) -> Iterator[np.ndarray]:
-        """Points, triangles, parts and faces."""
+    def solid(self, metres: Callable[[np.ndarray], np.ndarray], lines: tuple[tuple[int, np.ndarray], ...]) -> Solid:
+        """The mesh; `metres` takes pixels (N, 2) to metres."""
         place_N2, z_N = (np.array(values, float) for values in zip(*self.number, strict=True))
-        yield np.column_stack([metres(place_N2 * GRID), z_N])
-        for values in zip(*self.triangles, strict=True):
-            yield np.array(values, int)
+        triangles, parts, faces = (np.array(values, int) for values in zip(*self.triangles, strict=True))
+        return Solid(np.column_stack([metres(place_N2 * GRID), z_N]), triangles, parts, faces, lines)
 
 
 def _ends(line: Any, height: dict[Corner, float]) -> np.ndarray:
