@@ -56,7 +56,9 @@ def test_areas_are_those_in_plan_over_the_cosine_of_the_pitch():
     mesh, *_ = planes.roof(maps("rise_YX"), houses.GSD)
     x0, y0, x1, y1 = houses.BOX * houses.GSD
     sloped = np.concatenate([faces(mesh, sector) for sector in (0, 4, 8, 12)])
-    assert area(sloped) == pytest.approx((x1 - x0) * (y1 - y0) / np.cos(np.radians(houses.PITCH)), rel=0.03)
+    assert area(sloped) == pytest.approx(
+        (x1 - x0) * (y1 - y0) / np.cos(np.radians(houses.PITCH)), rel=0.04
+    )  # half a pixel around
     left, top, right, bottom = houses.FLAT_BOX * houses.GSD
     assert area(faces(mesh, FLAT)) == pytest.approx((right - left) * (bottom - top), rel=0.03)
 
@@ -72,13 +74,22 @@ def test_eaves_lie_as_high_as_is_known_and_three_metres_where_it_is_not():
     assert lowest(maps("rise_YX") | {"height_YX": houses.maps()["rise_YX"]}) == pytest.approx(planes.WALL_M, abs=0.1)
 
 
+def test_oblique_borders_are_straight():
+    y, x = np.mgrid[:200, :200] + 0.5
+    across = (x - 100) * np.cos(0.2) + (y - 100) * np.sin(0.2)
+    along = (y - 100) * np.cos(0.2) - (x - 100) * np.sin(0.2)
+    ids_YX = np.where((np.abs(across) < 60) & (np.abs(along) < 40), 1 + (along > 0), 0).astype(np.int32)
+    corners = [len(polygon.exterior.coords) - 1 for polygon in planes._simplified(ids_YX)]
+    assert len(corners) == 2 and max(corners) <= 8  # a ring may begin within a side
+
+
 def test_a_vectorised_roof_has_the_same_faces_in_the_same_colours():
     found = {name.replace("_B", "_"): value[0].numpy() for name, value in houses.prediction(0).items()}
     made = roofs.vectorise({name: found[name] for name in found if name != "height_YX"}, houses.GSD)
     mesh, *lines = planes.of_roofs(made, houses.SIDE, houses.GSD)
     own, *_ = planes.roof(maps("rise_YX"), houses.GSD)
     for sector in (0, 4, 8, 12, FLAT):
-        assert area(faces(mesh, sector)) == pytest.approx(area(faces(own, sector)), rel=0.06)
+        assert area(faces(mesh, sector)) == pytest.approx(area(faces(own, sector)), rel=0.08)
         for corner in (np.min, np.max):
             one, two = (corner(faces(side, sector), axis=(0, 1))[:2] for side in (mesh, own))
             assert one == pytest.approx(two, abs=0.3)

@@ -25,7 +25,7 @@ from stepladder.studies.roofs.models.vector.roofs import Roof
 from stepladder.studies.roofs.pictures import style
 from stepladder.view.scene import Bar, Lines, Mesh, Palette, Panel
 
-SIMPLE: Final = 0.025  # of the side of a square as large as the roofs: a corner goes whose triangle is below its square
+SIMPLE_PIXELS: Final = 1.3  # a straightened border lies within that of the pixels' edges
 NEAR_PIXELS: Final = 2.0  # faces this much further off than the nearest are as near
 BESIDE_PIXELS: Final = 8.0  # from the middle of a line to the face it bounds, at most
 LEAST_EAVE_M: Final = 1.5  # lower eaves are no answer
@@ -124,17 +124,19 @@ def relief(height_YX: np.ndarray, gsd_m: float, highest: float) -> tuple[Mesh, .
 def _planes(maps: Mapping[str, np.ndarray], gsd_m: float) -> Iterator[Plane]:
     """The faces that are large enough, as planes."""
     ids_YX = np.ascontiguousarray(maps["face_id_YX"], dtype=np.int32)
-    traced = [(int(value), shapely.geometry.shape(shape)) for shape, value in shapes(ids_YX, mask=ids_YX > 0)]
-    traced = [(value, polygon) for value, polygon in traced if polygon.area >= SMALLEST_PIXELS]
-    if not traced:
-        return
-    # Corners at every pixel, so that edges of neighbours match wherever a third face begins.
-    fine = shapely.segmentize([polygon for _, polygon in traced], 1.0)
-    for (value, _), polygon in zip(
-        traced, shapely.coverage_simplify(fine, SIMPLE * np.sqrt((ids_YX > 0).sum())), strict=True
-    ):
-        if not polygon.is_empty:
+    for polygon in _simplified(ids_YX):
+        x, y = polygon.representative_point().coords[0]
+        if (value := ids_YX[int(y), int(x)]) > 0 and polygon.area >= SMALLEST_PIXELS:
             yield _plane(polygon, ids_YX == value, maps, gsd_m)
+
+
+def _simplified(ids_YX: np.ndarray) -> np.ndarray:
+    """Polygons between all borders of the map, each border straightened once, for both faces it divides."""
+    rings = [shapely.geometry.shape(shape).boundary for shape, _ in shapes(ids_YX, mask=ids_YX > 0)]
+    # Corners at every pixel, so that borders of neighbours meet wherever a third face begins.
+    borders = shapely.get_parts(shapely.line_merge(shapely.union_all(shapely.segmentize(rings, 1.0))))
+    straight = shapely.union_all(shapely.simplify(borders, SIMPLE_PIXELS, preserve_topology=False))
+    return shapely.get_parts(shapely.polygonize([straight]))
 
 
 def _plane(polygon: Polygon, where_YX: np.ndarray, maps: Mapping[str, np.ndarray], gsd_m: float) -> Plane:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+import shapely
 from matplotlib.figure import Figure
 
 from stepladder.core.types import Picture, Prediction, Sample
@@ -91,7 +92,7 @@ def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> S
     gsd_m, found = float(case["gsd_m"]), overlay.first(prediction)
     drawn = {"truth": planes.roof(_true_maps(case), gsd_m)}
     if prediction is not None:
-        drawn["prediction"] = _found_roofs(found, gsd_m, params)
+        drawn["prediction"] = _found_roofs(found, case, params)
     if not any(drawn.values()):
         drawn = _reliefs(case, found)
     panels = [Panel(title, items) for title, items in drawn.items()]
@@ -103,13 +104,21 @@ def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> S
     return Scene("The roof in space", tuple(shown), unit="m", azimuth=-65.0, elevation=38.0, note=" ".join(notes))
 
 
-def _found_roofs(found: Arrays, gsd_m: float, params: RoofsParams) -> tuple[Mesh | Lines, ...]:
-    """Roofs as they are exported; of a method that answers in part, planes over its map of faces, or nothing."""
-    if {"outline_YX", "lines_LF", "slope_GYX"} <= found.keys():
-        score, smallest = params.evaluation.line_threshold, params.evaluation.smallest
-        made = roofs.vectorise(found, gsd_m, line_threshold=score, smallest=smallest)
-        return planes.of_roofs(made, found["outline_YX"].shape[0], gsd_m)
-    return planes.roof(found, gsd_m) if "face_id_YX" in found else ()
+def _found_roofs(found: Arrays, case: Sample, params: RoofsParams) -> tuple[Mesh | Lines, ...]:
+    """Roofs that are looked at, as exported; of a method that answers in part, planes over its faces, or nothing."""
+    gsd_m, focus_YX = float(case["gsd_m"]), np.asarray(case["focus_YX"]) > 0
+    if not {"outline_YX", "lines_LF", "slope_GYX"} <= found.keys():
+        return planes.roof(found, gsd_m) if "face_id_YX" in found else ()
+    score, smallest = params.evaluation.line_threshold, params.evaluation.smallest
+    made = roofs.vectorise(found, gsd_m, line_threshold=score, smallest=smallest)
+    return planes.of_roofs([each for each in made if _in(each, focus_YX)], len(focus_YX), gsd_m)
+
+
+def _in(found: roofs.Roof, where_YX: np.ndarray) -> bool:
+    """Whether a roof covers any of the pixels `where_YX`."""
+    left, top, right, bottom = (int(edge) for edge in found.outline.bounds)
+    y, x = np.nonzero(where_YX[top : bottom + 1, left : right + 1])
+    return bool(shapely.contains_xy(found.outline, x + left + 0.5, y + top + 0.5).any())
 
 
 def _true_maps(case: Sample) -> dict[str, np.ndarray]:
