@@ -1,8 +1,8 @@
 """Roofs: our metrics against numbers known elsewhere, and rivals' lines by them. Needs the real files.
 
 Run `python tests/benchmarks/bench_roofs_goldens.py`: the agreement of RID's annotators, the evaluation files of
-solaris with what they are expected to give, and sAP of LSD (and HED, where its weights are installed) on the SimpleRoof
-validation crops. The record is tests/benchmarks/records/roofs_goldens.json.
+solaris with what they are expected to give, and sAP on the SimpleRoof validation crops of LSD, and of LSD weighed by
+HED where its weights are installed. The record is tests/benchmarks/records/roofs_goldens.json.
 """
 
 import os
@@ -57,7 +57,8 @@ def solaris() -> list[dict[str, Any]]:
     folder, rows = DATA / "spacenet_solaris", []
     for prefix in ("", "SN2_"):
         truth, guess, expected = (
-            pd.read_csv(folder / f"{prefix}{name}.csv") for name in ("sample_truth", "sample_preds", "test_results_full")
+            pd.read_csv(folder / f"{prefix}{name}.csv")
+            for name in ("sample_truth", "sample_preds", "test_results_full")
         )
         for row in expected.itertuples():
             true, ours = (table[table["ImageId"] == row.imageID] for table in (truth, guess))
@@ -77,7 +78,7 @@ def _counted(found: polygons.Found) -> list[float]:
 
 def rivals() -> dict[str, dict[str, Any]]:
     """sAP 5, 10, 15, mAP-J and seconds per crop of the detectors that need no training."""
-    detectors: dict[str, Detector] = {"LSD": lsd.detect} | ({} if hed.missing() else {"HED": hed.HedLines()})
+    detectors: dict[str, Detector] = {"LSD": lsd.detect} | ({} if hed.missing() else {"LSD x HED": hed.HedLines()})
     return {name: measured(detector) for name, detector in detectors.items()}
 
 

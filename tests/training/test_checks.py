@@ -18,6 +18,13 @@ def test_the_gates_of_training_can_fail_and_pass():
     assert not verdicts([line(2, loss=1.0)])["validation does not get worse"]
 
 
+def test_a_loss_below_zero_may_fall_and_not_rise():
+    """As with learned weights of tasks, which are log variances."""
+    told = lambda last: [line(2, loss=0.0), line(1, validation_loss=-1.0), line(2, validation_loss=last)]  # noqa: E731
+    assert verdicts(told(-1.02))["validation does not get worse"]
+    assert not verdicts(told(-0.9))["validation does not get worse"]
+
+
 def test_stages_are_judged_apart():
     """Losses of two stages are different things: only a stage that gets worse itself fails."""
     first = [line(1, loss=1.0), line(1, validation_loss=0.2), line(2, validation_loss=0.1)]

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from stepladder.core.schema import TrainingParams
+from stepladder.core.schema import Parameters, TrainingParams
 from stepladder.core.study import Study
 from stepladder.core.types import Loss, TrainingPhase
-from stepladder.training.smoke import check_divided
+from stepladder.training.smoke import check_absent, check_divided
 from stepladder.training.step import StepModule, lone_train_state, train_step
 from stepladder.training.tasks import Tasks, combine
 from stepladder.training.trainable import ContractError, parameter_contract
 from stepladder.training.validation import validation_losses
-from tests.training.two_tasks import TWO, Net, TwoTasks, batch_of
+from tests.training.two_tasks import TWO, Net, TwoTasks, batch_of, sample_of
 
 ALL = TrainingPhase("all", 100)
 A, B, NONE, BOTH = (True, False), (False, True), (False, False), (True, True)
@@ -125,10 +125,9 @@ def test_learned_weights_follow_their_formula():
         model.log_variance["a"].fill_(0.5)
         model.log_variance["b"].fill_(-1.0)
     wanted = math.exp(-0.5) * 2 + 0.25 + 3 * (math.exp(1) * 4 - 0.5)
-    assert float(combine(model, sums, counts, {"b": 3.0}).total) == pytest.approx(wanted)
-    assert float(combine(model, sums, {"a": 3.0, "b": 0.0}).total) == pytest.approx(
-        math.exp(-0.5) * 2 + 0.25 + math.exp(1) * 8
-    )  # what is not labelled has a sum of zero: only its constant is left out here
+    assert combine(model, sums, counts, {"b": 3.0}).total.item() == pytest.approx(wanted)
+    absent = combine(model, {**sums, "b": torch.tensor(0.0)}, {"a": 3.0, "b": 0.0})
+    assert absent.total.item() == pytest.approx(math.exp(-0.5) * 2 + 0.25)
 
 
 def test_learned_weights_settle_where_theory_says():
@@ -140,7 +139,7 @@ def test_learned_weights_settle_where_theory_says():
     for step in range(400):
         result = train_step(state, step, [batch_of(4)])
     for task in TWO:
-        assert float(state.model.log_variance[task]) == pytest.approx(math.log(2 * float(result.parts[task])), abs=0.02)
+        assert state.model.log_variance[task].item() == pytest.approx(math.log(2 * float(result.parts[task])), abs=0.02)
     assert set(study.tasks(state.model)) == set(TWO)
 
 
@@ -169,6 +168,28 @@ def test_every_parameter_is_reached_where_the_batch_lacks_a_task():
 
 def test_a_batch_may_be_divided():
     assert check_divided(TwoTasks(), Net(), batch_of(5, [A, B, BOTH, A, NONE]), ALL).ok
+
+
+def test_the_contract_finds_a_task_that_learns_from_what_is_not_labelled():
+    class Leaking(TwoTasks):
+        def model(self, params):
+            return Net()
+
+        def loss(self, model, batch, phase):
+            error = ((model(batch["x_C"])["b"] - batch["b_U"]) ** 2).mean(1)
+            blind = (error * batch["known_a_U"].sum(1)).sum()  # masked by what the other task knows
+            sums = {**super().loss(model, batch, phase).sums, "b": blind if self.leaks else error.sum() * 0}
+            return combine(model, sums, self.label_counts(batch))
+
+    samples = [sample_of(n, tasks) for n, tasks in enumerate((A, BOTH, A))]
+    params = Parameters(study="pair", training=TrainingParams(learning_rate=0.1))
+    for leaks in (False, True):
+        study = Leaking()
+        study.leaks = leaks
+        [found] = check_absent(study, params, samples, ALL)  # of task b: no sample lacks task a
+        assert found.name == "b learns nothing where it is absent" and found.ok != leaks
+    assert "reach 2 and move 0 of its 2 tensors: mask" in found.reason
+    assert check_absent(study, params, samples[1:2], ALL) == []
 
 
 def test_a_loss_that_counts_otherwise_than_the_study_is_found():

@@ -117,10 +117,11 @@ class Sequential(InTurn):
             bounds_G = np.floor(self._cumulative_G * (end - begin) + 0.5).astype(np.int64)
             steps_G = np.diff(bounds_G, prepend=0)
             if not steps_G.all():
+                lacking = names[int(steps_G.argmin())]
                 raise SamplingError(
-                    f"training.mixing = sequential leaves no step of a stage of {end - begin} to the group "
-                    f"{names[int(steps_G.argmin())]!r} of {', '.join(names)}: raise training.steps or the group's share "
-                    "(training.temperature 0 gives all the same), or use mixed"
+                    f"training.mixing = sequential leaves no step of a stage of {end - begin} to the group {lacking!r} "
+                    f"of {', '.join(names)}: raise training.steps or the group's share (training.temperature 0 gives "
+                    "all the same), or use mixed"
                 )
             begins.extend((begin + bounds_G - steps_G).tolist())
             befores.extend(had_G.tolist())

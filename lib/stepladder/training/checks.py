@@ -19,12 +19,17 @@ def training_checks(metrics: Sequence[dict[str, Any]], steps: int) -> list[Check
     reached = max(losses, default=0)
     said = {phase: f"{values[0]:.4f} -> {values[-1]:.4f}" for phase, values in validation.items()}
     last = "; ".join(said.values() if len(said) == 1 else (f"{phase} {text}" for phase, text in said.items()))
-    better = bool(validation) and all(values[-1] <= WORSE * values[0] for values in validation.values())
+    better = bool(validation) and not any(above(values[-1], values[0], WORSE) for values in validation.values())
     return [
         Check("training reached its last step", reached >= steps, f"step {reached} of {steps}"),
         Check("every loss is finite", finite, f"{len(losses)} steps"),
         Check("validation does not get worse", better, last or "no validation"),
     ]
+
+
+def above(value: float, other: float, factor: float) -> bool:
+    """Whether a loss is above another by a factor; of one below zero, by as much of its size."""
+    return value > other + (factor - 1) * abs(other)
 
 
 def last_losses(metrics: Sequence[dict[str, Any]]) -> dict[str, float]:

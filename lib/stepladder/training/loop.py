@@ -36,6 +36,7 @@ from stepladder.training.parallel import DistributedContext, StopConsensus
 from stepladder.training.request import SaveRequest
 from stepladder.training.schedule import PhaseSpan
 from stepladder.training.step import StepModule, TrainState, make_train_state, to_device, train_step
+from stepladder.training.task_gradients import TaskGradients
 from stepladder.training.trainable import set_modes, set_trainable
 from stepladder.training.validation import validation_losses
 
@@ -85,6 +86,7 @@ class Training:
             self.distributed.rank,
             self.distributed.world,
         )
+        self.task_gradients = TaskGradients(self.step_module, self.validation, training, params.seed, self.distributed)
         self.train_state: TrainState  # of the stage under way
         self.step, self.validation_loss = 0, 0.0
         self.logbook = Logbook(training, self.distributed, self._report)
@@ -251,6 +253,7 @@ class Training:
         """Log the loss on the fixed validation samples; True when it is the best of the stage so far."""
         begin = time.time()
         values = validation_losses(self.step_module, self.train_state, self.fixed, stream)
+        values |= self.task_gradients.measure(self.train_state)
         now = time.time()
         times = {"seconds": round(now - begin, 3), "time": round(now, 3)}
         self.logbook.tracker.log({"step": self.step, "stage": span.phase.name, **values, **times})

@@ -23,7 +23,7 @@ from stepladder.core.paths import command
 from stepladder.core.run import Run
 from stepladder.core.schema import Change
 from stepladder.training import checkpoint, resume, schedule, worker
-from stepladder.training.checks import WORSE
+from stepladder.training.checks import WORSE, above
 
 SETTABLE = [f"training.{name}" for name in Change.model_fields if name != "after"]
 ROSE = 1.5  # of the lowest median of losses, above which training has gone wrong
@@ -107,10 +107,10 @@ def fault(metrics: Sequence[Mapping[str, Any]], step: int) -> str | None:
     losses, validation = ([line[name] for line in own if name in line] for name in ("loss", "validation_loss"))
     if not all(value is not None and math.isfinite(value) for value in (*losses, *validation)):
         return "a loss is not finite"
-    if validation and _above(validation[-1], min(validation), WORSE):
+    if validation and above(validation[-1], min(validation), WORSE):
         return f"its validation loss {validation[-1]:.4g} is above the best before, {min(validation):.4g}"
     medians = [median(losses[at - LAST : at]) for at in range(LAST, len(losses) + 1)]
-    if medians and _above(medians[-1], min(medians), ROSE):
+    if medians and above(medians[-1], min(medians), ROSE):
         return f"its loss {medians[-1]:.4g} is far above the lowest before, {min(medians):.4g}"
     return None
 
@@ -169,8 +169,3 @@ def _refuse_without_effect(run: Run, settings: Mapping[str, Any], step: int) -> 
 def _spans(run: Run) -> list[schedule.PhaseSpan]:
     study, params = worker.read_parameters(run)
     return schedule.spans(study, params)
-
-
-def _above(value: float, lowest: float, factor: float) -> bool:
-    """Whether a loss is above the lowest by a factor; of one below zero, by as much of its size."""
-    return value > lowest + (factor - 1) * abs(lowest)

@@ -23,7 +23,7 @@ from stepladder.core.types import Baseline, Batch, Check, Dataset, Sample, Train
 from stepladder.core.units import digits
 from stepladder.data import draws
 from stepladder.evaluation import metrics
-from stepladder.training.step import StepModule, lone_train_state, own_counts, size, train_step
+from stepladder.training.step import StepModule, TrainState, lone_train_state, own_counts, size, train_step
 from stepladder.training.trainable import set_trainable
 
 SAMPLES = 10  # samples of a smoke test
@@ -75,7 +75,7 @@ def check_shapes(samples: Sequence[Sample], axes: Mapping[str, str]) -> Check:
     first = {name: np.shape(value) for name, value in samples[0].items()}
     same = all({name: np.shape(value) for name, value in sample.items()} == first for sample in samples)
     finite = all(np.isfinite(np.asarray(value, dtype=np.float64)).all() for s in samples for value in s.values())
-    named = [name for name, shape in first.items() if "_" in name and len(name.rsplit("_", 1)[1]) != len(shape)]
+    named = [name for name, shape in first.items() if (suffix := _suffix(name)) and len(suffix) != len(shape)]
     untold = sorted(letter for letter in _letters(samples[0]) if letter.isalpha() and letter not in axes)
     faults = {
         "samples differ in names or shapes": not same,
@@ -89,7 +89,13 @@ def check_shapes(samples: Sequence[Sample], axes: Mapping[str, str]) -> Check:
 
 def _letters(sample: Sample) -> set[str]:
     """Letters and digits of the shape suffixes of a sample's names."""
-    return {letter for name in sample if "_" in name for letter in name.rsplit("_", 1)[1]}
+    return {letter for name in sample for letter in _suffix(name)}
+
+
+def _suffix(name: str) -> str:
+    """The shape suffix of a name, as `YX` of `occ_YX`; empty where there is none: `gsd_m` tells a unit."""
+    suffix = name.rpartition("_")[2] if "_" in name else ""
+    return suffix if suffix == suffix.upper() else ""
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,46 @@ def check_divided(study: Study, model: nn.Module, batch: Batch, phase: TrainingP
     rule = "sum it over what label_counts counts" if counts else "average it over samples"
     advice = "" if ok else f": {rule}, and draw noise by stepladder.data.draws"
     return Check("a batch may be divided", ok, f"loss {whole:.6g}, of its halves {halves:.6g}{advice}", halves, whole)
+
+
+def check_absent(study: Study, params: Parameters, samples: Sequence[Sample], phase: TrainingPhase) -> list[Check]:
+    """Of each task that some of `samples` lack: from those, what serves it alone learns nothing, to the last bit.
+
+    All samples are learnt from before, so that there is momentum that could go on.
+    """
+    torch.manual_seed(params.seed)
+    training = params.training.model_copy(update={"batch": len(samples), "accumulate": 1, "ema": 0.0})
+    train_state = lone_train_state(study, study.model(params), phase, training, params.seed)
+    tasks, checks = train_state.tasks, list[Check]()
+    if tasks is None:
+        return checks
+    train_step(train_state, 0, [default_collate(list(samples))])
+    for task in tasks:
+        lacking = [sample for sample in samples if not tasks.counts([default_collate([sample])])[task]]
+        if lacking:
+            checks.append(_check_absent(study, train_state, default_collate(lacking), task, phase))
+    return checks
+
+
+def _check_absent(study: Study, train_state: TrainState, batch: Batch, task: str, phase: TrainingPhase) -> Check:
+    """That the parameters of `task` learn nothing from a batch without its labels."""
+    assert train_state.tasks is not None, "asked of studies with tasks"
+    model, own = train_state.model, train_state.tasks.own(train_state.model, [task])
+    before = [parameter.detach().clone() for parameter in own]
+    study.loss(model, batch, phase).total.backward()
+    reached = sum(parameter.grad is not None and bool(parameter.grad.any()) for parameter in own)
+    model.zero_grad(set_to_none=True)
+    train_state.training = train_state.training.model_copy(update={"batch": size(batch)})
+    for step in (1, 2):
+        train_step(train_state, step, [batch])
+    moved = sum(not torch.equal(old, new) for old, new in zip(before, own, strict=True))
+    reason = f"{len(own)} tensors stand still over two steps of {size(batch)} samples without its labels"
+    if reached or moved:
+        reason = (
+            f"{size(batch)} samples without its labels reach {reached} and move {moved} of its {len(own)} tensors: "
+        )
+        reason += "mask what is not labelled before it is summed, and let only this task's prefixes name them"
+    return Check(f"{task} learns nothing where it is absent", not (reached or moved), reason)
 
 
 @torch.no_grad()

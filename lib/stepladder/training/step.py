@@ -26,7 +26,7 @@ from stepladder.data import draws
 from stepladder.data.sampling import slots, torch_seed
 from stepladder.training.optimize import EMA, make_optimizer
 from stepladder.training.parallel import DistributedContext, synchronize_gradients
-from stepladder.training.tasks import Tasks, combine, with_sums
+from stepladder.training.tasks import Tasks, recounted
 from stepladder.training.trainable import set_trainable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -52,7 +52,7 @@ class StepModule(nn.Module):
             return ask(self.model)
         loss = self.study.loss(self.model, batch, self.phase)
         if counts is not None:
-            loss = combine(self.model, with_sums(loss).sums, counts, loss.weights)
+            loss = recounted(self.model, loss, counts)
         return loss.total, {name: part.detach() for name, part in loss.parts.items()}
 
 

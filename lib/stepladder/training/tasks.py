@@ -10,7 +10,7 @@ Decisions:
 - Outside a step, where nobody counts beforehand, the numbers of the batch itself hold.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -71,6 +71,12 @@ def with_sums(loss: Loss) -> TaskLoss:
     return loss
 
 
+def recounted(model: nn.Module, loss: Loss, counts: Counts) -> TaskLoss:
+    """The same loss by other numbers of labelled units."""
+    loss = with_sums(loss)
+    return combine(model, loss.sums, counts, loss.weights)
+
+
 def _mean(summed: Tensor, count: Tensor | float) -> Tensor:
     return summed / (torch.where(count > 0, count, 1.0) if isinstance(count, Tensor) else count or 1.0)
 
@@ -109,10 +115,10 @@ class Tasks:
     def __bool__(self) -> bool:
         return bool(self._prefixes)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._prefixes)
 
-    def _serves(self, task: str):
+    def _serves(self, task: str) -> Callable[[str], bool]:
         """Whether a parameter, by its name, serves `task` alone."""
         return lambda name: name.startswith(self._prefixes[task]) or name == f"{LEARNED}.{task}"
 

@@ -2,8 +2,10 @@
 
 Decisions:
 - A record is one flat line: `step` (optimizer steps done), `stage`, then either `loss`, `loss_<part>`, `lr`, `norm`, or
-  `validation_loss`, `validation_loss_<part>`. Keys in WALL depend on the machine; all others are a pure function of
-  the parameters and the data, so a resumed run's lines equal an uninterrupted one's.
+  `validation_loss`, `validation_loss_<part>`, and with these, of a study with tasks, `task_gradient/<task>` and
+  `task_cosine/<a>~<b>` (see `task_gradients`). Tasks that nothing was labelled for are left out. Keys in WALL depend on
+  the machine; all others are a pure function of the parameters and the data (those of task gradients also of the size
+  of a micro-batch), so a resumed run's lines equal an uninterrupted one's.
 - Lines past the checkpoint that training resumes from are cut before it goes on: no step is ever told twice.
 - A mirror that fails is reported once and left alone. Training never stops for it. `replay` fills any mirror later.
 - W&B is offline unless WANDB_API_KEY or WANDB_MODE is set; it is sent parameters without anything that looks secret,
@@ -20,6 +22,7 @@ from stepladder.core import files, jsonlines
 from stepladder.core.schema import Parameters
 from stepladder.core.secrets import redact, redacted
 
+GRADIENT, COSINE = "task_gradient/", "task_cosine/"  # beginnings of names; a cosine's ends `a~b`
 WALL = ("time", "seconds", "samples_per_s")
 Record = dict[str, Any]
 Report = Callable[..., None]  # like `Run.event`

@@ -82,8 +82,8 @@ class _MeansOfTasks:
         """Take in a batch; its share is in the numbers of its labelled units."""
         module = self._step_module
         counts = module.tasks.labelled(batch)
-        self._loss = module(batch, ask=lambda model: with_sums(module.study.loss(model, batch, module.phase)))
-        pairs = [torch.stack([self._loss.sums[task].double(), counts[task].double()]) for task in self._loss.sums]
+        self._loss = loss = with_sums(module(batch, ask=lambda model: module.study.loss(model, batch, module.phase)))
+        pairs = [torch.stack([summed.double(), counts[task].double()]) for task, summed in loss.sums.items()]
         self._sums_T2 = self._sums_T2 + torch.stack(pairs)
 
     def values(self) -> dict[str, float]:

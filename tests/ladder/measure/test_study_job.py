@@ -11,6 +11,8 @@ from stepladder.ladder.measure.study_job import StudyJob
 from stepladder.testing.template.study import SIDE, DiscParams, study
 from stepladder.training.setting import Setting
 from stepladder.training.step import Clock, lone_train_state, train_step
+from tests.training.toy.pair.study import PairData, PairParams
+from tests.training.toy.pair.study import study as pair
 
 SEED = 3
 PARAMS = DiscParams(study="template", seed=SEED)
@@ -61,6 +63,19 @@ def test_passes_add_up_to_the_steps_of_training(job, accumulate):
         wanted = float(train_step(train_state, step, micros[mine]).loss)
         assert np.mean(losses[mine]) == pytest.approx(wanted, rel=1e-6)
     assert set(clock.seconds) == {"host_to_device", "forward", "backward", "optimizer"}
+
+
+def test_a_study_with_tasks_is_timed_and_forecast_with_all_its_groups():
+    """Whatever comes first in training: few passes stand for all of it."""
+    training = {"mixing": "sequential", "batch": 4}
+    params = PairParams.model_validate({"study": "pair", "training": training})
+    job = StudyJob(pair, params, PairData(["a", "b"], 0), torch.device("cpu"))
+    keys = job.order(4, 3)
+    assert {str(job.train.groups[index]) for pass_ in keys for _, index in pass_} == {"a", "b"}
+    clock, stepper = Clock(job.device), job.stepper(Setting(batch=4))
+    for number, batch in enumerate(batches(job, 4, 3)):
+        assert torch.isfinite(stepper(number, batch, clock))
+    assert job.fake_bytes(Setting(batch=8)) > job.fake_bytes(Setting(batch=4)) > 0
 
 
 def test_memory_of_the_real_step_is_known_before_it_runs(job):

@@ -1,13 +1,16 @@
 """A gable roof with a dormer as an evaluation case, made by hand: every task labelled, or only some."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import default_collate
 
-from stepladder.core.types import Batch
-from stepladder.studies.roofs.data.labels import BACKGROUND, CHANNELS, IGNORE, LINES, NO_FACE, TASKS
+from stepladder.core.types import Asset, Batch
+from stepladder.data import shards
+from stepladder.studies.roofs.data import conversion, targets
+from stepladder.studies.roofs.data.labelled import Labelled
+from stepladder.studies.roofs.data.labels import BACKGROUND, CHANNELS, IGNORE, LINES, NO_FACE, STRIDE, TASKS
 
 SIZE = (96, 128)  # rows, columns
 NORTH, SOUTH = 0, 8  # sectors
@@ -21,7 +24,7 @@ def case(tasks: tuple[str, ...] = TASKS, gsd_m: float = 0.2) -> dict[str, Any]:
     row_Y1 = np.arange(SIZE[0])[:, None] + 0.5
     north_YX, slope = roof_YX & (row_Y1 < 48), np.tan(np.radians(35))
     rise_YX = np.where(roof_YX, (28 - np.abs(row_Y1 - 48)) * gsd_m * slope, 0)
-    superstructure_YX = np.where(roof_YX, BACKGROUND, BACKGROUND)
+    superstructure_YX = np.full(SIZE, BACKGROUND)
     superstructure_YX[56:66, 40:52] = 1
     sample = {
         "image_CYX": np.random.default_rng(0).normal(size=(3, *SIZE)) * 0.1 + 2.0 * roof_YX - north_YX,
@@ -82,6 +85,39 @@ def values(records: list) -> dict[str, float | None]:
     return {name: float(np.mean(parts)) if parts else None for name, parts in found.items()}
 
 
-def moved(prediction: dict[str, torch.Tensor], **changed: torch.Tensor) -> dict[str, torch.Tensor]:
-    """A prediction with some keys replaced."""
-    return {**prediction, **changed}
+def crop(tasks: tuple[str, ...] = TASKS, seed: int = 0) -> dict[str, Any]:
+    """The same as a training sample: targets of lines instead of lines; `seed` draws its noise."""
+    sample = case(tasks)
+    maps = targets.line_maps(sample.pop("lines_LF"), SIZE[1])
+    cells = SIZE[0] // STRIDE
+    labelled_KVU = np.broadcast_to(sample.pop("line_types_K")[:, None, None], maps["closeness_KVU"][:, :cells].shape)
+    noise_CYX = np.random.default_rng(seed).normal(size=(3, *SIZE), scale=0.1)
+    sample["image_CYX"] = (sample["image_CYX"] + noise_CYX).astype(np.float32)
+    return sample | {name: value[..., :cells, :] for name, value in maps.items()} | {"line_labelled_KVU": labelled_KVU}
+
+
+def shard(path: Path, tasks: tuple[str, ...] = TASKS) -> Path:
+    """The case as a shard, converted as the study does."""
+    sample = case(tasks)
+    image_CYX = (sample["image_CYX"] * 40 + 120).clip(0, 255).astype(np.uint8)
+    given: dict[str, Any] = {
+        f"{name}_NYX": sample[f"{name}_YX"][None] for name in ("superstructure", "outline") if name in tasks
+    }
+    if "face" in tasks:
+        slope_NYXG = sample["slope_GYX"].transpose(1, 2, 0)[None].astype(np.float16)
+        given |= {"face_NYX": sample["face_YX"][None], "slope_NYXG": slope_NYXG}
+        given["face_id_NYX"] = sample["face_id_YX"][None].astype(np.uint16)
+    if "line" in tasks:
+        lines_L5 = sample["lines_LF"]
+        given |= {
+            "lines_LF": np.column_stack([np.zeros(len(lines_L5)), lines_L5]).astype(np.float32),
+            "line_types": LINES,
+        }
+    for name in ("rise", "height"):
+        if name in tasks:
+            metres_YX = np.where(sample[f"{name}_labelled_YX"] != 0, sample[f"{name}_YX"], np.nan)
+            given[f"{name}_NYX"] = metres_YX[None].astype(np.float16)
+    image_NYXC = np.ascontiguousarray(image_CYX.transpose(1, 2, 0))[None]
+    labelled = Labelled(image_NYXC, gsd_m=float(sample["gsd_m"]), facts={"source": "rid"}, **given)
+    shards.write(path, conversion.content(Asset(path.stem, "rid", ()), labelled), "recipe")
+    return path

@@ -1,4 +1,4 @@
-"""Scores: the truth is perfect, what is not labelled or not answered has no value, and each fault costs what it should."""
+"""Scores: the truth is perfect, what is not labelled or answered has no value, each fault costs what it should."""
 
 import json
 

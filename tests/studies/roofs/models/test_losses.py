@@ -105,18 +105,3 @@ def test_the_band_lies_two_pixels_on_either_side_and_not_where_nobody_looked():
     assert found[0, 5].tolist() == [4 <= x < 8 for x in range(12)]
     label[..., :6] = IGNORE
     assert not losses.band(label == 1, label == 0).any()
-
-
-def test_every_loss_falls_within_a_few_steps():
-    one = batch(2)
-    torch.manual_seed(0)
-    model = network.build(params())
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-    history = []
-    for _ in range(30):
-        found = losses.loss(model, one, None)
-        optimizer.zero_grad()
-        found.total.backward()
-        optimizer.step()
-        history.append({name: part.item() for name, part in found.parts.items()})
-    assert all(history[-1][task] < 0.8 * history[0][task] for task in TASKS), (history[0], history[-1])

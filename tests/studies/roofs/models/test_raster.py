@@ -45,7 +45,7 @@ def test_files_say_what_memory_says_where_the_raster_lies(model, source, tmp_pat
         image_YXC = np.moveaxis(file.read(), 0, -1)
     image_CYX = normalised(image_YXC)
     image_CYX[:, :, :10] = 0  # no data: the mean colour
-    found = inference.predict(model, {"image_CYX": torch.from_numpy(image_CYX)[None]})
+    found = inference.predict(model, {"image_CYX": torch.from_numpy(image_CYX)[None], "gsd_m": torch.tensor([0.2])})
     expected = results.layers(found)
     assert set(written) == set(expected)
     for name, path in written.items():
@@ -110,3 +110,9 @@ def test_a_picture_without_a_place_and_of_one_tile_works_too(model, tmp_path):
     written = raster.predict_raster(model, tmp_path / "roof.png", tmp_path / "out")
     with rasterio.open(written["line"]) as file:
         assert file.crs is None and file.shape == (16, 17) and file.descriptions[-1] == "any"
+
+
+def test_a_raster_of_another_scale_than_the_network_was_trained_at_is_refused(source, tmp_path):
+    """0.25 m of EPSG:3857 near the equator."""
+    with pytest.raises(StudyError, match=r"town\.tif has 0\.25 m per pixel.*model\.gsd = 0\.1"):
+        raster.predict_raster(network.build(params(gsd=0.1)).eval(), source, tmp_path / "out")

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepladder.core.types import StudyError
+from stepladder.studies.roofs.data.crops import normalised
+from stepladder.studies.roofs.data.readers.images import open_picture
 from stepladder.studies.roofs.models import network, tiles
 from tests.studies.roofs.models.batches import params
 
@@ -64,3 +66,31 @@ def test_one_tile_is_a_single_pass_to_the_last_bit():
 def test_tiles_without_room_are_refused_with_the_way_out():
     with pytest.raises(StudyError, match="at least overlap"):
         tiles.grid((500, 500), 64, 32, 8)
+
+
+TOLERANCE = 0.02  # of a probability, for tiles of any size with a halo of 64 pixels of an untrained network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", [384, 512, 768, 1024])
+def test_a_real_mosaic_looks_the_same_through_tiles_of_any_size(mosaic, tile):
+    """2048 x 2048 pixels of Kampala. Pixels beyond 64 are seen by the coarse levels alone and say little."""
+    model, image, whole = mosaic
+    with torch.no_grad():
+        cut = tiles.tiled(model, image, tile, 64, 64)
+    for name, value in whole.items():
+        assert (cut[name].sigmoid() - value.sigmoid()).abs().max() < TOLERANCE, name
+
+
+@pytest.fixture(scope="module")
+def mosaic(shared_data):
+    """An untrained network, the mosaic, and what the network says of it in a single pass."""
+    path = shared_data / "roofs" / "outlines_oam" / "kampala_a.tif"
+    if not path.exists():
+        pytest.skip(f"no {path.name} in the real data")
+    torch.manual_seed(0)
+    settings = params(decoder=8, tasks=["outline", "line"])
+    image_YXC, _ = open_picture(path, settings.conversion).whole()
+    model, image = network.build(settings).eval(), torch.from_numpy(normalised(image_YXC))[None]
+    with torch.no_grad():
+        return model, image, model(image)

@@ -29,7 +29,7 @@ def evidence(*shifts):
 
 @pytest.fixture(scope="module")
 def shown():
-    return analysis.of_predictions(houses.shaky, houses.Cases(4), REAL)
+    return analysis.analysis(houses.shaky, houses.Cases(4), REAL)
 
 
 def test_every_figure_has_its_title_and_the_worst_come_first(shown):
@@ -48,12 +48,12 @@ def test_every_figure_has_its_title_and_the_worst_come_first(shown):
 
 
 def test_people_stand_beside_real_images_of_rid_only():
-    assert PEOPLE not in analysis.of_predictions(houses.shaky, houses.Cases(1), MADE)
-    assert PEOPLE not in analysis.of_predictions(houses.shaky, houses.Cases(1, "roofline"), REAL)
+    assert PEOPLE not in analysis.analysis(houses.shaky, houses.Cases(1), MADE)
+    assert PEOPLE not in analysis.analysis(houses.shaky, houses.Cases(1, "roofline"), REAL)
 
 
 def test_a_method_that_answers_nothing_leaves_no_figure():
-    assert analysis.of_predictions(lambda batch: {}, houses.Cases(2), REAL) == {}
+    assert analysis.analysis(lambda batch: {}, houses.Cases(2), REAL) == {}
 
 
 def test_the_truth_scores_one_and_what_is_shifted_more_scores_less():

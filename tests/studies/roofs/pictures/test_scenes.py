@@ -105,7 +105,7 @@ def test_a_roof_that_was_not_found_is_told_in_the_note():
     roof = scenes.solid(houses.case(), houses.nothing(), PARAMS)
     assert [panel.title for panel in roof.panels] == [
         "truth"
-    ] and "no face and no height in the prediction" in roof.note.lower()
+    ] and "nothing to draw in the prediction" in roof.note
 
 
 def test_where_only_outlines_are_labelled_the_plan_is_last():

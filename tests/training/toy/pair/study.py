@@ -1,4 +1,4 @@
-"""A study in memory of two tasks: one group of samples is labelled for the one, one for the other, the third for both."""
+"""A study in memory of two tasks: groups of samples are labelled for the one, for the other, and for both."""
 
 import numpy as np
 from pydantic import Field

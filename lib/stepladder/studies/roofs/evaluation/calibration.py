@@ -29,6 +29,12 @@ class Reliability:
         self.confidence_K += np.bincount(bin_N, probability_N, minlength=BINS)
         self.right_K += np.bincount(bin_N, right_N, minlength=BINS)
 
+    def merge(self, other: "Reliability") -> None:
+        """Take in all that another one has taken in."""
+        self.count_K += other.count_K
+        self.confidence_K += other.confidence_K
+        self.right_K += other.right_K
+
     @property
     def error(self) -> float:
         """Expected calibration error, 0 to 1; nan of nothing."""

@@ -156,6 +156,11 @@ def _near(point_N2: np.ndarray, other_M2: np.ndarray, tolerance: float) -> np.nd
     return KDTree(other_M2).query(point_N2, distance_upper_bound=tolerance + 1e-9)[0] <= tolerance
 
 
+def in_middle(lines_L4: np.ndarray, valid_YX: np.ndarray) -> np.ndarray:
+    """Whether the middle of each line lies in the image where it is valid, (L,) bool."""
+    return _looked_at((lines_L4[:, :2] + lines_L4[:, 2:4]) / 2, valid_YX)
+
+
 def _looked_at(point_N2: np.ndarray, valid_YX: np.ndarray) -> np.ndarray:
     """Whether the pixel below each point is in the image and valid."""
     x_N, y_N = np.floor(point_N2).astype(int).T

@@ -128,8 +128,8 @@ PARTS: dict[str, tuple[str, Callable[[Mapping[str, Tensor], Batch], Tensor]]] = 
 def dice_of_classes(probability_BSYX: Tensor, label_BYX: Tensor) -> Tensor:
     """Labelled pixels of a sample times 1 - the mean Dice of the classes it shows, summed over samples."""
     known_BYX = label_BYX != IGNORE
-    truth_BSYX = functional.one_hot(torch.where(known_BYX, label_BYX, 0), probability_BSYX.shape[1]).movedim(-1, 1)
-    truth_BSYX = truth_BSYX * known_BYX[:, None]
+    classes = torch.arange(probability_BSYX.shape[1], device=label_BYX.device)
+    truth_BSYX = label_BYX[:, None] == classes[:, None, None]
     probability_BSYX = torch.where(known_BYX[:, None], probability_BSYX, 0.0)
     both_BS, truth_BS = (probability_BSYX * truth_BSYX).sum((2, 3)), truth_BSYX.sum((2, 3))
     loss_BS = 1 - (2 * both_BS + 1) / (probability_BSYX.sum((2, 3)) + truth_BS + 1)

@@ -51,6 +51,7 @@ class Network(nn.Module):
     Attributes:
         settings: the section `params.model`: tasks, weights, tiles.
         conversion: the section `params.conversion`: which bands of a raster are colours, and what their values mean.
+        line_threshold, smallest: of `params.evaluation`: score of a line that counts, square metres of a roof.
         log_variance: task -> logarithm of its uncertainty, where weights are learnt (`balance: learned`).
         optimizer_step: number of the optimizer step under way.
     """
@@ -59,6 +60,7 @@ class Network(nn.Module):
         super().__init__()
         self.settings = settings = params.model
         self.conversion = params.conversion
+        self.line_threshold, self.smallest = params.evaluation.line_threshold, params.evaluation.smallest
         self.optimizer_step = 0
         self.encoder = _encoder(params)
         self.decoder = Pyramid(self.encoder.widths, settings.decoder)
@@ -111,9 +113,8 @@ def _answer(name: str, value_BCVU: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _begin(name: str, last: nn.Conv2d) -> None:
-    """Start near what most cells are, with weights so small that the image decides little."""
+    """Start near what most cells are."""
     assert last.bias is not None
-    last.weight.mul_(0.1)
     last.bias.fill_({"outline_BOVU": -1.0, "line_BKVU": -2.5, "junction_BVU": -3.0}.get(name, 0.0))
     for one, likely in (("superstructure_BSVU", BACKGROUND), ("face_BFVU", NO_FACE)):
         if name == one:

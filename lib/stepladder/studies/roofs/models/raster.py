@@ -37,6 +37,7 @@ from stepladder.studies.roofs.models import inference, results, tiles
 from stepladder.studies.roofs.models.network import MAPS
 
 CACHE_MB: Final = 64  # what GDAL may keep
+SCALE: Final = 0.2  # relative difference of ground sizes that a network trained with changes of size forgives
 RECORD, SCRATCH, UNFINISHED = "prediction.json", "tiles", ".unfinished.tif"
 
 
@@ -57,9 +58,11 @@ def predict_raster(
         four pixels, `rise` and `height` (metres).
 
     Raises:
-        StudyError: the raster cannot be read, or `folder` holds the prediction of something else.
+        StudyError: the raster cannot be read, its pixels are of another size than those the network was trained at
+            (`model.gsd`), or `folder` holds the prediction of something else.
     """
     picture, settings = open_picture(source, model.conversion), model.settings
+    _of_scale(picture, settings.gsd)
     places = tiles.grid(picture.shape, settings.tile, settings.overlap, settings.halo)
     record, scratch = _claimed(folder, _identity(model, source)), folder / SCRATCH
     if "files" not in record:
@@ -148,7 +151,7 @@ def _found(places: tiles.Grid, scratch: Path, rows: slice, columns: slice, tasks
     canvas = tiles.Canvas(places, *wide)
     for tile in filter(lambda tile: canvas.touches(*tile), places):
         canvas.add(*tile, _unpacked(np.load(_file(scratch, *tile), mmap_mode="c"), tasks))
-    found = inference.answers(canvas.maps, tuple(STRIDE * (cells.stop - cells.start) for cells in wide))
+    found = inference.answers(canvas.maps, (_pixels(wide[0]), _pixels(wide[1])))
     return {name: _cut(value, name, rows, columns, wide) for name, value in found.items()}
 
 
@@ -157,13 +160,26 @@ def _cells(pixels: slice, most: int) -> slice:
     return slice(max(pixels.start // STRIDE - 1, 0), min(-(-pixels.stop // STRIDE) + 1, most))
 
 
+def _pixels(cells: slice) -> int:
+    return STRIDE * (cells.stop - cells.start)
+
+
 def _cut(value: Tensor, name: str, rows: slice, columns: slice, wide: Sequence[slice]) -> Tensor:
     """A map of the cells `wide`, or of their pixels, cut to a box of pixels."""
-    unit = STRIDE if name in inference.LINES else 1
+    unit = STRIDE if name in inference.ON_CELLS else 1
     for axis, box, cells in ((-2, rows, wide[0]), (-1, columns, wide[1])):
         start, stop = box.start // unit, -(-box.stop // unit)
         value = value.narrow(axis, start - cells.start * STRIDE // unit, stop - start)
     return value
+
+
+def _of_scale(picture: Picture, gsd: float | None) -> None:
+    """Refuse a raster whose pixels are much larger or smaller than those the network knows, where both are told."""
+    if gsd and picture.gsd_m and abs(picture.gsd_m / gsd - 1) > SCALE:
+        raise StudyError(
+            f"{picture.path.name} has {picture.gsd_m:.3g} m per pixel, the network was trained at model.gsd = {gsd:g}: "
+            "resample it first (rio warp --res, gdalwarp -tr)"
+        )
 
 
 # Whose folder it is --------------------------------------------------------------------------------------------------

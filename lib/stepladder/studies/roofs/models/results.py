@@ -62,8 +62,8 @@ class Layer:
         """The layer without values where the raster has no data; a cell has some where one of its pixels has."""
         rows, columns = self.values.shape[1:]
         missing = [(0, n * self.stride - size) for n, size in zip((rows, columns), there_YX.shape, strict=True)]
-        there_YX = np.pad(there_YX, missing).reshape(rows, self.stride, columns, self.stride).any((1, 3))
-        values = np.where(there_YX, self.values, np.array(self.nodata, self.values.dtype))
+        there_VU = np.pad(there_YX, missing).reshape(rows, self.stride, columns, self.stride).max((1, 3))
+        values = np.where(there_VU, self.values, np.array(self.nodata, self.values.dtype))
         return Layer(values, self.bands, self.stride)
 
 

@@ -5,7 +5,6 @@ Decisions:
 - People stand beside the model only on real images of RID: their agreement says nothing of made scenes.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -13,14 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import nn
 from torch.utils.data import default_collate
 
 from stepladder.core.types import Batch, Dataset, Prediction, Sample
 from stepladder.evaluation import metrics
 from stepladder.studies.roofs.data.labels import UNTYPED
 from stepladder.studies.roofs.evaluation import heights
-from stepladder.studies.roofs.models import inference
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import charts, gallery, overlay, style
 from stepladder.studies.roofs.pictures.evidence import Evidence
@@ -30,15 +27,16 @@ RID: Final = "rid"
 
 
 @torch.inference_mode()
-def analysis(model: nn.Module, cases: Dataset, params: RoofsParams) -> dict[str, pd.DataFrame | Figure]:
-    """Figures and tables by title, of up to `MOST` test cases."""
-    return of_predictions(functools.partial(inference.predict, model.eval()), cases, params)
-
-
-def of_predictions(
+def analysis(
     predict: Callable[[Batch], Prediction], cases: Dataset, params: RoofsParams
 ) -> dict[str, pd.DataFrame | Figure]:
-    """The same of whatever answers a batch of one image with a prediction; it may leave out keys."""
+    """Figures and tables by title, of up to `MOST` test cases.
+
+    Args:
+        predict: answers a batch of one image with a prediction; it may leave out keys.
+        cases: evaluation cases.
+        params: of the run.
+    """
     indices = [int(index) for index in metrics.choose(cases, MOST)]
 
     def case_of(number: int) -> tuple[Sample, Prediction]:

@@ -97,8 +97,8 @@ class Evidence:
         true_LF, found_LF = (_inside(sides["lines_LF"], area_YX) for sides in (truth, guess))
         for kind in range(len(LINES)):
             if truth["line_types_K"][kind]:
-                own = (side[side[:, 4] == kind] for side in (true_LF, found_LF))
-                self.scored[kind].append(_scored(*own, area_YX.shape))
+                one, two = (side[side[:, 4] == kind] for side in (true_LF, found_LF))
+                self.scored[kind].append(_scored(one, two, area_YX.shape))
         self.scored[UNTYPED].append(_scored(true_LF, found_LF, area_YX.shape))
         right, predicted, found, true = lines.placement(true_LF, metrics.drawn(guess, params), area_YX)
         return (right + found) / (predicted + true) if predicted + true else float("nan")

@@ -19,6 +19,7 @@ from stepladder.studies.roofs.data.labels import BACKGROUND, FLAT, IGNORE, NO_FA
 from stepladder.studies.roofs.evaluation import scoring
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import style
+from stepladder.studies.roofs.pictures.preview import preview as preview
 
 VEIL = 0.55  # of white over what is not scored
 OUTLINE_LOOK = {"colors": "white", "linewidths": 1.4, "linestyles": [(0, (4, 2))]}
@@ -120,7 +121,7 @@ def draw_lines(axis: Axes, lines_LF: np.ndarray, width: float = 2.0) -> list[Any
         return []
     kinds = lines_LF[:, 4].astype(int)
     colours = [style.LINE_COLOURS[kind] for kind in kinds]
-    ends = lines_LF[:, :4].reshape(-1, 2, 2)
+    ends = list(lines_LF[:, :4].reshape(-1, 2, 2))
     axis.add_collection(LineCollection(ends, colors="white", linewidths=1.6 * width, capstyle="round"), autolim=False)
     axis.add_collection(LineCollection(ends, colors=colours, linewidths=width, capstyle="round"), autolim=False)
     return style.legend_of_lines(kinds.tolist())

@@ -108,7 +108,7 @@ def _lines(axis: Axes, sample: Sample, rgb_YXC: np.ndarray) -> list[Any]:
     kind_VU = near_KVU.argmax(axis=0)
     colour_VUC = np.array([(*to_rgb(colour), 1) for colour in style.LINE_COLOURS])[kind_VU]
     colour_VUC[..., 3] = np.clip(near_KVU.max(axis=0), 0, 1)
-    unknown_VU = ~labelled_KVU.any(axis=0)
+    unknown_VU = np.asarray(~labelled_KVU.any(axis=0))
     colour_VUC[..., 3] *= ~unknown_VU
     style.draw(axis, colour_VUC, rgb_YXC.shape)
     _stripe(axis, unknown_VU, rgb_YXC.shape)

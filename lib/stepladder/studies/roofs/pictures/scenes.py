@@ -5,11 +5,11 @@ Decisions:
 - In space every face is a plane: its slope is the mean of the face, its level the median of the rise where that is
   known, else its lowest corner is an eave. Faces come from the map of instances, simplified together, so that
   neighbours keep their common edge; truth and prediction are made alike. Walls are drawn down to where the eave is
-  known to be, or three metres, which the note says. Where there are heights and no faces, they are drawn as a relief.
+  known to be, or three metres, which the note says. Where neither side has a face, heights are drawn as a relief.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,6 +25,7 @@ PLAN = (
     "Outside what is scored the image is pale."
 )
 PARTS = "Superstructures over the image."
+Arrays = Mapping[str, np.ndarray]
 LOWEST_M: Final = 1.0  # that the colours of heights reach
 SOLID = "The roof as planes, coloured by the compass bearing they fall to, with its lines in space."
 HEIGHT_CAPTION: Final = {
@@ -88,23 +89,31 @@ def _error_told(truth_YX: np.ndarray, guess_YX: np.ndarray, looked_at_YX: np.nda
 
 
 def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> Scene | None:
-    """The true and the predicted roof in space: faces as planes, else what stands by its height; None of neither."""
+    """The true and the predicted roof in space: faces as planes, else heights as a relief; None of neither."""
     maps = {"truth": _true_maps(case)}
     if prediction is not None:
         maps["prediction"] = _found_maps(overlay.first(prediction), params.evaluation.line_threshold)
-    highest = max([LOWEST_M, *(float(np.nanmax(own["height_YX"])) for own in maps.values() if "height_YX" in own)])
-    panels = [Panel(title, _items(own, float(case["gsd_m"]), highest)) for title, own in maps.items()]
+    drawn = _as_planes(maps, float(case["gsd_m"])) or _as_relief(maps, float(case["gsd_m"]))
+    panels = [Panel(title, items) for title, items in drawn.items()]
     shown = [panel for panel in panels if panel.items]
     if not shown:
         return None
     notes = [planes.NOTE] if any(planes.walled(panel) for panel in shown) else []
-    notes += [f"No face and no height in the {panel.title}." for panel in panels if not panel.items]
+    notes += [f"There is nothing to draw in the {panel.title}." for panel in panels if not panel.items]
     return Scene("The roof in space", tuple(shown), unit="m", azimuth=-65.0, elevation=38.0, note=" ".join(notes))
 
 
-def _items(maps: Mapping[str, Any], gsd_m: float, highest: float) -> tuple[Mesh | Lines, ...]:
-    items = planes.roof(maps, gsd_m) if np.any(maps.get("face_id_YX", 0)) else ()
-    return items or (planes.relief(maps["height_YX"], gsd_m, highest) if "height_YX" in maps else ())
+def _as_planes(maps: Mapping[str, Arrays], gsd_m: float) -> dict[str, tuple[Mesh | Lines, ...]]:
+    """Title -> faces and lines in space; empty where no side has a face."""
+    items = {title: planes.roof(own, gsd_m) if "face_id_YX" in own else () for title, own in maps.items()}
+    return items if any(items.values()) else {}
+
+
+def _as_relief(maps: Mapping[str, Arrays], gsd_m: float) -> dict[str, tuple[Mesh, ...]]:
+    """Title -> heights above the ground as a surface, in the same colours; nothing where a side has none."""
+    known = {title: own["height_YX"] for title, own in maps.items() if "height_YX" in own}
+    highest = max([LOWEST_M, *(float(np.nanmax(height_YX)) for height_YX in known.values())])
+    return {title: planes.relief(known[title], gsd_m, highest) if title in known else () for title in maps}
 
 
 def _true_maps(case: Sample) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ Decisions:
 - The sheet shows one shard of every source first, its labels over its image, framed in the colour of its split.
 - Everything counted is counted by source, because sources label different things; images beyond `MOST_COUNTED` and
   pixels between every `step`-th are not looked at, and the title says so: a tile of AIRS alone has 10^8 pixels.
-- Class shares stand beside what is expected of the source, on a logarithmic axis: rare classes matter.
+- Class shares stand beside what is expected, on a logarithmic axis: rare classes matter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,16 +30,16 @@ from stepladder.studies.roofs.data.labels import (
     TASKS,
     UNTYPED,
 )
+from stepladder.studies.roofs.data.sanity import EXPECTED
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import overlay, style
-from stepladder.studies.roofs.pictures.preview import preview as preview
 from stepladder.view.style import INK, SPLIT_COLOURS
 
 COLUMNS, MOST_SHOWN = 4, 12  # of the contact sheet
 MOST_COUNTED = 400  # shards looked at for counts
 MOST_PIXELS = 500_000  # of one image, for counts
 THUMBNAIL = 384  # pixels of a shard's picture on the sheet
-EXPECTED: Final = {  # share of pixels by class, of the 18 reviewed masks of RID's test set that we were given
+PUBLIC: Final = {  # share of pixels by class: of RID, the 18 reviewed masks of its test set that we were given
     "rid": (0.01262, 0.00932, 0.00245, 0.00091, 0.00080, 0.00357, 0.00545, 0.00233, 0.96256)
 }
 SMALLEST_SHARE: Final = 1e-5  # of pixels, that a bar can show
@@ -62,10 +62,9 @@ class Tally:
 def figures(shards: Sequence[Path], splits: Mapping[str, Any], params: RoofsParams) -> dict[str, Picture]:
     """Pictures of the converted data by name; those of which the data hold nothing are left out.
 
-    `splits` gives the stems of the shards in `train`, `validation` and `test`.
+    `splits` gives the stems of the shards in `train`, `validation` and `test`; nothing drawn depends on `params`.
     """
     counted = tally(shards)
-    expected = EXPECTED if params.data.source != "synthetic" else {}
     told = f" ({MOST_COUNTED} of {len(shards)} shards looked at)" if len(shards) > MOST_COUNTED else ""
     pictures = {
         "sheet": Picture(
@@ -74,9 +73,7 @@ def figures(shards: Sequence[Path], splits: Mapping[str, Any], params: RoofsPara
         "tasks": Picture(tasks(counted), f"Images that carry each label, by source{told}."),
     }
     if any(own.superstructures.any() for own in counted.values()):
-        pictures["classes"] = Picture(
-            classes(counted, expected), f"Share of labelled pixels, by class and source{told}."
-        )
+        pictures["classes"] = Picture(classes(counted), f"Share of labelled pixels, by class and source{told}.")
     if any(own.lines.any() for own in counted.values()):
         pictures["lines"] = Picture(lines(counted), f"Lines by type: how many, and how long on the ground{told}.")
     if any(own.sectors.any() for own in counted.values()):
@@ -208,28 +205,35 @@ def _cell(own: Tally, task: str) -> str:
     return f"{own.tasks[task]}{types}"
 
 
-def classes(counted: Mapping[str, Tally], expected: Mapping[str, Any]) -> Figure:
-    """Share of labelled pixels of every superstructure class by source, with a black tick where one is expected."""
+def classes(counted: Mapping[str, Tally]) -> Figure:
+    """Share of labelled pixels of every superstructure class by source.
+
+    Grey is what `sanity` lets pass; black ticks are the shares of the source's public masks, where we know them.
+    """
     own = {name: tally for name, tally in counted.items() if tally.superstructures.any()}
     figure = Figure(figsize=(7.2, 0.2 * len(SUPERSTRUCTURES) * (len(own) + 0.6) + 1.3), layout="constrained")
     axis = figure.subplots()
+    for place, name in enumerate(SUPERSTRUCTURES):
+        least, most = EXPECTED["superstructure", name]
+        axis.barh(place, most - least, 0.94, left=max(least, SMALLEST_SHARE), color="#eceae3", zorder=0)
     high = 0.8 / len(own)
     for place, (name, counts) in enumerate(own.items()):
         share = counts.superstructures / counts.superstructures.sum()
         at = np.arange(len(share)) + place * high - 0.4 + high / 2
         axis.barh(at, share, high * 0.9, color=style.SOURCES[place % len(style.SOURCES)], label=name)
-        right = np.maximum(np.maximum(share, expected.get(name, 0)), SMALLEST_SHARE)
+        right = np.maximum(np.maximum(share, PUBLIC.get(name, 0)), SMALLEST_SHARE)
         for y, value, x in zip(at, share, right, strict=True):
             axis.annotate(f"{value:.2%}", (x, y), (5, 0), textcoords="offset points", va="center", fontsize=7)
-        if name in expected:
-            axis.plot(expected[name], at, "|", color=INK, markersize=12, mew=2, label=f"{name}, expected")
+        if name in PUBLIC:
+            tick = {"color": INK, "markersize": 12, "mew": 2, "path_effects": style.HALO}
+            axis.plot(PUBLIC[name], at, "|", label=f"{name}, its public masks", **tick)
     axis.set_yticks(range(len(SUPERSTRUCTURES)), SUPERSTRUCTURES)
     axis.invert_yaxis()
     axis.set(
         xscale="log", xlim=(SMALLEST_SHARE, 3), xlabel="share of labelled pixels", title="Superstructures by source"
     )
     axis.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower left", ncols=4)
+    style.add_legend(figure, [*axis.get_legend_handles_labels()[0], style.patch("passes the checks", "#eceae3")])
     return figure
 
 

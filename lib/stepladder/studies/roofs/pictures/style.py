@@ -44,7 +44,7 @@ HEIGHTS: Final = {"rise": "rise above the eave", "height": "height above ground"
 METRES: Final = "viridis"  # colour map of heights
 STRIPES: Final = ("#cfccc4", "#b8b5ad")  # of what nobody labelled
 NOT_LABELLED: Final = "not labelled"
-HALO: Final = [withStroke(linewidth=2.6, foreground="white")]
+HALO: Final = [withStroke(linewidth=5, foreground="white")]
 INK_ON_IMAGE: Final = {"color": "white", "path_effects": [withStroke(linewidth=2.2, foreground="#111827")]}
 BAR_SHARE: Final = 0.25  # of the width: longest scale bar
 

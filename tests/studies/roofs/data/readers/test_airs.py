@@ -1,9 +1,12 @@
 """Tiles of Christchurch: folders decide, the missing list is told, large ones are read by window."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
 from stepladder.core.types import StudyError
@@ -62,21 +65,15 @@ def test_a_tile_without_a_label_or_with_another_size_is_named(root: Path) -> Non
 
 @pytest.mark.parametrize(("side", "count"), [(64, 1), (2048, 1), (5000, 25), (10_000, 100)])
 def test_known_tiles_are_cut_without_a_rest(side: int, count: int) -> None:
-    boxes = pieces.boxes((side, side))
-    area = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in boxes)
-    assert len(boxes) == count and area == side**2
+    spans = pieces.spans(side)
+    assert len(spans) ** 2 == count and sum(span.stop - span.start for span in spans) == side
 
 
-def test_any_raster_is_covered_by_pieces_of_one_size() -> None:
-    rng = np.random.default_rng(0)
-    for rows, columns in rng.integers(1, 9000, (50, 2)):
-        covered = np.zeros((rows // 50 + 1, columns // 50 + 1), bool)
-        boxes = pieces.boxes((int(rows), int(columns)))
-        assert len({(b[0].stop - b[0].start, b[1].stop - b[1].start) for b in boxes}) == 1
-        assert max(b[0].stop for b in boxes) == rows and max(b[1].stop for b in boxes) == columns
-        for box in boxes:
-            covered[box[0].start // 50 : box[0].stop // 50 + 1, box[1].start // 50 : box[1].stop // 50 + 1] = True
-        assert covered.all()
+@given(side=st.integers(1, 30_000))
+def test_any_raster_is_covered_by_pieces_of_one_size(side: int) -> None:
+    spans = pieces.spans(side)
+    assert len({span.stop - span.start for span in spans}) == 1 and spans[0].start == 0 and spans[-1].stop == side
+    assert all(after.start <= before.stop for before, after in itertools.pairwise(spans)), "no gap"
 
 
 def test_a_large_tile_is_read_by_window_and_its_pieces_know_where_they_are(

@@ -114,6 +114,15 @@ def test_polygons_that_cross_are_empty_or_have_holes(tmp_path: Path) -> None:
     assert kinds["polygon repaired: it crossed or touched itself"] == 1
 
 
+def test_a_mask_that_lies_elsewhere_is_refused(tmp_path: Path) -> None:
+    raster(tmp_path / "town.tif")
+    tif(tmp_path / "town_mask.tif", house(), **PLACE)
+    assert np.array_equal(only(tmp_path).outline_NYX[0], house())
+    tif(tmp_path / "town_mask.tif", house(), crs=UTM, transform=from_origin(500_001, 5_300_000, 0.5, 0.5))
+    with pytest.raises(StudyError, match=r"town_mask\.tif lies 2\.0 pixels off its image town\.tif"):
+        only(tmp_path)
+
+
 def test_pixels_without_data_are_not_labelled(tmp_path: Path) -> None:
     image = colours(SIDE, SIDE)
     image[:, 50:] = 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from stepladder.core.types import StudyError
-from stepladder.studies.roofs.data.readers import images
+from stepladder.studies.roofs.data.readers import images, rasters
 from stepladder.studies.roofs.params import RoofsConversion
 
 rasterio = pytest.importorskip("rasterio")
@@ -133,8 +133,8 @@ def test_junk_is_named(tmp_path_factory: pytest.TempPathFactory, junk: bytes, en
 @pytest.mark.parametrize("name", ["bomb.png", "bomb.jpg", "bomb.tif"])
 def test_a_bomb_is_not_decoded(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(np.zeros((100, 100, 3), np.uint8)).save(tmp_path / name)
-    monkeypatch.setattr(images, "MOST_PIXELS", 9_999)
-    monkeypatch.setattr(images, "_decoded", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(rasters, "MOST_PIXELS", 9_999)
+    monkeypatch.setattr(images, "decoded", lambda *_: pytest.fail("decoded"))
     with pytest.raises(StudyError, match=rf"{name} claims 100 x 100 pixels.*not decoded"):
         whole(tmp_path / name)
 

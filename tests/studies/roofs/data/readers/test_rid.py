@@ -238,6 +238,17 @@ def test_a_table_without_a_column_or_with_broken_text_is_named(tmp_path: Path) -
         read.read(only(root), params())
 
 
+def test_decimals_may_follow_a_comma(tmp_path: Path) -> None:
+    root = mediatum(tmp_path / "rid", ";")
+    table = pd.read_csv(root / "segments_reviewed.csv", sep=";")
+    table["slope"] = table["slope"].map("{:.1f}".format).str.replace(".", ",")
+    table.to_csv(root / "segments_reviewed.csv", sep=";")
+    assert np.allclose(read.read(only(root), params()).slope_NYXG[0, 100, 150], (0, 1), atol=1e-3)
+    table.assign(slope="steep").to_csv(root / "segments_reviewed.csv", sep=";")
+    with pytest.raises(StudyError, match=r"segments_reviewed\.csv, column 'slope'.*steep"):
+        read.read(only(root), params())
+
+
 def test_polygons_that_cross_themselves_or_are_empty_are_counted(tmp_path: Path) -> None:
     root = repository(tmp_path / "rid")
     path = root / "vectors" / "17.json"

@@ -53,6 +53,9 @@ def test_a_gable_roof_has_two_faces_a_ridge_two_eaves_and_four_gables():
     assert total(roof, RIDGE) == pytest.approx(80, abs=0.5) and total(roof, EAVE) == pytest.approx(160, abs=1)
     assert total(roof, GABLE) == pytest.approx(80, abs=0.5) and len(roof.lines) == 7
     assert roof.eave == pytest.approx(5, abs=0.01)
+    assert [face.height for face in roof.faces] == pytest.approx(
+        [5 + 10 * GSD * np.tan(np.radians(PITCH))] * 2, abs=0.01
+    )
 
 
 def test_lines_nobody_typed_are_typed_by_the_faces():
@@ -72,7 +75,7 @@ def test_a_ridge_that_ends_before_the_gable_reaches_it():
 def test_without_lines_a_roof_is_one_face():
     prediction = {name: value for name, value in gable().items() if name != "lines_LF"}
     (roof,) = roofs.vectorise(prediction, GSD)
-    assert len(roof.faces) == 1 and roof.faces[0].polygon.equals(roof.outline)
+    assert len(roof.faces) == 1 and roof.faces[0].polygon.normalize() == roof.outline.normalize()
 
 
 def test_without_slopes_faces_have_no_pitch_and_heights_are_not_known():
@@ -90,11 +93,11 @@ def test_a_weak_line_does_not_divide_a_plane_and_a_strong_one_does():
     assert len(roofs.vectorise(prediction, GSD)[0].faces) == 3
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_scenes_come_back_from_perfect_maps(seed: int):
     scene = scenes.make(np.random.default_rng(500 + seed), 256, 0.1)
     found = roofs.vectorise(perfect(scene), scene.gsd)
-    true = [Polygon(np.array(face.polygon.exterior.coords) / scene.gsd) for face in scene.faces]
+    true = [shapely.transform(face.polygon, lambda place: place / scene.gsd) for face in scene.faces]
     frame = shapely.box(0, 0, 256, 256)
     large = [(t.intersection(frame), face) for t, face in zip(true, scene.faces, strict=True) if t.area > 1000]
     large = [(t, face) for t, face in large if frame.buffer(-4).contains(t)]
@@ -163,8 +166,8 @@ def test_not_a_number_in_every_map_is_left_out():
 
 def test_thousands_of_short_lines_give_valid_roofs():
     rng = np.random.default_rng(0)
-    start = rng.uniform(0, SIDE, (2000, 2))
-    scattered = np.column_stack([start, start + rng.normal(0, 5, (2000, 2)), np.full((2000, 2), (UNTYPED, 0.9))])
+    start = rng.uniform(0, SIDE, (800, 2))
+    scattered = np.column_stack([start, start + rng.normal(0, 5, (800, 2)), np.full((800, 2), (UNTYPED, 0.9))])
     found = roofs.vectorise({**gable(), "lines_LF": scattered.astype(np.float32)}, GSD)
     assert all(face.polygon.is_valid for roof in found for face in roof.faces)
 

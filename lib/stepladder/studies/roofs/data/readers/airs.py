@@ -15,7 +15,7 @@ from pathlib import Path
 from stepladder.core.types import Asset, Issue, StudyError
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.readers import images, pieces
-from stepladder.studies.roofs.data.readers.images import Box, shown
+from stepladder.studies.roofs.data.readers.rasters import Box, shown
 from stepladder.studies.roofs.params import RoofsConversion
 
 SOURCE = "airs"

@@ -125,7 +125,7 @@ def _overlapping(own: Sequence[Asset]) -> list[list[Asset]]:
     group = np.arange(len(areas))
     for one, other in shapely.STRtree(areas).query(areas, predicate="intersects").T if areas else ():
         group[group == group[other]] = group[one]
-    return [[own[k] for k in np.flatnonzero(group == g)] for g in np.unique(group)]
+    return [[own[int(k)] for k in np.flatnonzero(group == g)] for g in np.unique(group)]
 
 
 def _region(asset: Asset) -> Box | None:

@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.raw import read as read_layer
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
@@ -26,7 +27,8 @@ from stepladder.core.types import Asset, Issue, StudyError
 from stepladder.studies.roofs.data.georeference import reproject
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.readers import images, pieces, polygons
-from stepladder.studies.roofs.data.readers.images import Box, Picture, shown
+from stepladder.studies.roofs.data.readers.images import Picture
+from stepladder.studies.roofs.data.readers.rasters import Box, shown
 from stepladder.studies.roofs.params import RoofsConversion
 
 SOURCE = "georeferenced"
@@ -67,13 +69,14 @@ def read(asset: Asset, conversion: RoofsConversion) -> Labelled:
     """The pieces of a raster and its buildings.
 
     Raises:
-        StudyError: a file cannot be read, a mask is of another size, polygons have no place on the raster, or there
-            are polygons and the raster does not say where it lies.
+        StudyError: a file cannot be read, a mask is of another size or lies elsewhere, polygons have no place on the
+            raster, or there are polygons and the raster does not say where it lies.
     """
     image, label = asset.files[:2]
     picture = images.open_picture(image, conversion)
     facts = {"source": SOURCE, "licence": asset.meta["licence"], "label": label.name}
     if not _is_vector(label):
+        _same_place(label, picture)
         mask = lambda box: images.binary(label, images.read_mask(label, picture.shape, box))  # noqa: E731
         return pieces.outlined(picture, mask, GSD_M, facts)
     areas, issues = outlines(label, picture)
@@ -104,6 +107,21 @@ def outlines(path: Path, picture: Picture) -> tuple[list[BaseGeometry], list[Iss
     return inside, issues
 
 
+def _same_place(mask: Path, picture: Picture) -> None:
+    """`StudyError` where a mask says that it lies elsewhere than its image, by half a pixel or more."""
+    own, its = images.place(mask), picture.georeference
+    if own is None or its is None:
+        return
+    rows, columns = picture.shape
+    corners = np.array([(0, 0), (columns, 0), (0, rows)], np.float64)
+    moved = its.to_pixels(own.to_lonlat(corners)) - corners
+    if np.abs(moved).max() >= 0.5:
+        raise StudyError(
+            f"{shown(mask)} lies {np.abs(moved).max():.1f} pixels off its image {picture.path.name}: bring it to the "
+            "image's grid (gdalwarp), or take its CRS away if that is wrong"
+        )
+
+
 def _painted(areas: Sequence[BaseGeometry], box: Box) -> np.ndarray:
     """1 in the pixels of `areas` whose middle they hold, in a box of rows and columns."""
     rows, columns = box
@@ -116,8 +134,8 @@ def _painted(areas: Sequence[BaseGeometry], box: Box) -> np.ndarray:
 def _geometries(path: Path) -> tuple[np.ndarray, str | None]:
     """Geometries of the first layer, None where a row has none, and its CRS."""
     try:
-        about, _, geometries, _ = pyogrio.raw.read(path, columns=[])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError) as error:
+        about, _, geometries, _ = read_layer(path, columns=[])
+    except (DataSourceError, DataLayerError, RuntimeError) as error:
         raise StudyError(f"{shown(path)} cannot be read ({error}); fetch it again") from error
     return shapely.from_wkb(geometries, on_invalid="fix"), about["crs"]
 

@@ -1,4 +1,4 @@
-"""Large rasters as several images of equal size: cut without a rest, read window by window, labels with them.
+"""Large rasters as several images of equal size: cut without a rest, read band by band, labels with them.
 
 Decisions:
 - A raster of at most `LARGEST` rows and columns stays whole. A larger one is cut into equal pieces of about `PIECE`:
@@ -18,15 +18,10 @@ import numpy as np
 from stepladder.core.types import Issue, StudyError
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import IGNORE
-from stepladder.studies.roofs.data.readers.images import Box, Picture, shown
+from stepladder.studies.roofs.data.readers.images import Picture
+from stepladder.studies.roofs.data.readers.rasters import Box, shown
 
 LARGEST, PIECE = 2048, 1024
-
-
-def boxes(shape: tuple[int, int]) -> list[Box]:
-    """Rows and columns of the pieces of a raster, row by row, all of one size."""
-    rows, columns = (_spans(side) for side in shape)
-    return [(row, column) for row in rows for column in columns]
 
 
 def outlined(
@@ -48,24 +43,29 @@ def outlined(
     Raises:
         StudyError: no piece holds any data.
     """
-    images, outlines, corners = [], [], []
-    every = boxes(picture.shape)
-    for box in every:
-        image_YXC, there_YX = picture.read(box)
-        if there_YX.any():
-            images.append(image_YXC)
-            outlines.append(np.where(there_YX, outline(box), IGNORE).astype(np.uint8))
-            corners.append([box[1].start, box[0].start])
-    if not images:
+    all_rows, all_columns = (spans(side) for side in picture.shape)
+    most = len(all_rows) * len(all_columns)
+    shape = tuple(side[0].stop - side[0].start for side in (all_rows, all_columns))
+    image_NYXC, outline_NYX = np.empty((most, *shape, 3), np.uint8), np.empty((most, *shape), np.uint8)
+    corners: list[list[int]] = []
+    for rows in all_rows:
+        band = (rows, slice(0, picture.shape[1]))  # whole rows: files are mostly stored in strips of them
+        (image_YXC, there_YX), outline_YX = picture.read(band), outline(band)
+        for columns in all_columns:
+            if there_YX[:, columns].any():
+                image_NYXC[len(corners)] = image_YXC[:, columns]
+                outline_NYX[len(corners)] = np.where(there_YX[:, columns], outline_YX[:, columns], IGNORE)
+                corners.append([columns.start, rows.start])
+    if not corners:
         raise StudyError(f"{shown(picture.path)} holds no data at all: every pixel is nodata")
-    if empty := len(every) - len(images):
+    if empty := most - len(corners):
         issues = (*issues, Issue("piece left out: no data", empty, picture.path.name))
     place = picture.georeference
     return Labelled(
-        image_NYXC=np.stack(images),
+        image_NYXC=image_NYXC[: len(corners)],
         gsd_m=picture.gsd_m or gsd_m,
-        georeference=place.window(*corners[0]) if place and len(images) == 1 else None,
-        outline_NYX=np.stack(outlines),
+        georeference=place.window(*corners[0]) if place and len(corners) == 1 else None,
+        outline_NYX=outline_NYX[: len(corners)],
         issues=issues,
         facts={
             "north_up": place is None or place.north_up,
@@ -78,7 +78,8 @@ def outlined(
     )
 
 
-def _spans(side: int) -> list[slice]:
+def spans(side: int) -> list[slice]:
+    """Rows (or columns) of the pieces of a raster with `side` of them, all of one length."""
     count = 1 if side <= LARGEST else math.ceil(side / PIECE)
     length = math.ceil(side / count)
     starts = np.rint(np.linspace(0, side - length, count)).astype(int)

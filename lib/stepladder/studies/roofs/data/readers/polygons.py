@@ -60,7 +60,7 @@ def cut(lines_LF: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if not len(lines_LF):
         return lines_LF
     strings = shapely.linestrings(lines_LF[:, 1:5].reshape(-1, 2, 2).astype(np.float64))
-    inside = shapely.clip_by_rect(strings, 0, 0, shape[1], shape[0])
+    inside = np.asarray(shapely.clip_by_rect(strings, 0, 0, shape[1], shape[0]))
     there = shapely.length(inside) > 0
     ends_L4 = np.array([shapely.get_coordinates(line)[[0, -1]].ravel() for line in inside[there]]).reshape(-1, 4)
     return np.column_stack([lines_LF[there, :1], ends_L4, lines_LF[there, 5:]]).astype(np.float32)

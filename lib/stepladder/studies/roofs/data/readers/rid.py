@@ -27,7 +27,8 @@ from stepladder.studies.roofs.data.georeference import Georeference
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import BACKGROUND, FLAT, IGNORE, LINES, NO_FACE
 from stepladder.studies.roofs.data.readers import images, polygons, ridvectors
-from stepladder.studies.roofs.data.readers.images import Picture, shown
+from stepladder.studies.roofs.data.readers.images import Picture
+from stepladder.studies.roofs.data.readers.rasters import shown
 from stepladder.studies.roofs.data.readers.ridvectors import Vectors
 from stepladder.studies.roofs.params import RoofsConversion
 
@@ -59,7 +60,7 @@ def absent(files: Sequence[Path]) -> list[str]:
 
 def listed(path: Path) -> list[str]:
     """Names of images in a split list, without their endings, whatever ends its lines and parts its folders."""
-    lines = path.read_text(encoding="utf-8-sig").replace("\\", "/").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").replace("\\", "/").splitlines()
     return [line.strip().rpartition("/")[2].rpartition(".")[0] for line in lines if line.strip()]
 
 

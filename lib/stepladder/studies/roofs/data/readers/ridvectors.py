@@ -28,7 +28,7 @@ from stepladder.studies.roofs.data.derive import Segment
 from stepladder.studies.roofs.data.georeference import Georeference, from_bounds
 from stepladder.studies.roofs.data.labels import SUPERSTRUCTURES
 from stepladder.studies.roofs.data.readers import polygons
-from stepladder.studies.roofs.data.readers.images import shown
+from stepladder.studies.roofs.data.readers.rasters import shown
 
 SEGMENTS, BUILDINGS, OBSTACLES = "segments", "pv_areas", "obstacles"  # first words of the village's tables
 COLUMNS = {
@@ -174,13 +174,22 @@ def _table(path: Path, kind: str, *_: int) -> tuple[pd.DataFrame, shapely.STRtre
         raise StudyError(f"{shown(path)} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
     table = table.assign(geometry=_east_first(path, table[COLUMNS[kind][1]]))
     if kind == SEGMENTS:
-        table = table.assign(gutters=_east_first(path, table["gutter"]))
+        numbers = {name: _numbers(path, table[name]) for name in ("azimuth", "slope")}
+        table = table.assign(gutters=_east_first(path, table["gutter"]), **numbers)
     return table, shapely.STRtree(table["geometry"].to_numpy())
 
 
 def delimiter(header: str) -> str:
     """What separates the columns of a table, by its first line: comma, semicolon, tab or bar."""
     return max(",;\t|", key=header.count)
+
+
+def _numbers(path: Path, column: pd.Series) -> pd.Series:
+    """Numbers whether their decimals follow a point or a comma; not a number where a cell is empty."""
+    try:
+        return pd.to_numeric(column.map(lambda cell: cell.replace(",", ".") if isinstance(cell, str) else cell))
+    except ValueError as error:
+        raise StudyError(f"{shown(path)}, column {column.name!r}: {error}") from error
 
 
 def _east_first(path: Path, texts: pd.Series) -> np.ndarray:

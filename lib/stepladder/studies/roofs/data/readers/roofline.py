@@ -23,7 +23,7 @@ from stepladder.core.types import Asset, Issue, StudyError
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import LINES
 from stepladder.studies.roofs.data.readers import skeletons
-from stepladder.studies.roofs.data.readers.images import shown
+from stepladder.studies.roofs.data.readers.rasters import shown
 
 SOURCE = "roofline"
 LICENCE = "none stated; cite Alidoost et al. 2019"
@@ -51,8 +51,8 @@ def read(asset: Asset) -> Labelled:
         image_NYXC = _bytes(_part(fields["images"], path, part))
         depth_NYX = _part(fields["depths"], path, part)
         element_NYXK = _part(fields["elements"], path, part)
-        gsd_m = float(fields.file.attrs.get("gsd_m", GSD_M))
-        known = "gsd_m" in fields.file.attrs
+        gsd_m = float(fields.attrs.get("gsd_m", GSD_M))
+        known = "gsd_m" in fields.attrs
     for name, field in (("depths", depth_NYX), ("elements", element_NYXK)):
         if field.shape[:3] != image_NYXC.shape[:3]:
             raise StudyError(f"{shown(path)}: {name} has the shape {field.shape}, images {image_NYXC.shape}")

@@ -22,7 +22,7 @@ from stepladder.core.types import Asset, Issue, StudyError
 from stepladder.studies.roofs.data.labelled import Labelled
 from stepladder.studies.roofs.data.labels import UNTYPED
 from stepladder.studies.roofs.data.readers import images, polygons
-from stepladder.studies.roofs.data.readers.images import shown
+from stepladder.studies.roofs.data.readers.rasters import shown
 from stepladder.studies.roofs.params import RoofsConversion
 
 SOURCE = "simpleroof"

@@ -4,8 +4,8 @@ Decisions:
 - A wing is a convex polygon of ground with a roof that is the lowest of some planes: gable, hip, mansard, flat. What
   is seen from above is the highest of several wings: valleys, dormers, garages under an overhang follow from one rule.
 - A plane is (a, b, c): z = a x + b y + c, all in metres, x right (east), y down (south), as in the image.
-- Faces come from clipping convex polygons, nothing is sampled. Vertices lie on a grid of a micrometre, so that
-  neighbouring faces share their edges.
+- Faces come from clipping convex polygons, nothing is sampled. What rounding leaves (seams, spikes) is closed and
+  opened by HAIR, so vertices are right to a tenth of a millimetre.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ import shapely
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-GRID = 1e-6  # metres vertices are rounded to
+HAIR = 2e-5  # metres: gaps and spikes that are narrower come from rounding
 TIE = 1e-6  # metres by which two planes may differ and be one
 SMALLEST = 1e-3  # square metres below which a face is a left-over of rounding
 
@@ -116,7 +116,7 @@ def clip(polygon_P2: np.ndarray, plane_3: np.ndarray) -> np.ndarray:
 
 def _apart(polygon_P2: np.ndarray) -> np.ndarray:
     """Without vertices that stand on the one before: rounding puts them in the wrong order, and the border crosses."""
-    return polygon_P2[np.abs(polygon_P2 - np.roll(polygon_P2, 1, axis=0)).max(axis=1) > GRID]
+    return polygon_P2[np.abs(polygon_P2 - np.roll(polygon_P2, 1, axis=0)).max(axis=1) > TIE]
 
 
 def faces(wings: Sequence[Wing]) -> list[Face]:
@@ -132,9 +132,20 @@ def faces(wings: Sequence[Wing]) -> list[Face]:
     found = []
     for (roof, part, *_), group in groupby(keyed, key=lambda item: item[0]):
         _, pieces, planes = zip(*group, strict=True)
-        whole = shapely.union_all(pieces, grid_size=GRID)
+        whole = merged(pieces)
         found += [Face(piece, planes[0], roof, part) for piece in _polygons(whole)]
     return found
+
+
+def merged(pieces: Sequence[BaseGeometry]) -> BaseGeometry:
+    """Their union, without seams between pieces that touch and without spikes."""
+    whole = shapely.union_all([_wider(piece, HAIR) for piece in pieces])
+    return _wider(_wider(whole, -2 * HAIR), HAIR).simplify(HAIR)
+
+
+def _wider(geometry: BaseGeometry, by: float) -> BaseGeometry:
+    with np.errstate(divide="ignore", invalid="ignore"):  # at spikes, which have no direction
+        return geometry.buffer(by, join_style="mitre", mitre_limit=20)
 
 
 def _cells(place: int, wing: Wing) -> Iterator[_Cell]:
@@ -149,9 +160,11 @@ def _cells(place: int, wing: Wing) -> Iterator[_Cell]:
 
 def _visible(cell: _Cell, cells: Sequence[_Cell]) -> BaseGeometry:
     """What no cell of another wing lies above."""
-    covers = [cover for other in cells if other.wing != cell.wing and len(cover := _cover(other, cell)) >= 3]
     whole = Polygon(cell.polygon_P2)
-    return shapely.difference(whole, shapely.union_all([Polygon(c) for c in covers], grid_size=GRID), grid_size=GRID)
+    for other in cells:
+        if other.wing != cell.wing and len(cover_P2 := _cover(other, cell)) >= 3:
+            whole = shapely.difference(whole, Polygon(cover_P2))
+    return whole
 
 
 def _cover(other: _Cell, cell: _Cell) -> np.ndarray:

@@ -68,16 +68,16 @@ def _on_face(rng: np.random.Generator, face: Face) -> list[Item]:
 
 def _wishes(rng: np.random.Generator, level: bool, area: float) -> Iterator[tuple[str, int]]:
     """How many of each kind a face would like to have."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.42:
         yield "pvmodule", int(rng.integers(1, 3))
-    if rng.random() < 0.45:
+    if rng.random() < 0.6:
         yield "window", int(rng.integers(1, 2 + min(5, int(area / 12))))
     if rng.random() < (0.25 if level else 0.45):
         yield "chimney", int(rng.integers(1, 3))
-    if not level and rng.random() < 0.25:
+    if not level and rng.random() < 0.45:
         yield "ladder", 1
-    if rng.random() < 0.4:
-        yield "unknown", int(rng.integers(1, 4))
+    if rng.random() < 0.6:
+        yield "unknown", int(rng.integers(1, 5))
 
 
 def _spot(rng: np.random.Generator, frame: Frame, free: BaseGeometry, kind: str, lean: float) -> Item | None:
@@ -120,6 +120,7 @@ def _measures(
         return rng.uniform(0.5, 0.9), rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.6), MODULE
     if kind == "ladder":
         if rng.random() < 0.5:
-            return 0.4, rng.uniform(1.5, 3.5) * lean, 0.05, MODULE
+            return 0.45, rng.uniform(1.5, 4.5) * lean, 0.05, MODULE
         return rng.uniform(0.6, 1.5), 0.35, 0.1, MODULE
-    return rng.uniform(0.25, 0.7), rng.uniform(0.25, 0.7), rng.uniform(0.2, 0.6), MODULE
+    width, depth = rng.uniform(0.25, 0.8, 2) if rng.random() < 0.75 else rng.uniform(0.8, 2.2, 2)
+    return float(width), float(depth), rng.uniform(0.2, 0.6), MODULE

@@ -152,10 +152,10 @@ class Brush:
     def _caps(self, house: Building, tile_3: np.ndarray) -> None:
         """Tiles along ridges and hips, metal in valleys and gutters, boards along gables."""
         metal_3 = np.array([0.40, 0.39, 0.38]) * self.rng.uniform(0.7, 1.2)
-        cap_3 = tile_3 * self.rng.uniform(0.85, 1.25)
+        cap_3 = tile_3 * self.rng.choice([0.8, 1.2, 1.35])
         looks = {
-            edges.RIDGE: (cap_3, 0.22, 0.8),
-            edges.HIP: (cap_3, 0.22, 0.8),
+            edges.RIDGE: (cap_3, 0.26, 0.8),
+            edges.HIP: (cap_3, 0.26, 0.8),
             edges.VALLEY: (metal_3, 0.25, 0.7),
             edges.EAVE: (metal_3, 0.16, 0.8),
             edges.GABLE: (cap_3, 0.14, 0.6),

@@ -63,7 +63,7 @@ class Building:
     @cached_property
     def outline(self) -> BaseGeometry:
         """What the building covers, overhang included."""
-        return shapely.union_all([face.polygon for face in self.faces], grid_size=envelope.GRID)
+        return envelope.merged([Polygon(wing.polygon_P2) for wing in self.wings])
 
     @property
     def roof_types(self) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def _annex(rng: np.random.Generator, size: Size, height: float) -> Wing:
 
 def _dormers(rng: np.random.Generator, wings: Sequence[Wing], size: Size) -> list[Wing]:
     """Up to three equal dormers on each of the large faces that are steep enough."""
-    if size.pitch < 30 or rng.random() < 0.45:
+    if size.pitch < 28 or rng.random() < 0.3:
         return []
     found: list[Wing] = []
     large = [face for face in envelope.faces(wings) if face.polygon.area > 25]
@@ -179,10 +179,10 @@ def _dormer(rng: np.random.Generator, size: Size, foot: float) -> tuple[Wing, fl
     """A dormer whose front stands where the roof is `foot` high, its width, and how far it shows in plan."""
     style, wall, rise = str(rng.choice(DORMERS)), rng.uniform(0.9, 1.4), shapes.slope(size.pitch)
     if style == "shed":
-        width, pitch = rng.uniform(2.0, 4.0), rng.uniform(8, 15)
+        width, pitch = rng.uniform(2.0, 5.0), rng.uniform(8, 15)
         depth = wall / (rise - shapes.slope(pitch))
     else:
-        width, pitch = rng.uniform(1.6, 2.6), size.pitch
+        width, pitch = rng.uniform(1.6, 3.2), size.pitch
         depth = (wall + rise * width / 2) / rise
     make = {"gable": shapes.gable_dormer, "hip": shapes.hip_dormer, "shed": shapes.shed_dormer}[style]
     return make(width, depth + 0.01, foot + wall, pitch), width, depth

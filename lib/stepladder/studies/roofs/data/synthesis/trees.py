@@ -11,7 +11,6 @@ from shapely.geometry.base import BaseGeometry
 from stepladder.studies.roofs.data.synthesis.street import LOTS, Street
 
 KINDS = {"leaf": 0.6, "conifer": 0.16, "blossom": 0.08, "bare": 0.16}
-OVER = 0.2  # share of the trees that may stand nearer to a roof than their crown is wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +45,14 @@ def trees(rng: np.random.Generator, street: Street, covered: BaseGeometry) -> It
     shapely.prepare(covered)
     for _ in range(int(rng.poisson(max(3.0, street.extent**2 / 45)))):
         middle_2 = street.middle_2 + rng.uniform(-0.6, 0.6, 2) * street.extent
-        if rng.random() < 0.5:
-            yield from _standing(street, covered, _tree(rng, middle_2, rng.uniform(0.4, 1.1)), 1.0)
-        else:
-            tree = _tree(rng, middle_2, rng.uniform(1.2, 3.4))
-            yield from _standing(street, covered, tree, 0.6 if rng.random() < OVER else 1.15)
+        radius = rng.uniform(0.4, 1.1) if rng.random() < 0.5 else rng.uniform(1.2, 3.4)
+        yield from _standing(street, covered, _tree(rng, middle_2, radius), 1.1)
+    edge = covered.boundary
+    for _ in range(int(rng.poisson(street.extent**2 / 300))):
+        radius = rng.uniform(1.5, 4.2)
+        beside_2 = np.array(edge.interpolate(rng.random(), normalized=True).coords[0])
+        tree = _tree(rng, beside_2 + rng.normal(0, 0.6, 2) * radius, radius)
+        yield from _standing(street, covered, tree, 0.2)
     for lot_2 in street.lots()[:7]:
         if rng.random() < 0.4:
             yield from _row(rng, street, covered, lot_2)

@@ -36,7 +36,7 @@ CLASSES: Mapping[str, int] = {"superstructure": len(SUPERSTRUCTURES), "face": FA
 LETTERS = {"superstructure": "S", "face": "F"}
 METRES = ("rise", "height")
 LINE_MAPS = (*(f"line{channel}" for channel in range(CHANNELS)), "junction")
-PIXELS = 30_000  # of every task
+PIXELS, OF_A_CROP = 24_000, 500  # of every task, at most
 TREES, LEAF = 24, 4
 SCALES = (1, 16)  # pixels
 STRIP, MARGIN = 512, 80  # rows of an image at a time, and beyond them: features reach 4 of the largest scale and a bit
@@ -53,12 +53,14 @@ class Forest:
     def __init__(self, crops: Iterable[Sample], seed: int):
         rng = np.random.default_rng(seed)
         crops = list(crops)
+        count = min(OF_A_CROP, PIXELS // max(1, len(crops)))
         seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         for crop in crops:
-            for name, pair in drawn(crop, PIXELS // max(1, len(crops)), rng).items():
+            for name, pair in drawn(crop, count, rng).items():
                 seen.setdefault(name, []).append(pair)
         whole = {name: [np.concatenate(part) for part in zip(*pairs, strict=True)] for name, pairs in seen.items()}
         shared: dict[str, Any] = {"n_estimators": TREES, "min_samples_leaf": LEAF, "n_jobs": 1, "random_state": seed}
+        shared |= {"max_features": "sqrt", "max_samples": 0.5}
         self.forests = {
             name: (RandomForestClassifier if name in CLASSES else RandomForestRegressor)(**shared).fit(*whole[name])
             for name in whole

@@ -1,7 +1,8 @@
 """The rivals of the network, trivial ones first, each fitted to the training shards alone.
 
 Decisions:
-- They learn from the network's own crops, at most `CROPS`, and cases, at most `CASES`, spread evenly over the shards.
+- They learn from the network's own crops, as many as it makes steps, at most `CROPS`, and at most `CASES` whole images,
+  spread evenly over the shards.
 - A rival answers only the tasks it can; in the others it has no value, and tables say so.
 """
 
@@ -28,7 +29,8 @@ def baselines(params: RoofsParams, train: Sequence[Path]) -> dict[str, Baseline]
     nothing: empty everywhere. average: median rise, height, pitch. class_height: median metres of what the forest sees.
     lsd: line segments of gradients. hed: edges of a published network, as lines. forest: all tasks, pixel by pixel.
     """
-    crops, cases = _some(Crops(train, params), CROPS), _some(Cases(train, params), CASES)
+    crops = _some(Crops(train, params), min(CROPS, params.training.steps))
+    cases = _some(Cases(train, params), CASES)
     forest = Forest(crops, params.seed)
     detectors = {"lsd": lsd.detect} | ({} if hed.missing() else {"hed": hed.HedLines()})
     threshold = params.evaluation.line_threshold

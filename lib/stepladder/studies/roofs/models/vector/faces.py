@@ -4,14 +4,15 @@ Decisions:
 - A face falls as the median of the slope map inside it says: a chimney or a dormer nobody drew does not move it.
 - Neighbours that fall alike are one face unless a line between them is strong; what is too small to be a face goes to
   the neighbour with whom it shares most.
-- An edge has the type of the line that was found there. Where none was found, or nobody can type it, the faces say: both
-  fall away from a ridge (level) or hip (sloping), both towards a valley; a border is an eave where its face falls towards
-  it, else a gable. Such a guess has score 0.
+- An edge has the type of the line that was found there. Where none was found, or nobody can type it, the faces say:
+  both fall away from a ridge (level) or hip (sloping), both towards a valley; a border is an eave where its face falls
+  towards it, else a gable. An edge where no line was found has score 0.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -19,8 +20,11 @@ from rasterio import features
 from shapely import LineString, Polygon
 
 from stepladder.studies.roofs.data.labels import FLAT_BELOW, LINES, UNTYPED
+from stepladder.studies.roofs.models.vector.outlines import GRID
 
 RIDGE, HIP, VALLEY, EAVE, GABLE, HEIGHT_BREAK = range(len(LINES))
+HEIGHT: Final = 3  # channel of `stacked`
+EAVE_HEIGHT: Final = 4  # and another
 LEAST: Final = 20.0  # square pixels of a face
 ALIKE: Final = 0.12  # difference of two slopes (rise over run) that is none: 6 degrees at a pitch of 20
 STRONG: Final = 0.5  # score of a line that keeps faces apart though they fall alike
@@ -39,12 +43,14 @@ class Face:
         bearing: compass bearing of the way down, degrees from the image's top; NaN where it is flat or not known.
         pitch: degrees from the horizontal; NaN where it is not known.
         score: probability that a pixel inside is roof, the median, 0 to 1.
+        height: metres above the ground at its centroid, the mean; NaN where it is not known.
     """
 
     polygon: Polygon
     bearing: float
     pitch: float
     score: float
+    height: float = float("nan")
 
     @property
     def slope_G(self) -> np.ndarray:
@@ -57,12 +63,20 @@ class Face:
 
 @dataclass(frozen=True)
 class Line:
-    """A straight edge of a roof: ends (2,) in pixels, type id (`labels.LINES`, or UNTYPED), score (0: concluded)."""
+    """A straight edge of a roof.
+
+    Attributes:
+        start, end: (2,) in pixels.
+        type: id in `labels.LINES`, or UNTYPED.
+        score: of the line found there; 0 where none was and the faces tell the type.
+        faces: numbers of the one or two faces it bounds.
+    """
 
     start: np.ndarray
     end: np.ndarray
     type: int
     score: float
+    faces: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -71,7 +85,7 @@ class Line:
 
 
 def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX: np.ndarray) -> list[Face]:
-    """Cells of a graph as faces, those that are one plane joined.
+    """Cells of a graph as faces, those that are one plane joined; the largest first.
 
     Args:
         cells, edges: of `graph`.
@@ -94,26 +108,28 @@ def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX
                 shared[other] = shared.get(other, 0.0) + edge.length
         if shared:
             group_C[group_C == group_C[cell]] = max(shared, key=lambda other: shared[other])
-    groups = (np.flatnonzero(group_C == group) for group in np.unique(group_C))
-    return [
+    groups = [np.flatnonzero(group_C == group) for group in np.unique(group_C)]
+    found = [
         _face(cells[g[0]], value_CM[g[0]]) if len(g) == 1 else _joined([cells[c] for c in g], map_CYX) for g in groups
     ]
+    return sorted(found, key=lambda face: -face.polygon.area)
 
 
 def stacked(prediction: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What faces are measured by, (4, Y, X): slope to the east and north, probability of roof, height of the eave.
+    """What faces are measured by, (5, Y, X): slope to the east and north, probability of roof, height, eave's height.
 
     What the prediction lacks is NaN. The eave is at the height above ground less the rise above the eave.
     """
     roof_YX = np.asarray(prediction["outline_YX"], np.float32)
     unknown_YX = np.full_like(roof_YX, np.nan)
     east_YX, north_YX = prediction.get("slope_GYX", (unknown_YX, unknown_YX))
-    eave_YX = prediction.get("height_YX", unknown_YX) - prediction.get("rise_YX", unknown_YX)
-    return np.stack([east_YX, north_YX, roof_YX, eave_YX]).astype(np.float32)
+    height_YX = prediction.get("height_YX", unknown_YX)
+    eave_YX = height_YX - prediction.get("rise_YX", unknown_YX)
+    return np.stack([east_YX, north_YX, roof_YX, height_YX, eave_YX]).astype(np.float32)
 
 
 def measured(polygon: Polygon, map_CYX: np.ndarray) -> np.ndarray:
-    """Medians (C,) of maps over the pixels whose middle is in a polygon; NaN where none has a value."""
+    """Medians (C,) of maps over the pixels whose middle is in a polygon, of `HEIGHT` the mean; NaN without a value."""
     rows, columns = map_CYX.shape[-2:]
     left, top, right, bottom = polygon.bounds
     x, y = max(int(left), 0), max(int(top), 0)
@@ -121,9 +137,11 @@ def measured(polygon: Polygon, map_CYX: np.ndarray) -> np.ndarray:
     if min(shape) <= 0:
         return np.full(len(map_CYX), np.nan)
     moved = shapely.transform(polygon, lambda place: place - (x, y))
-    mask_YX = features.rasterize([moved], shape).astype(bool)
-    known = (values[np.isfinite(values)] for values in map_CYX[:, y : y + shape[0], x : x + shape[1]][:, mask_YX])
-    return np.array([np.median(values) if len(values) else np.nan for values in known])
+    mask_YX = np.asarray(features.rasterize([moved], shape)).astype(bool)
+    value_CN = map_CYX[:, y : y + shape[0], x : x + shape[1]][:, mask_YX]
+    known = [values[np.isfinite(values)] for values in value_CN]
+    middle = [np.mean if channel == HEIGHT else np.median for channel in range(len(known))]
+    return np.array([of(values) if len(values) else np.nan for of, values in zip(middle, known, strict=True)])
 
 
 def lines(outline: Polygon, found: list[Face], lines_LF: np.ndarray, shape: tuple[int, ...]) -> list[Line]:
@@ -133,13 +151,11 @@ def lines(outline: Polygon, found: list[Face], lines_LF: np.ndarray, shape: tupl
     """
     frame = shapely.box(0, 0, shape[1], shape[0]).boundary
     rings = [ring for face in found for ring in shapely.get_parts(face.polygon.boundary)]
-    whole = shapely.union_all([outline.boundary, *rings], grid_size=1 / 64)
+    whole = shapely.union_all([outline.boundary, *rings], grid_size=GRID)
     result = []
     for edge in shapely.get_parts(shapely.line_merge(whole) if whole.geom_type == "MultiLineString" else whole):
         place_NE = shapely.get_coordinates(shapely.simplify(edge, 1 / 16))
-        result += [
-            _line(np.array(ends), found, lines_LF, frame) for ends in zip(place_NE[:-1], place_NE[1:], strict=True)
-        ]
+        result += [_line(np.array(ends), found, lines_LF, frame) for ends in itertools.pairwise(place_NE)]
     return result
 
 
@@ -147,8 +163,10 @@ def evidence(edge: LineString, lines_LF: np.ndarray) -> tuple[int, float]:
     """Type and score of the line that was found along an edge; UNTYPED and 0 where none was."""
     if not len(lines_LF):
         return UNTYPED, 0.0
-    along = shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2))
-    places = shapely.points([edge.interpolate(share, normalized=True).coords[0] for share in (0.25, 0.5, 0.75)])
+    along = np.asarray(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)))
+    places = np.asarray(
+        shapely.points([edge.interpolate(share, normalized=True).coords[0] for share in (0.25, 0.5, 0.75)])
+    )
     near_L = (shapely.distance(along[:, None], places[None]) <= BESIDE).all(axis=1)
     step_E = np.subtract(edge.coords[-1], edge.coords[0])
     step_LE = lines_LF[:, 2:4] - lines_LF[:, :2]
@@ -181,14 +199,15 @@ def concluded(ends_PE: np.ndarray, sides: list[Face]) -> int:
 
 
 def _line(ends_PE: np.ndarray, found: list[Face], lines_LF: np.ndarray, frame: shapely.Geometry) -> Line:
-    edge = LineString(ends_PE)
-    if shapely.distance(shapely.points(ends_PE), frame).max() <= CUT and frame.distance(edge.centroid) <= CUT:
-        return Line(*ends_PE, UNTYPED, 0.0)
+    (start_E, end_E), edge = ends_PE, LineString(ends_PE)
+    sides = tuple(n for n, face in enumerate(found) if face.polygon.distance(edge.centroid) <= 1 / 16)[:2]
+    on_frame = shapely.distance(shapely.points([start_E, edge.centroid.coords[0], end_E]), frame) <= CUT
+    if on_frame.all():
+        return Line(start_E, end_E, UNTYPED, 0.0, sides)
     kind, score = evidence(edge, lines_LF)
     if kind == UNTYPED:
-        middle = edge.interpolate(0.5, normalized=True)
-        kind = concluded(ends_PE, [face for face in found if face.polygon.distance(middle) <= 1 / 16][:2])
-    return Line(*ends_PE, kind, score)
+        kind = concluded(ends_PE, [found[n] for n in sides])
+    return Line(start_E, end_E, kind, score, sides)
 
 
 def _sides(edge: LineString, cells: list[Polygon]) -> tuple[int, int]:
@@ -204,11 +223,11 @@ def _sides(edge: LineString, cells: list[Polygon]) -> tuple[int, int]:
 
 
 def _joined(parts: list[Polygon], map_CYX: np.ndarray) -> Face:
-    polygon = shapely.union_all(parts, grid_size=1 / 64)
+    polygon: Any = shapely.union_all(parts, grid_size=GRID)
     return _face(polygon, measured(polygon, map_CYX))
 
 
 def _face(polygon: Polygon, value_M: np.ndarray) -> Face:
     pitch = float(np.degrees(np.arctan(np.linalg.norm(value_M[:2]))))
     bearing = float(np.degrees(np.arctan2(*value_M[:2])) % 360) if pitch >= FLAT_BELOW else np.nan
-    return Face(polygon, bearing, pitch, float(value_M[2]))
+    return Face(polygon, bearing, pitch, float(value_M[2]), float(value_M[HEIGHT]))

@@ -1,4 +1,4 @@
-"""Lines and an outline as one planar graph: ends meet, lines are split where they cross, loose ends reach the next line.
+"""Lines and an outline as one planar graph: ends meet, lines are split where they meet, loose ends reach the next one.
 
 Decisions:
 - The outline is the graph's border. A line along it only tells what the border is there (eave, gable); the others are
@@ -16,7 +16,8 @@ import numpy as np
 import shapely
 from shapely import LineString, MultiLineString, Point, Polygon
 
-GRID: Final = 1 / 64  # pixels
+from stepladder.studies.roofs.models.vector.outlines import GRID
+
 ALONG: Final = 6.0  # pixels from the border within which a line belongs to it
 CORNER: Final = 8.0  # pixels from an end to a corner of the outline
 MEET: Final = 6.0  # pixels from an end to a line or to the border
@@ -44,20 +45,21 @@ def is_inner(border: shapely.Geometry, outline: Polygon, lines_LF: np.ndarray) -
     share_S1 = np.linspace(0.1, 0.9, 5)[:, None]
     place_LSE = lines_LF[:, None, :2] * (1 - share_S1) + lines_LF[:, None, 2:4] * share_S1
     points = shapely.points(place_LSE)
-    near_LS = shapely.distance(points, border) <= ALONG
-    inside_LS = shapely.contains(outline, points)
-    return (~near_LS).any(axis=1) & (inside_LS.mean(axis=1) >= 0.5)
+    away_LS = np.asarray(shapely.distance(points, border)) > ALONG
+    inside_LS = np.asarray(shapely.contains(outline, points))
+    return away_LS.any(axis=1) & (inside_LS.mean(axis=1) >= 0.5)
 
 
 def uncrossed(lines_LF: np.ndarray) -> np.ndarray:
-    """Which lines cross no better one, more than `MEET` from their own ends: bool (lines,). Edges of a roof do not cross."""
+    """Which lines cross no better one, more than `MEET` from their own ends: bool (lines,)."""
     step_LE = lines_LF[:, 2:4] - lines_LF[:, :2]
     short_LE = step_LE * np.minimum(MEET / np.maximum(np.linalg.norm(step_LE, axis=1, keepdims=True), GRID), 0.25)
-    inner = shapely.linestrings(np.stack([lines_LF[:, :2] + short_LE, lines_LF[:, 2:4] - short_LE], axis=1))
-    crosses_LL = shapely.crosses(inner[:, None], inner[None])
+    ends_LPE = np.stack([lines_LF[:, :2] + short_LE, lines_LF[:, 2:4] - short_LE], axis=1)
+    inner = np.asarray(shapely.linestrings(ends_LPE))
+    line_C, other_C = shapely.STRtree(inner).query(inner, predicate="crosses")
     kept_L = np.zeros(len(lines_LF), bool)
     for line in np.argsort(-lines_LF[:, 5], kind="stable"):
-        kept_L[line] = not (crosses_LL[line] & kept_L).any()
+        kept_L[line] = not kept_L[other_C[line_C == line]].any()
     return kept_L
 
 
@@ -96,7 +98,7 @@ def _onto_border(place_E: np.ndarray, outline: Polygon, corner_CE: np.ndarray) -
     return place_E
 
 
-def _reached(start_E: np.ndarray, end_E: np.ndarray, others: shapely.Geometry, border: shapely.Geometry) -> np.ndarray:
+def _reached(start_E: np.ndarray, end_E: np.ndarray, others: MultiLineString, border: shapely.Geometry) -> np.ndarray:
     """A loose end on the line it nearly touches, or lengthened to what it meets first; where it is, if nothing is."""
     point = Point(end_E)
     if others.distance(point) <= MEET:

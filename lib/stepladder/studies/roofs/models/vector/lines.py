@@ -96,8 +96,8 @@ def supported(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs that are close to a line nearly all their way, and their mean closeness times agreement in direction."""
     segment_LF = place_JE[pair_L2].reshape(-1, 4)
-    close_LS, cosine_LS, sine_LS = read(np.stack([close_VU, *direction_DVU]), along(segment_LF, SAMPLES))
-    agree_LS = np.clip(_agreement(cosine_LS, sine_LS, segment_LF[:, 2:] - segment_LF[:, :2]), 0, 1)
+    close_LS, *direction_DLS = read(np.stack([close_VU, *direction_DVU]), along(segment_LF, SAMPLES))
+    agree_LS = np.clip(_agreement(np.stack(direction_DLS), segment_LF[:, 2:] - segment_LF[:, :2]), 0, 1)
     score_L = (close_LS * agree_LS).mean(axis=1)
     holds_L = (np.quantile(close_LS, GAPS, axis=1) >= threshold) & (score_L >= threshold)
     return pair_L2[holds_L], score_L[holds_L]
@@ -186,7 +186,7 @@ def _glance(
     step_LE = segment_LF[:, 2:] - segment_LF[:, :2]
     way_LSE = along(segment_LF, GLANCE)
     u_LS, v_LS = (np.clip(way_LSE[..., e] // STRIDE, 0, close_VU.shape[1 - e] - 1).astype(int) for e in (0, 1))
-    seen_LS = (close_VU[v_LS, u_LS] >= threshold) & (_agreement(*direction_DVU[:, v_LS, u_LS], step_LE) > 0)
+    seen_LS = (close_VU[v_LS, u_LS] >= threshold) & (_agreement(direction_DVU[:, v_LS, u_LS], step_LE) > 0)
     return pair_L2[np.count_nonzero(seen_LS, axis=1) >= GLANCE - 2]
 
 
@@ -195,8 +195,9 @@ def _portions(pair_L2: np.ndarray, size: int = 50_000) -> list[np.ndarray]:
     return np.array_split(pair_L2, max(1, len(pair_L2) // size))
 
 
-def _agreement(cosine_LS: np.ndarray, sine_LS: np.ndarray, step_LE: np.ndarray) -> np.ndarray:
-    """Cosine of twice the angle between doubled unit directions and the way of each segment."""
+def _agreement(direction_DLS: np.ndarray, step_LE: np.ndarray) -> np.ndarray:
+    """Cosine of twice the angle between doubled unit directions and the way of each segment, (L, S)."""
+    cosine_LS, sine_LS = direction_DLS
     x_L1, y_L1 = step_LE.T[..., None]
     return (cosine_LS * (x_L1**2 - y_L1**2) + sine_LS * 2 * x_L1 * y_L1) / (x_L1**2 + y_L1**2)
 

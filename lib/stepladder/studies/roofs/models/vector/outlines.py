@@ -1,4 +1,4 @@
-"""From the probability of roof to outlines: polygons with holes whose edges are straight and, where they look it, square.
+"""From the probability of roof to outlines: polygons with holes, their sides straight and, where they look it, square.
 
 Decisions:
 - A polygon follows the pixels exactly first; Douglas-Peucker finds its corners, and each edge is then the line of least
@@ -11,13 +11,14 @@ Decisions:
 - What regularising would spoil (overlap with the pixels below `KEPT`) keeps its simplified shape.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import shapely
 from rasterio import features
 from shapely import Polygon
 
+GRID: Final = 1 / 64  # pixels corners are rounded to, so that everything built on them meets exactly
 LEAST: Final = 30.0  # square pixels of an outline, or of a hole in one
 TOLERANCE: Final = 2.0  # pixels a corner stands out from the chord of its neighbours
 OFFSET: Final = 2.0  # pixels between parallel neighbours that are one edge
@@ -51,12 +52,14 @@ def polygons(roof_YX: np.ndarray, least: float = LEAST, threshold: float = 0.5) 
     mask_YX = (np.nan_to_num(roof_YX) >= threshold).astype(np.uint8)
     shapes = features.shapes(mask_YX, mask=mask_YX.astype(bool))
     raw = [Polygon(shape["coordinates"][0], shape["coordinates"][1:]) for shape, _ in shapes]
-    return [regularised(_without_small_holes(polygon, least)) for polygon in raw if polygon.area >= least]
+    found = [regularised(_without_small_holes(polygon, least)) for polygon in raw if polygon.area >= least]
+    rounded = shapely.get_parts(shapely.set_precision(found, GRID))
+    return [polygon for polygon in rounded if polygon.area >= least]
 
 
 def regularised(polygon: Polygon) -> Polygon:
     """A polygon along pixel borders with straight, and where it looks it square, sides."""
-    simple = polygon.simplify(TOLERANCE)
+    simple: Any = polygon.simplify(TOLERANCE)
     if simple.is_empty or not simple.is_valid:
         return polygon
     rings = [

@@ -26,12 +26,14 @@ class Roof:
         faces: they fill the outline and do not overlap.
         lines: every edge of the faces, straight, once.
         eave: metres from the ground to the eave; NaN where no height is known.
+        whole: whether all of it is in the image.
     """
 
     outline: Polygon
     faces: tuple[Face, ...]
     lines: tuple[Line, ...]
     eave: float = float("nan")
+    whole: bool = True
 
 
 def vectorise(
@@ -76,5 +78,6 @@ def _roof(outline: Polygon, lines_LF: np.ndarray, map_CYX: np.ndarray) -> Roof:
     edges, _ = graph.divided(outline, lines_LF)
     found = faces.faces(graph.cells(edges, outline), edges, lines_LF, map_CYX)
     edges_of = faces.lines(outline, found, lines_LF, map_CYX.shape[1:])
-    eave = float(faces.measured(outline, map_CYX)[3])
-    return Roof(outline, tuple(found), tuple(edges_of), eave)
+    eave = float(faces.measured(outline, map_CYX)[faces.EAVE_HEIGHT])
+    inside = shapely.box(0, 0, *map_CYX.shape[:0:-1]).buffer(-faces.CUT).contains(outline)
+    return Roof(outline, tuple(found), tuple(edges_of), eave, bool(inside))
