@@ -18,6 +18,7 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 GRID = 1e-5  # metres vertices of faces are rounded to
+FINE = 1e-9  # metres vertices are rounded to on the way: GEOS overlays polygons that nearly touch only on a grid
 TIE = 1e-9  # metres by which two planes may differ and be one
 SMALLEST = 1e-3  # square metres below which a face is a left-over of rounding
 
@@ -157,7 +158,7 @@ def _visible(cell: _Cell, cells: Sequence[_Cell]) -> BaseGeometry:
     whole = Polygon(cell.polygon_P2)
     for other in cells:
         if other.wing != cell.wing and len(cover_P2 := _cover(other, cell)) >= 3:
-            whole = shapely.difference(whole, Polygon(cover_P2))
+            whole = shapely.difference(whole, Polygon(cover_P2), grid_size=FINE)
     return whole
 
 
