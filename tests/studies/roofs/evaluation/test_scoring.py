@@ -52,13 +52,24 @@ def test_metrics_are_those_of_the_tasks_that_are_learnt():
     assert "face IoU" not in scoring.protocol(params)
 
 
-def test_what_lies_outside_the_focus_does_not_count():
-    """A neighbour's roof that nobody labelled, drawn by the model."""
+def test_superstructures_beyond_the_annotated_building_do_not_count_but_false_roofs_do():
     batch = gable.batch()
-    batch["focus_YX"][:, :, 110:] = 0
+    batch["focus_YX"] = batch["outline_YX"].clone()
+    guess = scoring.oracle(batch, PARAMS)
+    guess["superstructure_BSYX"][:, :, 30:60, 112:] = torch.eye(9)[0][:, None, None]
+    assert scored(guess, batch=batch) == dict.fromkeys(ALL, 1.0)
+    guess["outline_BYX"][:] = 1
+    assert scored(guess, batch=batch)["outline IoU"] < 0.5
+
+
+def test_what_its_own_labels_leave_out_does_not_count():
+    """A neighbour that nobody labelled, drawn by the model."""
+    batch = gable.batch()
+    batch["outline_YX"][:, :, 110:] = batch["face_YX"][:, :, 110:] = 255
+    batch["line_labelled_YX"][:, :, 110:] = 0
     guess = scoring.oracle(batch, PARAMS)
     guess["outline_BYX"][:, 30:60, 112:] = 1
-    guess["superstructure_BSYX"][:, :, 30:60, 112:] = torch.eye(9)[0][:, None, None]
+    guess["face_id_BYX"][:, 30:60, 112:] = 3
     guess["lines_BLF"] = torch.cat([guess["lines_BLF"], torch.tensor([[[112, 30, 127, 60, 0, 1.0]]])], dim=1)
     assert scored(guess, batch=batch) == dict.fromkeys(ALL, 1.0)
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepladder.studies.roofs.data.labels import FLAT
+from stepladder.studies.roofs.models.vector import roofs
 from stepladder.studies.roofs.pictures import planes
 from stepladder.view.scene import Lines, Mesh
 from tests.studies.roofs.pictures import houses
@@ -40,8 +41,8 @@ def test_faces_fall_the_way_and_as_steeply_as_they_should(known):
     for sector, east, north in ((0, 0, 1), (4, 1, 0), (8, 0, -1), (12, -1, 0)):
         expected = np.array([east * STEEP, north * STEEP, 1]) / np.hypot(STEEP, 1)
         assert np.allclose(normals(faces(mesh, sector)), expected, atol=1e-3)
-        assert faces(mesh, sector)[..., 2].max() == pytest.approx(RIDGE_M, abs=0.1)
-        assert faces(mesh, sector)[..., 2].min() == pytest.approx(0, abs=0.1)
+        assert faces(mesh, sector)[..., 2].max() == pytest.approx(planes.WALL_M + RIDGE_M, abs=0.1)
+        assert faces(mesh, sector)[..., 2].min() == pytest.approx(planes.WALL_M, abs=0.1)
 
 
 def test_a_face_without_a_class_takes_its_colour_from_its_slope():
@@ -60,12 +61,29 @@ def test_areas_are_those_in_plan_over_the_cosine_of_the_pitch():
     assert area(faces(mesh, FLAT)) == pytest.approx((right - left) * (bottom - top), rel=0.03)
 
 
-def test_walls_reach_the_ground_where_the_eave_is_known_and_three_metres_down_where_not():
-    mesh, *_ = planes.roof(maps("rise_YX"), houses.GSD)
-    assert faces(mesh, planes.WALL)[..., 2].min() == pytest.approx(-planes.WALL_M, abs=0.05)
-    taller = maps("rise_YX") | {"height_YX": houses.maps()["rise_YX"] + 5.0}
-    mesh, *_ = planes.roof(taller, houses.GSD)
-    assert faces(mesh, planes.WALL)[..., 2].min() == pytest.approx(-5.0, abs=0.05)
+def test_eaves_lie_as_high_as_is_known_and_three_metres_where_it_is_not():
+    def lowest(own):
+        mesh, *_ = planes.roof(own, houses.GSD)
+        assert faces(mesh, planes.WALL)[..., 2].min() == 0
+        return faces(mesh, 8)[..., 2].min()
+
+    assert lowest(maps("rise_YX")) == pytest.approx(planes.WALL_M, abs=0.1)
+    assert lowest(maps("rise_YX") | {"height_YX": houses.maps()["rise_YX"] + 5.0}) == pytest.approx(5.0, abs=0.1)
+    assert lowest(maps("rise_YX") | {"height_YX": houses.maps()["rise_YX"]}) == pytest.approx(planes.WALL_M, abs=0.1)
+
+
+def test_a_vectorised_roof_has_the_same_faces_in_the_same_colours():
+    found = {name.replace("_B", "_"): value[0].numpy() for name, value in houses.prediction(0).items()}
+    made = roofs.vectorise({name: found[name] for name in found if name != "height_YX"}, houses.GSD)
+    mesh, *lines = planes.of_roofs(made, houses.SIDE, houses.GSD)
+    own, *_ = planes.roof(maps("rise_YX"), houses.GSD)
+    for sector in (0, 4, 8, 12, FLAT):
+        assert area(faces(mesh, sector)) == pytest.approx(area(faces(own, sector)), rel=0.06)
+        for corner in (np.min, np.max):
+            one, two = (corner(faces(side, sector), axis=(0, 1))[:2] for side in (mesh, own))
+            assert one == pytest.approx(two, abs=0.3)
+    assert {"ridge", "hip", "eave"} <= {item.name for item in lines}
+    assert planes.of_roofs([], houses.SIDE, houses.GSD) == ()
 
 
 def test_x_is_east_and_y_is_north_in_metres():
@@ -79,7 +97,7 @@ def test_x_is_east_and_y_is_north_in_metres():
 def test_lines_lie_on_their_faces():
     lines = {item.name: item for item in planes.roof(maps("rise_YX"), houses.GSD) if isinstance(item, Lines)}
     (ridge,) = lines["ridge"].polylines
-    assert np.allclose(ridge[:, 2], RIDGE_M + planes.LIFT_M, atol=0.05)
+    assert np.allclose(ridge[:, 2], planes.WALL_M + RIDGE_M + planes.LIFT_M, atol=0.05)
     assert np.linalg.norm(np.diff(ridge, axis=0)) == pytest.approx(2.4, abs=0.01)
     assert {len(lines["hip"].polylines), len(lines["eave"].polylines)} == {4, 8}
 

@@ -103,9 +103,7 @@ def test_the_roof_in_space_is_last_and_has_truth_and_prediction():
 
 def test_a_roof_that_was_not_found_is_told_in_the_note():
     roof = scenes.solid(houses.case(), houses.nothing(), PARAMS)
-    assert [panel.title for panel in roof.panels] == [
-        "truth"
-    ] and "nothing to draw in the prediction" in roof.note
+    assert [panel.title for panel in roof.panels] == ["truth"] and "nothing to draw in the prediction" in roof.note
 
 
 def test_where_only_outlines_are_labelled_the_plan_is_last():

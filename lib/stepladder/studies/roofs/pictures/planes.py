@@ -1,16 +1,16 @@
 """A roof in space from its maps: faces as planes over simplified polygons, walls below them, lines upon them.
 
 Decisions:
-- x is east, y north, z up, in metres; the image's lower left corner is the origin.
+- x is east, y north, z up, in metres; the image's lower left corner is the origin, the ground is at 0.
 - Polygons of faces are taken from the map of instances on the pixels' edges and simplified as one coverage: an edge two
   faces share stays shared.
-- Level of a plane: the median of the rise over its face; where no rise is known, its lowest corner is at 0.
+- Level of a plane: the median of the rise over its face; where no rise is known, its lowest corner is an eave.
 - An edge of one face only has a wall below it, and so has one whose neighbour lies lower.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,11 +19,15 @@ from rasterio.features import shapes
 from shapely import Polygon
 
 from stepladder.studies.roofs.data.labels import FLAT, FLAT_BELOW, SECTORS
+from stepladder.studies.roofs.models.vector import solid
+from stepladder.studies.roofs.models.vector.faces import Face
+from stepladder.studies.roofs.models.vector.roofs import Roof
 from stepladder.studies.roofs.pictures import style
 from stepladder.view.scene import Bar, Lines, Mesh, Palette, Panel
 
-SIMPLE_PIXELS: Final = 5.0  # of simplification: a corner goes whose triangle is no larger than this squared
+SIMPLE: Final = 0.025  # of the side of a square as large as the roofs: a corner goes whose triangle is below its square
 NEAR_PIXELS: Final = 2.0  # faces this much further off than the nearest are as near
+BESIDE_PIXELS: Final = 8.0  # from the middle of a line to the face it bounds, at most
 LEAST_EAVE_M: Final = 1.5  # lower eaves are no answer
 SMALLEST_PIXELS: Final = 12  # below, a face is noise and not drawn
 WALL_M: Final = 3.0  # of a wall whose height nobody knows
@@ -61,9 +65,40 @@ def roof(maps: Mapping[str, np.ndarray], gsd_m: float) -> tuple[Mesh | Lines, ..
     if not found:
         return ()
     rows = maps["face_id_YX"].shape[0]
-    eave_m = _eave(maps)
-    mesh = _mesh(found, -WALL_M if eave_m is None else -eave_m, rows, gsd_m)
+    found = [replace(plane, level=plane.level + _eave(maps)) for plane in found]
+    mesh = _mesh(found, rows, gsd_m)
     return (mesh, *_lines(found, maps.get("lines_LF", np.zeros((0, 5))), rows, gsd_m))
+
+
+def of_roofs(found: Sequence[Roof], rows: int, gsd_m: float) -> tuple[Mesh | Lines, ...]:
+    """Roofs that were vectorised, as they are exported, in the same colours; nothing where there is none.
+
+    `rows` is the height of their image in pixels.
+    """
+    made = [solid.solid(each, gsd_m, origin=(0.0, float(rows))) for each in found if each.faces]
+    if not made:
+        return ()
+    starts = np.cumsum([0, *(len(each.points_N3) for each in made)])
+    colours = [np.array([*map(_sector_of, each.faces), WALL], np.uint8) for each in found if each.faces]
+    shown = [each.part_M != solid.FLOOR for each in made]
+    triangles = [each.triangles_M3[s] + start for each, s, start in zip(made, shown, starts, strict=False)]
+    categories = [colour[each.face_M[s]] for each, s, colour in zip(made, shown, colours, strict=True)]
+    points = np.concatenate([each.points_N3 for each in made])
+    mesh = Mesh(points, np.concatenate(triangles), np.concatenate(categories), PALETTE)
+    edges = [edge for each in made for edge in each.lines]
+    return (mesh, *(_typed(kind, edges) for kind in sorted({kind for kind, _ in edges})))
+
+
+def _sector_of(face: Face) -> int:
+    """Class of a face that was vectorised; one whose slope nobody knows is drawn as flat."""
+    if not face.pitch >= FLAT_BELOW or np.isnan(face.bearing):
+        return FLAT
+    return round(face.bearing * SECTORS / 360) % SECTORS
+
+
+def _typed(kind: int, edges: Sequence[tuple[int, np.ndarray]]) -> Lines:
+    raised = tuple(ends + np.array([0, 0, LIFT_M]) for own, ends in edges if own == kind)
+    return Lines(raised, style.LINE[kind][0], style.LINE[kind][1], 4.0)
 
 
 def walled(panel: Panel) -> bool:
@@ -95,7 +130,9 @@ def _planes(maps: Mapping[str, np.ndarray], gsd_m: float) -> Iterator[Plane]:
         return
     # Corners at every pixel, so that edges of neighbours match wherever a third face begins.
     fine = shapely.segmentize([polygon for _, polygon in traced], 1.0)
-    for (value, _), polygon in zip(traced, shapely.coverage_simplify(fine, SIMPLE_PIXELS), strict=True):
+    for (value, _), polygon in zip(
+        traced, shapely.coverage_simplify(fine, SIMPLE * np.sqrt((ids_YX > 0).sum())), strict=True
+    ):
         if not polygon.is_empty:
             yield _plane(polygon, ids_YX == value, maps, gsd_m)
 
@@ -121,23 +158,23 @@ def _sector(where_YX: np.ndarray, maps: Mapping[str, np.ndarray], east: float, n
     return round(np.arctan2(east, north) / (2 * np.pi) * SECTORS) % SECTORS
 
 
-def _eave(maps: Mapping[str, np.ndarray]) -> float | None:
-    """Height of the eaves above the ground in metres, where both heights are known and make sense together."""
+def _eave(maps: Mapping[str, np.ndarray]) -> float:
+    """Height of the eaves above the ground in metres; `WALL_M` where not both heights are known, or make no sense."""
     if "height_YX" not in maps or "rise_YX" not in maps:
-        return None
+        return WALL_M
     between = (maps["height_YX"] - maps["rise_YX"])[maps["face_id_YX"] > 0]
     eave_m = float(np.nanmedian(between)) if np.isfinite(between).any() else 0.0
-    return eave_m if eave_m >= LEAST_EAVE_M else None
+    return eave_m if eave_m >= LEAST_EAVE_M else WALL_M
 
 
-def _mesh(found: list[Plane], ground: float, rows: int, gsd_m: float) -> Mesh:
+def _mesh(found: list[Plane], rows: int, gsd_m: float) -> Mesh:
     """Faces and walls as triangles, faces in the colour of their sector."""
     triangles, categories = [], []
     for plane in found:
         own = _triangles(plane)
         triangles.append(own)
         categories.append(np.full(len(own), plane.sector))
-    walls = _walls(found, ground)
+    walls = _walls(found)
     triangles.append(walls)
     categories.append(np.full(len(walls), WALL))
     points = np.concatenate(triangles).reshape(-1, 3)
@@ -157,7 +194,7 @@ def _triangles(plane: Plane) -> np.ndarray:
     return np.column_stack([corners, plane.z(corners)]).reshape(-1, 3, 3)
 
 
-def _walls(found: list[Plane], ground: float) -> np.ndarray:
+def _walls(found: list[Plane]) -> np.ndarray:
     """Triangles (T, 3, 3) between every edge and what lies below it: the lower neighbour, or the ground."""
     edges = {edge: plane for plane in found for edge in _edges(plane.polygon)}
     walls = []
@@ -165,7 +202,7 @@ def _walls(found: list[Plane], ground: float) -> np.ndarray:
         ends_22 = np.array([start, end])
         top_2 = plane.z(ends_22)
         neighbour = edges.get((end, start))
-        low_2 = neighbour.z(ends_22) if neighbour else np.full(2, ground)
+        low_2 = neighbour.z(ends_22) if neighbour else np.zeros(2)
         if (top_2 - low_2).max() > LIFT_M:
             a, b, c, d = (
                 np.array([*at, z]) for at, z in zip([start, end, end, start], [*top_2, *low_2[::-1]], strict=True)
@@ -182,12 +219,15 @@ def _edges(polygon: Polygon) -> Iterator[tuple[Any, Any]]:
 
 
 def _lines(found: list[Plane], lines_LF: np.ndarray, rows: int, gsd_m: float) -> Iterator[Lines]:
-    """The typed lines on their faces, one item to a type."""
+    """The typed lines on their faces, one item to a type; those of houses that are not drawn are left out."""
+    middles = shapely.points(lines_LF[:, :4].reshape(-1, 2, 2).mean(axis=1))
+    far_PL = np.stack([shapely.distance(plane.polygon, middles) for plane in found])
+    lines_LF = lines_LF[far_PL.min(axis=0) <= BESIDE_PIXELS]
     for kind in sorted(set(lines_LF[:, 4].astype(int))):
         ends_M22 = lines_LF[lines_LF[:, 4].astype(int) == kind][:, :4].reshape(-1, 2, 2)
         raised = np.concatenate([ends_M22, _heights(found, ends_M22)[..., None] + LIFT_M], axis=-1)
-        polylines = tuple(_in_space(raised.reshape(-1, 3), rows, gsd_m).reshape(-1, 2, 3))
-        yield Lines(polylines, style.LINE[kind][0], style.LINE[kind][1], 4.0)
+        ends_M23 = _in_space(raised.reshape(-1, 3), rows, gsd_m).reshape(-1, 2, 3)
+        yield Lines(tuple(ends_M23), style.LINE[kind][0], style.LINE[kind][1], 4.0)
 
 
 def _heights(found: list[Plane], ends_M22: np.ndarray) -> np.ndarray:

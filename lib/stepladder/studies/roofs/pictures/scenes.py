@@ -2,10 +2,9 @@
 
 Decisions:
 - Heights of truth and prediction have one colour bar; what nobody labelled is striped, and the error stands above.
-- In space every face is a plane: its slope is the mean of the face, its level the median of the rise where that is
-  known, else its lowest corner is an eave. Faces come from the map of instances, simplified together, so that
-  neighbours keep their common edge; truth and prediction are made alike. Walls are drawn down to where the eave is
-  known to be, or three metres, which the note says. Where neither side has a face, heights are drawn as a relief.
+- In space the prediction is what would be exported; the truth is made of its labels: every face a plane of their mean
+  slope, at the level of their rise. Both stand on the ground; where nobody knows how high the eaves are, the note says
+  what is drawn. Where neither side has a face, heights are drawn as a relief.
 """
 
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 
 from stepladder.core.types import Picture, Prediction, Sample
 from stepladder.studies.roofs.evaluation import metrics
+from stepladder.studies.roofs.models.vector import roofs
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import overlay, planes, style
 from stepladder.view.scene import Lines, Mesh, Panel, Scene
@@ -52,10 +52,8 @@ def scenes(case: Sample, prediction: Prediction | None, params: RoofsParams) -> 
 
 def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | None:
     """Truth and prediction of `rise` or `height` in metres, side by side; None where the case has no label of it."""
-    labelled_YX = np.asarray(case[f"{name}_labelled_YX"]) > 0
-    if not labelled_YX.any():
+    if (truth_YX := _true_metres(case, name)) is None:
         return None
-    truth_YX = np.where(labelled_YX, np.asarray(case[f"{name}_YX"], dtype=np.float32), np.nan)
     sides = {"truth": truth_YX}
     guess_YX = overlay.first(prediction).get(f"{name}_YX")
     if guess_YX is not None:
@@ -69,7 +67,7 @@ def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | 
         style.scale_bar(axis, truth_YX.shape, float(case["gsd_m"]))
     axes[0].set_ylabel("y (pixels)")
     figure.colorbar(drawn, ax=list(axes), label=f"{style.HEIGHTS[name]} (metres)", shrink=0.85, pad=0.02)
-    if not labelled_YX.all():
+    if np.isnan(truth_YX).any():
         style.add_legend(figure, [style.striped()])
     return figure
 
@@ -90,10 +88,12 @@ def _error_told(truth_YX: np.ndarray, guess_YX: np.ndarray, looked_at_YX: np.nda
 
 def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> Scene | None:
     """The true and the predicted roof in space: faces as planes, else heights as a relief; None of neither."""
-    maps = {"truth": _true_maps(case)}
+    gsd_m, found = float(case["gsd_m"]), overlay.first(prediction)
+    drawn = {"truth": planes.roof(_true_maps(case), gsd_m)}
     if prediction is not None:
-        maps["prediction"] = _found_maps(overlay.first(prediction), params.evaluation.line_threshold)
-    drawn = _as_planes(maps, float(case["gsd_m"])) or _as_relief(maps, float(case["gsd_m"]))
+        drawn["prediction"] = _found_roofs(found, gsd_m, params)
+    if not any(drawn.values()):
+        drawn = _reliefs(case, found)
     panels = [Panel(title, items) for title, items in drawn.items()]
     shown = [panel for panel in panels if panel.items]
     if not shown:
@@ -103,27 +103,32 @@ def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> S
     return Scene("The roof in space", tuple(shown), unit="m", azimuth=-65.0, elevation=38.0, note=" ".join(notes))
 
 
-def _as_planes(maps: Mapping[str, Arrays], gsd_m: float) -> dict[str, tuple[Mesh | Lines, ...]]:
-    """Title -> faces and lines in space; empty where no side has a face."""
-    items = {title: planes.roof(own, gsd_m) if "face_id_YX" in own else () for title, own in maps.items()}
-    return items if any(items.values()) else {}
-
-
-def _as_relief(maps: Mapping[str, Arrays], gsd_m: float) -> dict[str, tuple[Mesh, ...]]:
-    """Title -> heights above the ground as a surface, in the same colours; nothing where a side has none."""
-    known = {title: own["height_YX"] for title, own in maps.items() if "height_YX" in own}
-    highest = max([LOWEST_M, *(float(np.nanmax(height_YX)) for height_YX in known.values())])
-    return {title: planes.relief(known[title], gsd_m, highest) if title in known else () for title in maps}
+def _found_roofs(found: Arrays, gsd_m: float, params: RoofsParams) -> tuple[Mesh | Lines, ...]:
+    """Roofs as they are exported; of a method that answers in part, planes over its map of faces, or nothing."""
+    if {"outline_YX", "lines_LF", "slope_GYX"} <= found.keys():
+        score, smallest = params.evaluation.line_threshold, params.evaluation.smallest
+        made = roofs.vectorise(found, gsd_m, line_threshold=score, smallest=smallest)
+        return planes.of_roofs(made, found["outline_YX"].shape[0], gsd_m)
+    return planes.roof(found, gsd_m) if "face_id_YX" in found else ()
 
 
 def _true_maps(case: Sample) -> dict[str, np.ndarray]:
+    """Maps of the faces that are looked at, with NaN for metres nobody labelled."""
     maps = {name: np.asarray(case[name]) for name in ("face_id_YX", "face_YX", "slope_GYX", "lines_LF")}
-    for name in style.HEIGHTS:
-        if np.any(labelled_YX := np.asarray(case[f"{name}_labelled_YX"]) > 0):
-            maps[f"{name}_YX"] = np.where(labelled_YX, np.asarray(case[f"{name}_YX"], dtype=np.float64), np.nan)
-    return maps
+    looked_at = np.unique(maps["face_id_YX"][np.asarray(case["focus_YX"]) > 0])
+    maps["face_id_YX"] = np.where(np.isin(maps["face_id_YX"], looked_at), maps["face_id_YX"], 0)
+    return maps | {f"{name}_YX": metres for name in style.HEIGHTS if (metres := _true_metres(case, name)) is not None}
 
 
-def _found_maps(found: Mapping[str, np.ndarray], threshold: float) -> dict[str, np.ndarray]:
-    kept = ("face_id_YX", "slope_GYX", "rise_YX", "height_YX")
-    return {name: found[name] for name in kept if name in found} | overlay.found_of(found, threshold)
+def _true_metres(case: Sample, name: str) -> np.ndarray | None:
+    """Metres with NaN where nobody labelled them; None where nobody did at all."""
+    labelled_YX = np.asarray(case[f"{name}_labelled_YX"]) > 0
+    return np.where(labelled_YX, np.asarray(case[f"{name}_YX"], np.float64), np.nan) if labelled_YX.any() else None
+
+
+def _reliefs(case: Sample, found: Arrays) -> dict[str, tuple[Mesh, ...]]:
+    """Title -> heights above the ground as a surface, in the same colours; nothing where a side has none."""
+    known = {"truth": _true_metres(case, "height"), "prediction": found.get("height_YX")}
+    highest = max([LOWEST_M, *(float(np.nanmax(metres_YX)) for metres_YX in known.values() if metres_YX is not None)])
+    gsd_m = float(case["gsd_m"])
+    return {title: planes.relief(own, gsd_m, highest) if own is not None else () for title, own in known.items()}
