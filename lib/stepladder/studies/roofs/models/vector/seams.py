@@ -17,6 +17,7 @@ from scipy import ndimage
 from stepladder.studies.roofs.data.labels import UNTYPED
 
 BIN: Final = 0.1  # rise over run: width of a bin of slopes
+BINS: Final = 61  # towards each side: from -3 to 3, 72 degrees
 ALIKE: Final = 0.25  # rise over run: slopes of one plane differ by less
 PLANES: Final = 8  # at most, on one roof
 LEFT: Final = 0.05  # share of a roof's pixels that may belong to no plane
@@ -34,27 +35,17 @@ def seams(inside_YX: np.ndarray, slope_GYX: np.ndarray) -> np.ndarray:
         inside_YX: which pixels are of the roof.
         slope_GYX: rise over run towards east and north; not a number where not known.
     """
-    patch_YX = patches(inside_YX & np.isfinite(slope_GYX).all(axis=0), np.nan_to_num(slope_GYX))
+    patch_YX = patches(inside_YX & np.isfinite(slope_GYX).all(axis=0), np.nan_to_num(slope_GYX).astype(np.float32))
     found = [_fitted(border_PE) for border_PE in borders(patch_YX)]
     return np.array([ends for ends in found if ends is not None], float).reshape(-1, 6)
 
 
 def patches(inside_YX: np.ndarray, slope_GYX: np.ndarray) -> np.ndarray:
     """Connected parts of one slope, numbered from 1; every pixel inside belongs to the nearest; 0 outside."""
-    slope_NG = np.stack([cv2.medianBlur(part.astype(np.float32), 5) for part in slope_GYX])[:, inside_YX].T
-    plane_N = np.zeros(len(slope_NG), int)
-    for plane in range(1, PLANES + 1):
-        rest_N = plane_N == 0
-        if np.count_nonzero(rest_N) <= LEFT * len(rest_N):
-            break
-        bins, count = np.unique(np.round(slope_NG[rest_N] / BIN), axis=0, return_counts=True)
-        near_N = np.linalg.norm(slope_NG - bins[count.argmax()] * BIN, axis=1) < ALIKE
-        mode_G = np.median(slope_NG[rest_N & near_N], axis=0)
-        plane_N[rest_N & (np.linalg.norm(slope_NG - mode_G, axis=1) < ALIKE)] = plane
     plane_YX = np.zeros(inside_YX.shape, int)
-    plane_YX[inside_YX] = plane_N
+    plane_YX[inside_YX] = planes(np.stack([cv2.medianBlur(part, 5) for part in slope_GYX])[:, inside_YX].T)
     patch_YX = np.zeros(inside_YX.shape, int)
-    for plane in range(1, plane_N.max(initial=0) + 1):
+    for plane in range(1, plane_YX.max(initial=0) + 1):
         part_YX, count = ndimage.label(ndimage.binary_opening(plane_YX == plane, np.ones((3, 3))))
         large = np.flatnonzero(np.bincount(part_YX.ravel(), minlength=count + 1)[1:] >= PATCH) + 1
         patch_YX += np.where(np.isin(part_YX, large), part_YX + patch_YX.max(), 0)
@@ -62,6 +53,22 @@ def patches(inside_YX: np.ndarray, slope_GYX: np.ndarray) -> np.ndarray:
         return patch_YX
     nearest = ndimage.distance_transform_edt(patch_YX == 0, return_distances=False, return_indices=True)
     return np.where(inside_YX, patch_YX[tuple(nearest)], 0)
+
+
+def planes(slope_NG: np.ndarray) -> np.ndarray:
+    """Number of the plane each pixel belongs to (N,), the commonest first; 0 for those that fall like few others."""
+    bin_NG = np.clip(np.round(slope_NG / BIN) + BINS // 2, 0, BINS - 1).astype(int)
+    bin_N, plane_N = bin_NG[:, 0] * BINS + bin_NG[:, 1], np.zeros(len(slope_NG), int)
+    for plane in range(1, PLANES + 1):
+        rest_N = plane_N == 0
+        if np.count_nonzero(rest_N) <= LEFT * len(rest_N):
+            break
+        common_G = (np.array(divmod(int(np.bincount(bin_N[rest_N]).argmax()), BINS)) - BINS // 2) * BIN
+        near_N = rest_N & (np.linalg.norm(slope_NG - common_G, axis=1) < ALIKE)
+        if not near_N.any():  # steeper than all bins
+            break
+        plane_N[rest_N & (np.linalg.norm(slope_NG - np.median(slope_NG[near_N], axis=0), axis=1) < ALIKE)] = plane
+    return plane_N
 
 
 def borders(patch_YX: np.ndarray) -> list[np.ndarray]:
