@@ -93,8 +93,8 @@ def _class_iou(
     truth_YX: np.ndarray, guess_YX: np.ndarray, valid_YX: np.ndarray, names: tuple[str, ...]
 ) -> Iterable[Part]:
     if valid_YX.any():
-        counts = areas.counts(truth_YX, guess_YX, len(names), valid_YX)
-        for name, hit, union, true in zip(names, *counts, strict=True):
+        hit_C, union_C, true_C = areas.counts(truth_YX, guess_YX, len(names), valid_YX)
+        for name, hit, union, true in zip(names, hit_C, union_C, true_C, strict=True):
             yield Part(name, float(hit), float(union), float(true))
 
 
