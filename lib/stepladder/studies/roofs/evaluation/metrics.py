@@ -86,6 +86,11 @@ def drawn(guess: Arrays, params: RoofsParams) -> np.ndarray:
     return guess["lines_LF"][guess["lines_LF"][:, 5] >= params.evaluation.line_threshold]
 
 
+def line_area(truth: Arrays) -> np.ndarray:
+    """Mask of the pixels in which lines are labelled."""
+    return truth["line_labelled_YX"] != 0
+
+
 # Metrics --------------------------------------------------------------------------------------------------------------
 
 
@@ -93,8 +98,8 @@ def _class_iou(
     truth_YX: np.ndarray, guess_YX: np.ndarray, valid_YX: np.ndarray, names: tuple[str, ...]
 ) -> Iterable[Part]:
     if valid_YX.any():
-        counts = areas.counts(truth_YX, guess_YX, len(names), valid_YX)
-        for name, hit, union, true in zip(names, *counts, strict=True):
+        hit_C, union_C, true_C = areas.counts(truth_YX, guess_YX, len(names), valid_YX)
+        for name, hit, union, true in zip(names, hit_C, union_C, true_C, strict=True):
             yield Part(name, float(hit), float(union), float(true))
 
 
@@ -132,11 +137,11 @@ def _boundary(truth: Arrays, guess: Arrays, params: RoofsParams) -> Iterable[Par
 
 def _any_line(truth: Arrays, guess: Arrays, params: RoofsParams) -> Iterable[Part]:
     if truth["line_types_K"][UNTYPED]:
-        yield _placed("", truth["lines_LF"], drawn(guess, params), truth["line_labelled_YX"])
+        yield _placed("", truth["lines_LF"], drawn(guess, params), line_area(truth))
 
 
 def _typed_line(truth: Arrays, guess: Arrays, params: RoofsParams) -> Iterable[Part]:
-    found_LF, valid_YX = drawn(guess, params), truth["line_labelled_YX"]
+    found_LF, valid_YX = drawn(guess, params), line_area(truth)
     for number, name in enumerate(LINES):
         if truth["line_types_K"][number]:
             sides = (side[side[:, 4] == number] for side in (truth["lines_LF"], found_LF))

@@ -28,7 +28,7 @@ from stepladder.evaluation.metrics import choose
 from stepladder.studies.roofs.data.labels import BACKGROUND, SUPERSTRUCTURES, UNTYPED
 from stepladder.studies.roofs.evaluation import areas, heights, lines, polygons
 from stepladder.studies.roofs.evaluation.calibration import Reliability
-from stepladder.studies.roofs.evaluation.metrics import Arrays, labelled, measured
+from stepladder.studies.roofs.evaluation.metrics import Arrays, labelled, line_area, measured
 from stepladder.studies.roofs.evaluation.scoring import image_of
 from stepladder.studies.roofs.models.vector import outlines
 from stepladder.studies.roofs.params import RoofsParams
@@ -80,7 +80,7 @@ def _superstructure_table(found: Sequence[np.ndarray]) -> pd.DataFrame:
 def _lines(truth: Arrays, guess: Arrays, params: RoofsParams) -> lines.Scored | None:
     if "lines_LF" not in guess or not truth["line_types_K"][UNTYPED]:
         return None
-    area_YX = truth["line_labelled_YX"]
+    area_YX = line_area(truth)
     true, found = (side[lines.in_middle(side, area_YX)] for side in (truth["lines_LF"], guess["lines_LF"]))
     return lines.Scored(true[:, :4], found[:, :4], found[:, 5], (area_YX.shape[1], area_YX.shape[0]))
 

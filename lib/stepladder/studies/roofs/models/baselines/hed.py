@@ -44,10 +44,7 @@ class Hed(nn.Module):
 
     def __init__(self):
         super().__init__()
-        inputs = (3, *WIDTHS)
-        self.blocks = nn.ModuleList(
-            _block(*widths, depth) for *widths, depth in zip(inputs, WIDTHS, DEPTHS, strict=False)
-        )
+        self.blocks = nn.ModuleList(_block(*sizes) for sizes in zip((3, *WIDTHS[:-1]), WIDTHS, DEPTHS, strict=True))
         self.sides = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in WIDTHS)
         self.fuse = nn.Conv2d(len(WIDTHS), 1, 1)
 
