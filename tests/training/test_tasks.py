@@ -150,7 +150,7 @@ def test_validation_is_over_all_labelled_units_and_an_absent_task_has_no_value(l
     batches = [batch_of(range(4), [A, NONE, NONE, NONE]), batch_of(range(4, 8), [A] * 4)]
     found = validation_losses(step_module, state, [range(4)] * 2, iter(batches))
     rows = batch_of([0, 4, 5, 6, 7])
-    wanted = float(((state.model(rows["x_C"])["a"] - rows["a_U"]) ** 2).mean())
+    wanted = ((state.model(rows["x_C"])["a"] - rows["a_U"]) ** 2).mean().item()
     assert set(found) == {"validation_loss", "validation_loss_a"}
     assert found["validation_loss_a"] == pytest.approx(wanted, rel=1e-6)
     assert found["validation_loss"] == pytest.approx(wanted, rel=1e-6)

@@ -4,7 +4,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.core.schema import ConversionParams, DataParams, EvaluationParams, Parameters, Section
+from stepladder.core.schema import (
+    ConversionParams,
+    DataParams,
+    EvaluationParams,
+    MixedTrainingParams,
+    Parameters,
+    Section,
+)
 from stepladder.studies.roofs.data.labels import STRIDE, TASKS
 
 SOURCES = ("rid", "roofline", "airs", "simpleroof", "georeferenced")
@@ -96,4 +103,5 @@ class RoofsParams(Parameters):
     data: RoofsData = RoofsData.defaults()
     conversion: RoofsConversion = RoofsConversion.defaults()
     model: RoofsModel = RoofsModel.defaults()
+    training: MixedTrainingParams = MixedTrainingParams.defaults()
     evaluation: RoofsEvaluation = RoofsEvaluation.defaults()

@@ -1,6 +1,8 @@
 """Crops: everything in one stays together, whatever is done to it."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -185,6 +187,24 @@ def test_a_line_just_outside_the_crop_is_felt_inside(whole):
     lines_L5 = crops.lines_of(data.shards[0], Window(0, 40, 40, 64, 64))
     outside = ((lines_L5[:, :4] < 0) | (lines_L5[:, :4] > 64)).any(axis=1)
     assert outside.any(), "lines are not cut off"
+
+
+def test_training_needs_none_of_the_readers_packages():
+    code = "import sys; from stepladder.studies.roofs.data import cases, crops; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {
+        "rasterio",
+        "shapely",
+        "cv2",
+        "sklearn",
+        "geopandas",
+        "pyogrio",
+        "pyproj",
+        "skimage",
+        "trimesh",
+        "matplotlib",
+    }
+    assert not heavy & set(loaded)
 
 
 def test_huge_rasters_give_crops_only_where_roofs_are(tmp_path):

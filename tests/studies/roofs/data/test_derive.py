@@ -114,6 +114,19 @@ def test_a_wall_between_roofs_of_two_heights_is_a_height_break():
     assert lines([*high, low])["height_break"] == [[(20, 120), (220, 120)]], "it falls on under the eave of the other"
 
 
+def test_the_break_of_a_mansard_is_a_ridge_and_the_front_of_a_dormer_a_height_break():
+    """Neither upper face has a gutter. A mansard's lower face ends at the break, a roof goes on beside a dormer."""
+    lower = segment([(20, 80), (220, 80), (220, 120), (20, 120)], 180, 65, [[(20, 120), (220, 120)]])
+    upper = segment([(20, 20), (220, 20), (220, 80), (20, 80)], 180, 28)
+    assert lines([lower, upper])["ridge"] == [[(20, 80), (220, 80)]]
+    main = [(20, 20), (220, 20), (220, 120), (20, 120), (20, 20)]
+    dormer = [(100, 50), (140, 50), (140, 90), (100, 90)]
+    around = Segment(Polygon(main, [dormer]), 180, 45, [np.array([(20, 120), (220, 120)], float)])
+    found = lines([around, segment(dormer, 180, 20)])
+    assert [(100, 90), (140, 90)] in found["height_break"] and "ridge" not in found
+    assert found["valley"] == [[(100, 50), (140, 50)]], "its roof begins on the main one"
+
+
 def test_halves_of_one_plane_have_no_line_between_them():
     west = segment([(20, 20), (120, 20), (120, 70), (20, 70)], 0, gutters=[[(20, 20), (120, 20)]])
     east = segment([(120, 20), (220, 20), (220, 70), (120, 70)], 1, 44, [[(120, 20), (220, 20)]])
@@ -194,7 +207,7 @@ def _ends_agree(one_L5: np.ndarray, other_L5: np.ndarray, tolerance: float = 1.5
 
 
 def test_lines_of_exact_scenes_are_found_again_from_their_segments():
-    """Of every type 9 in 10 lines: some height breaks are heights that no bearing, pitch or gutter tells."""
+    """Nearly all: some height breaks are heights that no bearing, pitch or gutter tells."""
     found, wanted, side = [], [], 256
     for seed in range(10):
         made = scene.make(np.random.default_rng((11, seed)), side, GSD)
@@ -207,9 +220,9 @@ def test_lines_of_exact_scenes_are_found_again_from_their_segments():
         rise_apart = np.abs(derived.rise_YX.astype(float) - made.rise_YX.astype(float))
         assert np.nanmedian(rise_apart) < 0.02
     found_L, kind_L = np.concatenate(found), np.concatenate(wanted)
-    assert found_L.mean() >= 0.95
-    for kind in (derive.RIDGE, derive.HIP, derive.VALLEY, derive.EAVE, derive.GABLE):
-        assert found_L[kind_L == kind].mean() >= 0.9, LINES[kind]
+    assert found_L.mean() >= 0.97
+    for kind, name in enumerate(LINES):
+        assert found_L[kind_L == kind].mean() >= 0.9, name
 
 
 def _of_rid(row) -> Segment:

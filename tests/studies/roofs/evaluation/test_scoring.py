@@ -52,13 +52,24 @@ def test_metrics_are_those_of_the_tasks_that_are_learnt():
     assert "face IoU" not in scoring.protocol(params)
 
 
-def test_what_lies_outside_the_focus_does_not_count():
-    """A neighbour's roof that nobody labelled, drawn by the model."""
+def test_superstructures_beyond_the_annotated_building_do_not_count_but_false_roofs_do():
     batch = gable.batch()
-    batch["focus_YX"][:, :, 110:] = 0
+    batch["focus_YX"] = batch["outline_YX"].clone()
+    guess = scoring.oracle(batch, PARAMS)
+    guess["superstructure_BSYX"][:, :, 30:60, 112:] = torch.eye(9)[0][:, None, None]
+    assert scored(guess, batch=batch) == dict.fromkeys(ALL, 1.0)
+    guess["outline_BYX"][:] = 1
+    assert scored(guess, batch=batch)["outline IoU"] < 0.5
+
+
+def test_what_its_own_labels_leave_out_does_not_count():
+    """A neighbour that nobody labelled, drawn by the model."""
+    batch = gable.batch()
+    batch["outline_YX"][:, :, 110:] = batch["face_YX"][:, :, 110:] = 255
+    batch["line_labelled_YX"][:, :, 110:] = 0
     guess = scoring.oracle(batch, PARAMS)
     guess["outline_BYX"][:, 30:60, 112:] = 1
-    guess["superstructure_BSYX"][:, :, 30:60, 112:] = torch.eye(9)[0][:, None, None]
+    guess["face_id_BYX"][:, 30:60, 112:] = 3
     guess["lines_BLF"] = torch.cat([guess["lines_BLF"], torch.tensor([[[112, 30, 127, 60, 0, 1.0]]])], dim=1)
     assert scored(guess, batch=batch) == dict.fromkeys(ALL, 1.0)
 
@@ -120,10 +131,13 @@ def test_small_faces_are_left_out_on_both_sides():
 # The shared part, with methods that do not answer everything ---------------------------------------------------------
 
 
-def evaluated() -> pd.DataFrame:
+MIXED = (("outline",), ("line", "superstructure"), ("line",))
+
+
+def evaluated(images: tuple[tuple[str, ...], ...] = MIXED) -> pd.DataFrame:
     """Records as of `metrics.evaluate`: a method of lines alone beside one of everything, on unlike images."""
     rows = []
-    for unit, tasks in enumerate([("outline",), ("line", "superstructure"), ("line",)]):
+    for unit, tasks in enumerate(images):
         batch = gable.batch(tasks)
         oracle = scoring.oracle(batch, PARAMS)
         for method, guess in (("lines only", {"lines_BLF": oracle["lines_BLF"]}), ("model", oracle)):
@@ -150,3 +164,17 @@ def test_shared_tables_charts_and_checks_bear_methods_that_lack_metrics(tmp_path
     shared.save(tmp_path / "metrics.json", summary, gains)
     files.write_json(tmp_path / "values.json", shared.values(summary))
     json.loads((tmp_path / "values.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_metrics_that_no_image_supports_are_absent_and_break_nothing(tmp_path):
+    """A test set of AIRS alone: the main metric has no value for anybody."""
+    records, params = evaluated((("outline",), ("outline",))), EvaluationParams(bootstrap=20)
+    summary = shared.summarize(records, params, 0)
+    assert all(check.ok for check in shared.checks(records, summary))
+    names = list(dict.fromkeys(summary["metric"]))
+    gains = rivals.gains(records, names, "higher", params, 0).set_index("metric")
+    assert gains.loc["superstructure IoU", "verdict"] == rivals.NO_RIVAL
+    assert gains.loc["outline IoU", "model"] == 1
+    assert rivals.sentence(gains.reset_index())
+    charts.intervals(summary, names, "higher").savefig(tmp_path / "intervals.png")
+    charts.parts(shared.parts(records, shared.parted(records)), "parts").savefig(tmp_path / "parts.png")

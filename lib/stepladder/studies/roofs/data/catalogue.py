@@ -2,7 +2,8 @@
 
 Decisions:
 - `catalogue.csv` holds facts as publishers state them, one row per set: bytes as published (`estimated` where only
-  counts and shapes are stated, empty where nothing is), tasks, terms, how to get it, what is known to be missing.
+  counts and shapes are stated, empty where nothing is), tasks, terms, how to get it, the commit or checksum of what was
+  looked at, what is known to be missing.
 - Nothing here downloads: no set of roofs is behind a plain address without terms. `sources` says how to get each, and
   reads a mirror: a folder in any of the layouts of `readers.find`, zip archives in it, or one zip archive.
 - The quality of a row is a weighted mean of parts between 0 and 1, each a column: how many tasks it labels, how many
@@ -58,6 +59,7 @@ def rank(facts: pd.DataFrame) -> pd.DataFrame:
         estimated=facts["estimated"] == "yes",
         typed_bytes=facts["bytes"].where(typed, 0),
         missing=facts["missing"].fillna(""),
+        checksum=facts["checksum"].fillna(""),
         source=readable,
         quality=sum(WEIGHTS[name] * part for name, part in parts.items()),
         **{f"quality_{name}": part for name, part in parts.items()},

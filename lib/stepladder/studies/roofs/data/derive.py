@@ -4,9 +4,8 @@ Decisions:
 - A face is a plane through its gutter: rise = tan(pitch) x distance from the gutter, up the face. RID rounds pitches to
   5 degrees and gutters are drawn by hand, so two planes rarely meet exactly; by how much is told, not mended.
 - A shared border is typed by which way the two faces fall, not by heights, which are too uncertain: both away from it
-  is a ridge (level) or a hip (sloping), both towards it a valley. Planes that meet fall alike along their border; those
-  that do not, a flat face beside one that falls, and a face that falls on below another's gutter have a height break.
-  Faces of one plane have no line between them.
+  is a ridge (level) or a hip (sloping), both towards it a valley. Planes that do not meet along it (see `_meet`), and a
+  flat face beside one that falls, have a height break. Faces of one plane have no line between them.
 - A free border is an eave where it runs along the gutter or is level and the face falls towards it, else a gable; all
   round a flat face it is an eave.
 - A border of a face whose bearing or pitch nobody gave is a line of unknown type.
@@ -79,15 +78,17 @@ class Segment:
 
     @property
     def foot(self) -> float:
-        """Fall from the origin to the gutter, in pixels: rise is this less `down_2 @ point`.
-
-        Of several gutters the lowest counts; where there is none, the lowest corner.
-        """
+        """Fall from the origin to the lowest gutter, else corner, in pixels: rise is this less `down_2 @ point`."""
         if self.polygon.is_empty:
             return float("nan")
         if self.gutters:
             return max(float((_middles(line_M2) @ self.down_2).max()) for line_M2 in self.gutters)
         return float((shapely.get_coordinates(self.polygon) @ self.down_2).max())
+
+    @property
+    def top(self) -> float:
+        """Fall from the origin to the highest corner, in pixels."""
+        return float((shapely.get_coordinates(self.polygon) @ self.down_2).min())
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Derived:
         slope_YXG: float16, rise over run towards east and north on the way down; 0 where nothing falls.
         lines_L5: float32 x0, y0, x1, y1, type as in `labels`; may reach beyond the image.
         rise_YX: float16 metres above the eave of the face; NaN where that is not known, and off the roofs.
-        facts: number and metres of every type of line, and by how much two planes disagree at their ridge.
+        facts: as of `facts`.
         issues: counted skips and repairs.
     """
 
@@ -182,13 +183,11 @@ def facts(typed: Typed, gsd_m: float) -> dict[str, Any]:
     for border, kind in typed.lines:
         lengths[names[kind]].append(border.length * gsd_m)
     apart_m = typed.disagreement_m
+    median, p90 = np.percentile(apart_m, [50, 90]).round(2).tolist() if apart_m else (None, None)
     return {
         "lines": {name: len(found) for name, found in lengths.items()},
         "lines_m": {name: round(sum(found), 1) for name, found in lengths.items()},
-        "ridge_disagreement_m": {
-            "median": round(float(np.median(apart_m)), 2) if apart_m else None,
-            "p90": round(float(np.percentile(apart_m, 90)), 2) if apart_m else None,
-        },
+        "ridge_disagreement_m": {"median": median, "p90": p90},
     }
 
 
@@ -223,15 +222,18 @@ def _falls(left: Segment, right: Segment, border: Border) -> tuple[float, float]
 def _meet(left: Segment, right: Segment, border: Border, gsd_m: float) -> bool:
     """Whether two planes meet at a border, as far as can be told from faces that each begin at their own gutter.
 
-    They fall alike along it. Where both fall away from it or both towards it, that is enough; else they lie at one
-    height, or one has no gutter of its own and goes on from the other.
+    They fall alike along it. Where both fall away from it or both towards it, that is enough. Else they lie at one
+    height, or one has no gutter of its own and the lower one ends at the border, as below the break of a mansard.
     """
     if abs((left.down_2 - right.down_2) @ border.along_2) > TWIST:
         return False
     falls = _falls(left, right, border)
-    if max(falls) < -AWAY or min(falls) > AWAY or not (left.gutters and right.gutters):
+    if max(falls) < -AWAY or min(falls) > AWAY:
         return True
-    return abs(_step(left, right, border)) * gsd_m <= BREAK_M
+    lower = right if falls[0] > falls[1] else left
+    ends = lower.top - lower.down_2 @ border.middle_2
+    apart = _step(left, right, border) if left.gutters and right.gutters else ends
+    return bool(abs(apart) * gsd_m <= BREAK_M)
 
 
 def _slant(segment: Segment, border: Border) -> float:

@@ -34,6 +34,18 @@ EXPECTED = {  # task, class -> lowest and highest share of labelled pixels; of i
     ("outline", "roof"): (0.01, 0.75),
     ("outline", "ground"): (0.25, 0.99),
 }
+TYPICAL = {  # source, task, class -> share in the 18 test images of RID given, as read here
+    **{
+        ("rid", "superstructure", name): share
+        for name, share in zip(
+            SUPERSTRUCTURES, (0.0156, 0.0143, 0.0035, 0.0012, 0.0012, 0.0066, 0.0063, 0.0042, 0.947), strict=True
+        )
+    },
+    ("rid", "face", "no face"): 0.807,
+    ("rid", "face", "flat"): 0.0164,
+    ("rid", "outline", "roof"): 0.195,
+    ("rid", "outline", "ground"): 0.805,
+}
 NAMES = {"superstructure": SUPERSTRUCTURES, "face": FACE_NAMES, "outline": OUTLINE_NAMES}
 
 
@@ -48,15 +60,19 @@ def checks(shards: Sequence[Path]) -> list[Check]:
 
 
 def table(shards: Sequence[Path]) -> pd.DataFrame:
-    """Classes of every source beside what is expected: source, task, class, share, least, most, ok."""
+    """Classes of every source beside what is expected: source, task, class, share, typical, least, most, ok.
+
+    `typical` is the share in the source's real images, NaN where none were at hand.
+    """
     rows = []
     for source, views in viewed(shards).items():
         for task, names in NAMES.items():
             share_S = shares(views, task, len(names))
             for name, share in zip(names, share_S, strict=True):
                 least, most = EXPECTED.get((task, name), (0.0, 1.0))
-                rows.append((source, task, name, float(share), least, most, bool(least <= share <= most)))
-    columns = ["source", "task", "class", "share", "least", "most", "ok"]
+                typical = TYPICAL.get((source, task, name), np.nan)
+                rows.append((source, task, name, float(share), typical, least, most, bool(least <= share <= most)))
+    columns = ["source", "task", "class", "share", "typical", "least", "most", "ok"]
     return pd.DataFrame(rows, columns=columns).dropna(subset="share").reset_index(drop=True)
 
 

@@ -4,6 +4,8 @@ Decisions:
 - By the rule of RID's paper (Krapf et al., 2022): every pair of annotators, every image, plain IoU of every class that
   at least one of the two drew there, background included. `mean` is the macro mean of a pair in an image, then the
   mean over pairs and images; a class's value is the mean over those pairs and images that hold it.
+- A model is scored on the reviewed roof, not on the lawn around it, which is easily background: `inside` compares the
+  annotators there too, by the same rule, and that is what stands beside a model.
 - IoU is symmetric, so the paper's 20 ordered pairs of five annotators are our 10.
 """
 
@@ -39,19 +41,29 @@ class Agreement:
     outline: float
 
 
-def pairwise(images: Sequence[Sequence[np.ndarray]], classes: int) -> np.ndarray:
+def pairwise(
+    images: Sequence[Sequence[np.ndarray]], classes: int, valid: Sequence[np.ndarray | None] | None = None
+) -> np.ndarray:
     """IoU of every class for each pair of annotators in each image: float (pairs x images, classes), nan where absent.
 
     Args:
         images: for every image its masks (Y, X) of class ids, one an annotator.
         classes: how many there are.
+        valid: for every image where it is looked at (Y, X), None for everywhere.
     """
-    pairs = [pair for masks in images for pair in itertools.combinations(masks, 2)]
-    return np.array([areas.image_ious(one_YX, two_YX, classes) for one_YX, two_YX in pairs])
+    return np.array(
+        [
+            areas.image_ious(one_YX, two_YX, classes, valid_YX)
+            for masks, valid_YX in zip(images, valid or [None] * len(images), strict=True)
+            for one_YX, two_YX in itertools.combinations(masks, 2)
+        ]
+    )
 
 
-def of_rid(folder: Path) -> Agreement:
+def of_rid(folder: Path, inside: bool = False) -> Agreement:
     """Agreement of the annotators in the folder `rid`, over all images whose masks lie there.
+
+    With `inside`, superstructures are compared on the reviewed roof alone, as a model's are.
 
     Raises:
         StudyError: no image there has masks of annotators.
@@ -61,8 +73,9 @@ def of_rid(folder: Path) -> Agreement:
         raise StudyError(f"{folder / 'superstructures'} holds no *_labeler1.png: name the folder of RID's test masks")
     drawn = [_masks(folder / "superstructures", name) for name in names]
     outlines = [[mask_YX == ROOF for mask_YX in _masks(folder / "outlines", name)] for name in names]
-    by_class_NC = pairwise(drawn, len(SUPERSTRUCTURES))
-    any_class_N2 = pairwise([[mask_YX != BACKGROUND for mask_YX in masks] for masks in drawn], 2)
+    roofs = [_mask(folder / "outlines" / f"{name}_reviewed.png") == ROOF if inside else None for name in names]
+    by_class_NC = pairwise(drawn, len(SUPERSTRUCTURES), roofs)
+    any_class_N2 = pairwise([[mask_YX != BACKGROUND for mask_YX in masks] for masks in drawn], 2, roofs)
     return Agreement(
         mean=float(np.nanmean(by_class_NC, axis=1).mean()),
         classes=dict(zip(SUPERSTRUCTURES, np.nanmean(by_class_NC, axis=0).tolist(), strict=True)),
@@ -72,6 +85,10 @@ def of_rid(folder: Path) -> Agreement:
 
 
 def _masks(folder: Path, name: str) -> list[np.ndarray]:
+    return [_mask(folder / f"{name}_labeler{number}.png") for number in range(1, ANNOTATORS + 1)]
+
+
+def _mask(path: Path) -> np.ndarray:
     from PIL import Image
 
-    return [np.asarray(Image.open(folder / f"{name}_labeler{number}.png")) for number in range(1, ANNOTATORS + 1)]
+    return np.asarray(Image.open(path))

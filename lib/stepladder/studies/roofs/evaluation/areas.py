@@ -19,11 +19,13 @@ def counts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels of every class: (intersection_C, union_C, truth_C), int64. What is not `valid_YX` counts nowhere.
 
-    Truth ids from `classes` on (such as 255, not labelled) are never valid.
+    Truth ids from `classes` on (such as 255, not labelled) are never valid; there are at most 100 classes.
     """
-    valid_YX = (truth_YX < classes) if valid_YX is None else valid_YX.astype(bool) & (truth_YX < classes)
-    truth_N, guess_N = truth_YX[valid_YX].astype(np.int64), guess_YX[valid_YX].astype(np.int64)
-    table_CC = np.bincount(truth_N * classes + guess_N, minlength=classes**2).reshape(classes, classes)
+    known_YX = truth_YX < classes
+    keep_YX = known_YX if valid_YX is None else known_YX & (valid_YX != 0)
+    pair_YX = truth_YX.astype(np.int16) * np.int16(classes) + guess_YX.astype(np.int16)
+    pair_N = pair_YX.ravel() if keep_YX.all() else pair_YX[keep_YX]
+    table_CC = np.bincount(pair_N, minlength=classes**2).reshape(classes, classes)
     hit_C, truth_C, guess_C = np.diagonal(table_CC).copy(), table_CC.sum(axis=1), table_CC.sum(axis=0)
     return hit_C, truth_C + guess_C - hit_C, truth_C
 
@@ -89,7 +91,8 @@ def instances(
     both_N = (truth_N > 0) & (guess_N > 0)
     pair_P2, overlap_P = np.unique(np.stack([truth_N[both_N], guess_N[both_N]], 1), axis=0, return_counts=True)
     union_P = np.bincount(truth_N)[pair_P2[:, 0]] + np.bincount(guess_N)[pair_P2[:, 1]] - overlap_P
-    return int(np.count_nonzero(2 * overlap_P > union_P)), *(len(np.unique(n[n > 0])) for n in (truth_N, guess_N))
+    true, guessed = (len(np.unique(id_N[id_N > 0])) for id_N in (truth_N, guess_N))
+    return int(np.count_nonzero(2 * overlap_P > union_P)), true, guessed
 
 
 def _without_small(id_N: np.ndarray, smallest: float) -> np.ndarray:

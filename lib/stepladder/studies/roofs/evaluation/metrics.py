@@ -4,7 +4,9 @@ Decisions:
 - What one image adds to a metric is a sum: a metric is micro, over all test images, and a class's IoU one quotient of
   summed pixels. What is usual per image (macro IoU, as annotators are compared) or not additive is in `tables`.
 - A class counts where the truth has it; drawn where there is none it costs the classes it is drawn over.
-- Only where `focus_YX` is 1: RID labels one building of an image, whose neighbours must not count as false.
+- Superstructures count where `focus_YX` is 1 alone: RID's annotators drew those of one building of an image, and its
+  neighbours' must not be false. All else counts wherever its own labels say so: on the focus, which is that roof,
+  outlines could not be too large nor eaves beside it.
 - A line is right within 2 pixels; F over lengths as in `lines`. Lines of no type are scored as "any line" alone.
 - Heights count on roofs: where outlines are labelled, else where the truth is 2 m and more. Lawns are easy.
 """
@@ -57,7 +59,8 @@ class Metric(NamedTuple):
 
 def labelled(truth: Arrays, name: str) -> np.ndarray:
     """Mask of the pixels at which a map of classes is labelled and looked at."""
-    return (truth[name] != IGNORE) & (truth["focus_YX"] != 0)
+    known_YX = truth[name] != IGNORE
+    return known_YX & (truth["focus_YX"] != 0) if name == "superstructure_YX" else known_YX
 
 
 def roofs(truth: Arrays) -> np.ndarray:
@@ -68,9 +71,9 @@ def roofs(truth: Arrays) -> np.ndarray:
 
 
 def measured(truth: Arrays, name: str) -> np.ndarray:
-    """Mask of the roof pixels at which metres (`rise` or `height`) are labelled and looked at."""
-    keep_YX = (truth[f"{name}_labelled_YX"] != 0) & (truth["focus_YX"] != 0)
-    return keep_YX & roofs(truth) if name == "height" else keep_YX
+    """Mask of the roof pixels at which metres (`rise` or `height`) are labelled."""
+    known_YX = truth[f"{name}_labelled_YX"] != 0
+    return known_YX & roofs(truth) if name == "height" else known_YX
 
 
 def outlines(mask_YX: np.ndarray) -> np.ndarray:
@@ -84,8 +87,8 @@ def drawn(guess: Arrays, params: RoofsParams) -> np.ndarray:
 
 
 def line_area(truth: Arrays) -> np.ndarray:
-    """Mask of the pixels in which lines are labelled and looked at."""
-    return (truth["line_labelled_YX"] != 0) & (truth["focus_YX"] != 0)
+    """Mask of the pixels in which lines are labelled."""
+    return truth["line_labelled_YX"] != 0
 
 
 # Metrics --------------------------------------------------------------------------------------------------------------
@@ -95,8 +98,9 @@ def _class_iou(
     truth_YX: np.ndarray, guess_YX: np.ndarray, valid_YX: np.ndarray, names: tuple[str, ...]
 ) -> Iterable[Part]:
     if valid_YX.any():
-        counts = areas.counts(truth_YX, guess_YX, len(names), valid_YX)
-        yield from (Part(name, *map(float, row)) for name, *row in zip(names, *counts, strict=True))
+        hit_C, union_C, true_C = areas.counts(truth_YX, guess_YX, len(names), valid_YX)
+        for name, hit, union, true in zip(names, hit_C, union_C, true_C, strict=True):
+            yield Part(name, float(hit), float(union), float(true))
 
 
 def _superstructure(truth: Arrays, guess: Arrays, params: RoofsParams) -> Iterable[Part]:

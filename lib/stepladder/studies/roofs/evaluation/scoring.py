@@ -14,6 +14,7 @@ from stepladder.core.types import Batch, Prediction, Record
 from stepladder.studies.roofs.data.labels import BACKGROUND, FACES, IGNORE, NO_FACE, SUPERSTRUCTURES
 from stepladder.studies.roofs.evaluation import areas, metrics
 from stepladder.studies.roofs.evaluation.metrics import Part
+from stepladder.studies.roofs.models.baselines import hed
 from stepladder.studies.roofs.params import RoofsParams
 
 
@@ -61,7 +62,7 @@ def protocol(params: RoofsParams) -> dict[str, str]:
     split = "source" if params.splits.by == "group" else "file"
     resampled = f"resampled to {params.model.gsd:g} m per pixel" if params.model.gsd else "at their own resolution"
     return {
-        "space": f"whole images, {resampled}; where evaluation counts (RID: the labelled building)",
+        "space": f"whole images, {resampled}; superstructures on the building annotated (RID: the one in the middle)",
         "split": f"by {split}",
         "averaging": "micro: summed over all test images before dividing; classes, types weigh the same",
         "left out": "pixels, lines and tasks that a source does not label; classes and types the truth does not hold; "
@@ -69,5 +70,6 @@ def protocol(params: RoofsParams) -> dict[str, str]:
         "lines": f"drawn from a score of {params.evaluation.line_threshold:g}",
         "inference": f"tiles of {params.model.tile} pixels that share {params.model.overlap}, {params.model.halo} at "
         f"their border thrown away{', eight turns averaged' if params.model.tta else ''}",
+        "rivals": f"fitted to training images alone{f'; hed left out: {reason}' if (reason := hed.missing()) else ''}",
         **{metric.name: metric.told for metric in metrics.of_tasks(params)},
     }

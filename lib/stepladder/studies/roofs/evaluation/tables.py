@@ -3,8 +3,8 @@
 Decisions:
 - Superstructures *per image*: macro over the classes present in an image, then the mean over images, the rule by which
   annotators are compared (`agreement`). The metric "superstructure IoU" is micro; the two differ.
-- sAP over all images at once, of lines whose middle lies where lines are labelled and looked at; every line counts, by
-  its score, whatever the threshold of drawing.
+- sAP over all images at once, of lines whose middle lies where lines are labelled; every line counts, by its score,
+  whatever the threshold of drawing.
 - Outlines as polygons of the model's own vectoriser; the truth's follow its mask within a pixel. PoLiS, C-IoU and the
   ratio of corners are means over the pairs found at an IoU above 0.5, PoLiS in metres.
 - Heights of at most `PIXELS` pixels an image, evenly taken; alignment is by scale and shift of each image.
@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from rasterio import features
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 from torch.utils.data import default_collate
 
 from stepladder.core.types import Baseline, Dataset
@@ -123,7 +124,7 @@ def _outline_table(found: Sequence[dict[str, float]]) -> pd.DataFrame:
     return pd.DataFrame([row | means])
 
 
-def traced(mask_YX: np.ndarray) -> list[Polygon]:
+def traced(mask_YX: np.ndarray) -> list[BaseGeometry]:
     """Polygons of a mask's connected parts, with holes, in pixels; corners simplified within `FOLLOWS`."""
     shapes = features.shapes(mask_YX.astype(np.uint8), mask=mask_YX)
     whole = [Polygon(shape["coordinates"][0], shape["coordinates"][1:]) for shape, _ in shapes]
@@ -134,7 +135,7 @@ def _heights(truth: Arrays, guess: Arrays, params: RoofsParams) -> dict[tuple[st
     """Errors in metres by what is measured and where."""
     found: dict[tuple[str, str], np.ndarray] = {}
     for name in METRES:
-        known_YX = (truth[f"{name}_labelled_YX"] != 0) & (truth["focus_YX"] != 0)
+        known_YX = truth[f"{name}_labelled_YX"] != 0
         if f"{name}_YX" in guess and known_YX.any():
             true_YX, ours_YX, roof_YX = truth[f"{name}_YX"], guess[f"{name}_YX"], measured(truth, name)
             found[name, "everywhere it is known"] = _some(heights.errors(true_YX, ours_YX, known_YX))

@@ -7,8 +7,9 @@ Decisions:
   all they share. A tile's weight is the difference of two such steps, so weights add up to exactly 1 everywhere.
 - What is blended is what the network says (logits, slopes, metres), at stride 4.
 - Norms see single cells and the image is normalised by constants, so a cell depends on the pixels within the network's
-  reach and on nothing else. With a halo of `reach` tiles are exactly a single pass; with a smaller one they differ by
-  what the pixels beyond it say, which is little in the middle of a tile and less the better the network is trained.
+  reach (339 pixels for the own encoder) and on nothing else. With a halo as wide tiles are exactly a single pass. With
+  one of 64 pixels probabilities of a 2048 x 2048 mosaic differ by 0.001 at most after a short training and by 0.05
+  before it; with 16 pixels by 0.02 and more.
 
 Shape legend: B batch, C colours or channels, Y X pixels, V U cells.
 """

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from rasterio.transform import from_bounds
 
 from stepladder.core.types import Asset, StudyError
@@ -181,6 +180,18 @@ def test_coarse_sectors_are_not_taken_for_sixteen(tmp_path: Path, sectors: int) 
         read.read(only(root), params())
 
 
+def test_the_reviewed_round_wins_over_the_initial_one(tmp_path: Path) -> None:
+    root = mediatum(tmp_path / "rid")
+    (root / "segments_initial.csv").write_text("of the first round, and never read")
+    png(root / "masks_segments_initial" / "17.png", np.full((SIDE, SIDE), 17, np.uint8))
+    assert {path.name for path in only(root).neighbours} == {
+        "obstacles_reviewed.csv", "pv_areas_reviewed.csv", "segments_reviewed.csv",
+    }  # fmt: skip
+    for table in root.glob("*.csv"):
+        table.unlink()
+    assert read.read(only(root), params()).face_NYX[0, 100, 100] == 0
+
+
 def test_split_lists_are_read_whatever_ends_their_lines(tmp_path: Path) -> None:
     root = mediatum(tmp_path / "rid")
     assert only(root).meta["lists"] == "train_filenames_1_rev"
@@ -287,12 +298,6 @@ def test_the_real_images_are_read_whole(real: list[Asset]) -> None:
         assert 0.94 < covered < 1, "vectors lie on the pixels of the masks"
         kinds = np.bincount(labelled.lines_LF[:, 5].astype(int), minlength=7)
         assert kinds[LINES.index("ridge")] > 0 and kinds[LINES.index("eave")] > 0
-
-
-def test_published_masks_can_be_had_untouched(real: list[Asset]) -> None:
-    superstructure_YX, outline_YX = rid.annotation(real[0].files, "labeler3", (512, 512))
-    path = next(p for p in real[0].files if p.parent.name == "superstructures" and "labeler3" in p.name)
-    assert np.array_equal(superstructure_YX, np.asarray(Image.open(path))) and 0.1 < outline_YX.mean() < 0.3
 
 
 def test_the_villages_tables_and_the_images_own_file_agree(real: list[Asset]) -> None:

@@ -8,7 +8,7 @@ from shapely import Polygon
 from stepladder.core.types import StudyError
 from stepladder.studies.roofs.data.labels import CHANNELS, LINES, UNTYPED
 from stepladder.studies.roofs.data.synthesis import scene as scenes
-from stepladder.studies.roofs.models.vector import lines, outlines, roofs
+from stepladder.studies.roofs.models.vector import lines, outlines, roofs, seams
 from tests.studies.roofs.models.vector.exact import maps
 
 SIDE, GSD = 128, 0.2
@@ -72,9 +72,8 @@ def test_a_ridge_that_ends_before_the_gable_reaches_it():
     assert len(roof.faces) == 2 and total(roof, RIDGE) == pytest.approx(80, abs=0.5)
 
 
-def test_without_lines_a_roof_is_one_face():
-    prediction = {name: value for name, value in gable().items() if name != "lines_LF"}
-    (roof,) = roofs.vectorise(prediction, GSD)
+def test_without_lines_and_slopes_a_roof_is_one_face():
+    (roof,) = roofs.vectorise({"outline_YX": gable()["outline_YX"]}, GSD)
     assert len(roof.faces) == 1 and roof.faces[0].polygon.normalize() == roof.outline.normalize()
 
 
@@ -174,7 +173,7 @@ def test_thousands_of_short_lines_give_valid_roofs():
 
 def test_extraction_and_roofs_agree_on_nothing():
     nothing = lines.extract(np.zeros((CHANNELS, 32, 32)), np.zeros((2, 32, 32)), np.zeros((32, 32)))
-    assert len(roofs.vectorise({**gable(), "lines_LF": nothing}, GSD)) == 1
+    assert len(roofs.vectorise({"outline_YX": gable()["outline_YX"], "lines_LF": nothing}, GSD)[0].faces) == 1
 
 
 @pytest.mark.parametrize(
@@ -203,3 +202,23 @@ def test_a_slanting_side_is_not_made_square():
     plan = Polygon([(10, 10), (90, 10), (70, 60), (10, 60)])
     (found,) = outlines.polygons(rasterize([plan], (80, 100)))
     assert found.hausdorff_distance(plan) < 0.7
+
+
+def test_a_ridge_nobody_found_is_seen_in_the_slopes():
+    prediction = {name: value for name, value in gable().items() if name != "lines_LF"}
+    (roof,) = roofs.vectorise(prediction, GSD)
+    assert len(roof.faces) == 2 and total(roof, RIDGE) == pytest.approx(80, abs=0.5)
+    assert [face.pitch for face in roof.faces] == pytest.approx([PITCH, PITCH], abs=0.01)
+
+
+def test_noise_in_the_slopes_makes_no_faces():
+    prediction = {name: value for name, value in gable().items() if name != "lines_LF"}
+    prediction["slope_GYX"] += np.random.default_rng(0).normal(0, 0.15, (2, SIDE, SIDE)).astype(np.float32)
+    (roof,) = roofs.vectorise(prediction, GSD)
+    assert len(roof.faces) == 2 and roof.faces[0].pitch == pytest.approx(PITCH, abs=1)
+
+
+def test_a_bent_border_between_slopes_is_no_seam():
+    y, x = np.mgrid[:SIDE, :SIDE]
+    slope_GYX = np.stack([np.where(np.hypot(x - 64, y - 64) < 25, 0.6, 0.0), np.zeros((SIDE, SIDE))])
+    assert len(seams.seams(np.ones((SIDE, SIDE), bool), slope_GYX)) == 0

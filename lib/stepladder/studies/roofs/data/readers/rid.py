@@ -39,6 +39,7 @@ ANNOTATORS = (REVIEWED, *(f"labeler{k}" for k in range(1, 6)))
 IMAGE_FOLDERS = ("images", "images_roof_centered_geotiff", "images_roof_centered_png")
 MARKS = ("superstructures", "vectors", "masks_superstructures", "masks_segments")
 LISTS = "filenames_train_val_test_split"
+TABLE = f"_{REVIEWED}.csv"  # how the names of the village's tables end; those of the first round are worse
 BACKGROUNDS = {5: 4, 9: 8, 17: 16}  # last class of a mask of segments -> its sectors
 GSD_M = 0.1  # of an image that does not say where it lies
 
@@ -100,14 +101,6 @@ def read(asset: Asset, conversion: RoofsConversion) -> Labelled:
     )
 
 
-def annotation(files: Sequence[Path], annotator: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """One annotator's masks as published: superstructures (0 to 8) and outline (1 roof, the file's 0)."""
-    chosen = {path.parent.name: path for path in files if path.stem.endswith(f"_{annotator}")}
-    superstructure, outline = chosen["superstructures"], chosen["outlines"]
-    ids_YX = images.check_ids(superstructure, images.read_mask(superstructure, shape), BACKGROUND)
-    return ids_YX, 1 - images.binary(outline, images.read_mask(outline, shape))
-
-
 # Finding -------------------------------------------------------------------------------------------------------------
 
 
@@ -120,8 +113,8 @@ def _of_root(root: Path, there: set[Path]) -> list[Asset]:
     found = {path.stem: path for name in IMAGE_FOLDERS for path in _pictures(root / name, there)}
     found |= {path.stem: path for name in IMAGE_FOLDERS for path in _pictures(root / name, there) if _is_tif(path)}
     masks = sorted(p for p in there if p.parent.parent == root and p.parent not in {f.parent for f in found.values()})
-    tables = tuple(sorted(p for p in there if p.suffix == ".csv" and p.parent in (root, root / "data")))
-    lists = {path.stem: set(listed(path)) for path in sorted(there) if path.parent == root / LISTS}
+    tables = tuple(sorted(p for p in there if p.name.endswith(TABLE) and p.parent in (root, root / "data")))
+    lists = {path.stem: set(listed(path)) for path in sorted(there) if path.parent.name == LISTS}
     of_image: dict[str, list[Path]] = {}
     for path in masks:
         of_image.setdefault(re.sub(r"_(reviewed|labeler\d)$", "", path.stem), []).append(path)
@@ -241,9 +234,10 @@ def _derived(vectors: Vectors, own_YX: np.ndarray | None, shape: tuple[int, int]
 
 def _masked_faces(asset: Asset, picture: Picture) -> dict[str, Any]:
     """Faces from a mask of segments, as fields of `Labelled`; nothing where there is none."""
-    path = next((p for p in asset.files[1:] if p.parent.name.startswith("masks_segments")), None)
-    if path is None:
+    found = [path for path in asset.files[1:] if path.parent.name.startswith("masks_segments")]
+    if not found:
         return {}
+    path = min(found, key=lambda path: not path.parent.name.endswith(REVIEWED))
     mask_YX = images.read_mask(path, picture.shape)
     last = int(mask_YX.max())
     if last not in BACKGROUNDS:

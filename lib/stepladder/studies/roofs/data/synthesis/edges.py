@@ -90,9 +90,10 @@ def _beside(edge: _Edge, other: _Edge) -> tuple[float, float] | None:
     """From where to where along `edge` another one runs over it, the other way round; None: nowhere."""
     if other.along_2 @ edge.along_2 > -0.99:
         return None
-    far, near = np.array(other.piece(0, other.length)) - edge.start_2
-    low, high = max(float(near @ edge.along_2), 0.0), min(float(far @ edge.along_2), edge.length)
-    apart = max(abs(far @ edge.normal_2), abs(near @ edge.normal_2))
+    end_22 = np.array(other.piece(0, other.length))[::-1] - edge.start_2
+    (near, far), off_2 = end_22 @ edge.along_2, end_22 @ edge.normal_2
+    low, high = max(float(near), 0.0), min(float(far), edge.length)
+    apart = np.abs(np.interp([low, high], [near, far], off_2)).max()
     return (low, high) if apart <= NEAR <= high - low else None
 
 

@@ -4,8 +4,8 @@ Decisions:
 - A wing is a convex polygon of ground with a roof that is the lowest of some planes: gable, hip, mansard, flat. What
   is seen from above is the highest of several wings: valleys, dormers, garages under an overhang follow from one rule.
 - A plane is (a, b, c): z = a x + b y + c, all in metres, x right (east), y down (south), as in the image.
-- Faces come from clipping convex polygons, nothing is sampled. What rounding leaves (seams, spikes) is closed and
-  opened by HAIR, so vertices are right to a tenth of a millimetre.
+- Faces come from clipping convex polygons, nothing is sampled. Only then vertices are rounded, to a hundredth
+  of a millimetre: rounded any earlier, neighbours would part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,9 @@ import shapely
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-HAIR = 2e-5  # metres: gaps and spikes that are narrower come from rounding
-TIE = 1e-6  # metres by which two planes may differ and be one
+GRID = 1e-5  # metres vertices of faces are rounded to
+FINE = 1e-9  # metres vertices are rounded to on the way: GEOS overlays polygons that nearly touch only on a grid
+TIE = 1e-9  # metres by which two planes may differ and be one
 SMALLEST = 1e-3  # square metres below which a face is a left-over of rounding
 
 
@@ -138,14 +139,8 @@ def faces(wings: Sequence[Wing]) -> list[Face]:
 
 
 def merged(pieces: Sequence[BaseGeometry]) -> BaseGeometry:
-    """Their union, without seams between pieces that touch and without spikes."""
-    whole = shapely.union_all([_wider(piece, HAIR) for piece in pieces])
-    return _wider(_wider(whole, -2 * HAIR), HAIR).simplify(HAIR)
-
-
-def _wider(geometry: BaseGeometry, by: float) -> BaseGeometry:
-    with np.errstate(divide="ignore", invalid="ignore"):  # at spikes, which have no direction
-        return geometry.buffer(by, join_style="mitre", mitre_limit=20)
+    """Their union, without the seams and spikes that rounding leaves: those collapse on the grid."""
+    return shapely.union_all(shapely.set_precision(pieces, GRID), grid_size=GRID)
 
 
 def _cells(place: int, wing: Wing) -> Iterator[_Cell]:
@@ -163,7 +158,7 @@ def _visible(cell: _Cell, cells: Sequence[_Cell]) -> BaseGeometry:
     whole = Polygon(cell.polygon_P2)
     for other in cells:
         if other.wing != cell.wing and len(cover_P2 := _cover(other, cell)) >= 3:
-            whole = shapely.difference(whole, Polygon(cover_P2))
+            whole = shapely.difference(whole, Polygon(cover_P2), grid_size=FINE)
     return whole
 
 

@@ -44,11 +44,7 @@ class Hed(nn.Module):
 
     def __init__(self):
         super().__init__()
-        inputs = (3, *WIDTHS)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(inputs[b] if n == 0 else WIDTHS[b], WIDTHS[b], 3, padding=1) for n in range(depth))
-            for b, depth in enumerate(DEPTHS)
-        )
+        self.blocks = nn.ModuleList(_block(*sizes) for sizes in zip((3, *WIDTHS[:-1]), WIDTHS, DEPTHS, strict=True))
         self.sides = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in WIDTHS)
         self.fuse = nn.Conv2d(len(WIDTHS), 1, 1)
 
@@ -58,11 +54,18 @@ class Hed(nn.Module):
         sides, map_BCYX = [], image_BCYX
         for number, (block, side) in enumerate(zip(self.blocks, self.sides, strict=True)):
             map_BCYX = functional.max_pool2d(map_BCYX, 2, ceil_mode=True) if number else map_BCYX
-            for layer in block:
-                map_BCYX = functional.relu(layer(map_BCYX))
+            map_BCYX = block(map_BCYX)
             whole = functional.interpolate(side(map_BCYX), size=image_BCYX.shape[2:], mode="bilinear")
             sides.append(whole)
         return self.fuse(torch.cat(sides, dim=1)).sigmoid()[:, 0]
+
+
+def _block(inputs: int, width: int, depth: int) -> nn.Sequential:
+    """Convolutions of 3 x 3, each with its rectifier."""
+    layers: list[nn.Module] = []
+    for number in range(depth):
+        layers += [nn.Conv2d(width if number else inputs, width, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)
 
 
 def load(path: Path) -> Hed:
@@ -72,7 +75,7 @@ def load(path: Path) -> Hed:
     network = Hed()
     with h5py.File(path) as file:
         for number, block in enumerate(network.blocks, 1):
-            for place, layer in enumerate(block):
+            for place, layer in enumerate(list(block.children())[::2]):
                 _fill(layer, file[f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars"])
         for number, side in enumerate(network.sides, 1):
             _fill(side, file[f"dsn{number}/vars"])

@@ -26,8 +26,10 @@ RIDGE, HIP, VALLEY, EAVE, GABLE, HEIGHT_BREAK = range(len(LINES))
 HEIGHT: Final = 3  # channel of `stacked`
 EAVE_HEIGHT: Final = 4  # and another
 LEAST: Final = 20.0  # square pixels of a face
+THIN: Final = 1.0  # pixels, half the width of a face
 ALIKE: Final = 0.12  # difference of two slopes (rise over run) that is none: 6 degrees at a pitch of 20
 STRONG: Final = 0.5  # score of a line that keeps faces apart though they fall alike
+WEAK: Final = 0.3  # score of a line that keeps faces apart whose slopes nobody knows
 BESIDE: Final = 6.0  # pixels between an edge and the line that says its type
 TOWARDS: Final = 0.35  # part of a face's fall that goes across an edge, from which it falls towards it or away
 CUT: Final = 1.0  # pixels from the image's border, where a roof is cut off
@@ -98,9 +100,10 @@ def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX
     strength_E = np.array([evidence(edge, lines_LF)[1] for edge in edges])
     border = [(a, b, edge, strength_E[e]) for e, edge in enumerate(edges) for a, b in [_sides(edge, cells)] if b >= 0]
     for a, b, _, strength in border:
-        if strength < STRONG and np.linalg.norm(value_CM[a, :2] - value_CM[b, :2]) < ALIKE:
+        off = np.linalg.norm(value_CM[a, :2] - value_CM[b, :2])
+        if strength < (WEAK if np.isnan(off) else STRONG * (off < ALIKE)):
             group_C[group_C == group_C[b]] = group_C[a]
-    for cell in np.flatnonzero(area_C < LEAST):
+    for cell in np.flatnonzero((area_C < LEAST) | (area_C < THIN * shapely.length(cells))):
         shared: dict[int, float] = {}
         for a, b, edge, _ in border:
             if cell in (a, b):
@@ -130,18 +133,23 @@ def stacked(prediction: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def measured(polygon: Polygon, map_CYX: np.ndarray) -> np.ndarray:
     """Medians (C,) of maps over the pixels whose middle is in a polygon, of `HEIGHT` the mean; NaN without a value."""
-    rows, columns = map_CYX.shape[-2:]
-    left, top, right, bottom = polygon.bounds
-    x, y = max(int(left), 0), max(int(top), 0)
-    shape = (min(int(bottom) + 1, rows) - y, min(int(right) + 1, columns) - x)
-    if min(shape) <= 0:
-        return np.full(len(map_CYX), np.nan)
-    moved = shapely.transform(polygon, lambda place: place - (x, y))
-    mask_YX = np.asarray(features.rasterize([moved], shape)).astype(bool)
-    value_CN = map_CYX[:, y : y + shape[0], x : x + shape[1]][:, mask_YX]
+    box, inside_YX = window(polygon, map_CYX.shape[1:])
+    value_CN = map_CYX[:, *box][:, inside_YX]
     known = [values[np.isfinite(values)] for values in value_CN]
     middle = [np.mean if channel == HEIGHT else np.median for channel in range(len(known))]
     return np.array([of(values) if len(values) else np.nan for of, values in zip(middle, known, strict=True)])
+
+
+def window(polygon: Polygon, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Rows and columns of an image of `shape` that a polygon touches, and which of these pixels are inside."""
+    left, top, right, bottom = polygon.bounds
+    x, y = np.clip([int(left), int(top)], 0, shape[::-1])
+    down, across = np.clip([int(bottom) + 1, int(right) + 1], (y, x), shape)
+    box = slice(int(y), int(down)), slice(int(x), int(across))
+    if down == y or across == x:
+        return box, np.zeros((down - y, across - x), bool)
+    moved = shapely.transform(polygon, lambda place: place - (x, y))
+    return box, np.asarray(features.rasterize([moved], (int(down - y), int(across - x)))).astype(bool)
 
 
 def lines(outline: Polygon, found: list[Face], lines_LF: np.ndarray, shape: tuple[int, ...]) -> list[Line]:

@@ -10,10 +10,10 @@ from rasterio import features
 from shapely import Polygon
 
 from stepladder.core.types import StudyError
-from stepladder.studies.roofs.models.vector import faces, graph, outlines
+from stepladder.studies.roofs.models.vector import faces, graph, lines, outlines, seams
 from stepladder.studies.roofs.models.vector.faces import Face, Line
 
-LINE_THRESHOLD: Final = 0.3  # score of a line that divides faces
+LINE_THRESHOLD: Final = 0.1  # score of a line that may divide faces: those that fall alike are joined again
 SMALLEST: Final = 4.0  # square metres of a roof
 
 
@@ -75,9 +75,20 @@ def face_ids(roofs: Sequence[Roof], shape: tuple[int, int]) -> np.ndarray:
 def _roof(outline: Polygon, lines_LF: np.ndarray, map_CYX: np.ndarray) -> Roof:
     near_L = shapely.intersects(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)), outline.buffer(graph.ALONG))
     lines_LF = lines_LF[near_L]
+    lines_LF = np.concatenate([lines_LF, _seams(outline, lines_LF, map_CYX)])
     edges, _ = graph.divided(outline, lines_LF)
     found = faces.faces(graph.cells(edges, outline), edges, lines_LF, map_CYX)
     edges_of = faces.lines(outline, found, lines_LF, map_CYX.shape[1:])
     eave = float(faces.measured(outline, map_CYX)[faces.EAVE_HEIGHT])
     inside = shapely.box(0, 0, *map_CYX.shape[:0:-1]).buffer(-faces.CUT).contains(outline)
     return Roof(outline, tuple(found), tuple(edges_of), eave, bool(inside))
+
+
+def _seams(outline: Polygon, lines_LF: np.ndarray, map_CYX: np.ndarray) -> np.ndarray:
+    """Lines where the slope changes and neither a line nor the border is, in the pixels of the image."""
+    window, inside_YX = faces.window(outline, map_CYX.shape[1:])
+    found_LF = seams.seams(inside_YX, map_CYX[:2][:, *window])
+    found_LF[:, :4] += np.tile([window[1].start, window[0].start], 2)
+    known = shapely.union_all([outline.boundary, *shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2))])
+    places_LS = shapely.points(lines.along(found_LF[:, :4], 5))
+    return found_LF[(np.asarray(shapely.distance(places_LS, known)) > seams.BESIDE).sum(axis=1) >= 2]
