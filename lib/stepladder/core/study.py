@@ -231,6 +231,10 @@ class Study(ABC, Generic[P]):
         """
         return []
 
+    def foretold(self, params: P) -> str:
+        """What 04 says of memory beside its own forecast, such as a planned design that cannot fit; default: nothing."""
+        return ""
+
 
 def names() -> list[str]:
     """Names of all studies: the sub-packages of `stepladder.studies` that hold a `study` module."""

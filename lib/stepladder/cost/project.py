@@ -110,8 +110,8 @@ def project(
         f"Estimate for {need.samples:,} samples, {result.chosen}. {load_words} {share_words} {digits(mean / 1e9)} "
         f"GFLOP per sample were counted. {held_words} Prices of {prices.as_of} ({prices.source}). With an interruption "
         f"every {prices.interruption_hours:g} h, {prices.restart_minutes:g} min to restart and {save_words}, a "
-        f"checkpoint every {interval / 60:.0f} min loses least."
-    )
+        f"checkpoint every {interval / 60:.0f} min loses least. {study.foretold(params)}"
+    ).rstrip()
     return frame.reindex(columns=COLUMNS), note
 
 

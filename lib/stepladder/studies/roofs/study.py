@@ -162,6 +162,12 @@ class Roofs(Study[RoofsParams]):
 
         return sanity.checks(shards)
 
+    def foretold(self, params: RoofsParams) -> str:
+        """What heads at full resolution would need, and what these do."""
+        from stepladder.studies.roofs.models import memory
+
+        return memory.sentence(params)
+
     def preview(self, sample: Sample, params: RoofsParams) -> Figure:
         """A crop beside its labels."""
         from stepladder.studies.roofs.pictures import overlay
