@@ -15,10 +15,11 @@ from itertools import groupby
 import numpy as np
 import shapely
 from shapely import Polygon
+from shapely.errors import GEOSException
 from shapely.geometry.base import BaseGeometry
 
 GRID = 1e-5  # metres vertices of faces are rounded to
-FINE = 1e-9  # metres vertices are rounded to on the way: GEOS overlays polygons that nearly touch only on a grid
+FINE = (1e-9, 1e-8, 1e-7)  # metres vertices are rounded to on the way; GEOS now and then fails on one of them
 TIE = 1e-9  # metres by which two planes may differ and be one
 SMALLEST = 1e-3  # square metres below which a face is a left-over of rounding
 
@@ -158,8 +159,18 @@ def _visible(cell: _Cell, cells: Sequence[_Cell]) -> BaseGeometry:
     whole = Polygon(cell.polygon_P2)
     for other in cells:
         if other.wing != cell.wing and len(cover_P2 := _cover(other, cell)) >= 3:
-            whole = shapely.difference(whole, Polygon(cover_P2), grid_size=FINE)
+            whole = _without(whole, Polygon(cover_P2))
     return whole
+
+
+def _without(whole: BaseGeometry, cover: Polygon) -> BaseGeometry:
+    """`whole` less `cover`. Without a grid GEOS at times leaves covers in that nearly touch a border."""
+    for grid in FINE[:-1]:
+        try:
+            return shapely.difference(whole, cover, grid_size=grid)
+        except GEOSException:
+            continue
+    return shapely.difference(whole, cover, grid_size=FINE[-1])
 
 
 def _cover(other: _Cell, cell: _Cell) -> np.ndarray:
