@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.studies.roofs.models.layers import Block, ChannelNorm, double
+from stepladder.studies.roofs.models.layers import Block, ChannelNorm, convolution, double
 
 
 class Pyramid(nn.Module):
@@ -21,7 +21,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, widths: Sequence[int], channels: int) -> None:
         super().__init__()
-        self.sides = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.sides = nn.ModuleList(convolution(width, channels, 1) for width in widths)
         self.blocks = nn.ModuleList(Block(channels) for _ in widths[:-1])
         self.norm = ChannelNorm(channels)
 

@@ -15,7 +15,7 @@ import itertools
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stepladder.studies.roofs.models.layers import Block, ChannelNorm, half
+from stepladder.studies.roofs.models.layers import Block, convolution
 
 BLOCKS = 2  # residual blocks per level
 LEVELS = 4
@@ -31,18 +31,16 @@ class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.widths = [width * 2**level for level in range(LEVELS)]
-        self.stem = half(3, width)
-        self.stem_norm = ChannelNorm(width)
-        self.downs = nn.ModuleList(
-            [half(width, width), *(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(self.widths))]
-        )
+        self.stem = convolution(3, width, 4, stride=2)
+        pairs = itertools.pairwise([width, *self.widths])
+        self.downs = nn.ModuleList(convolution(a, b, 4 if a == b else 2, stride=2) for a, b in pairs)
         self.levels = nn.ModuleList(
             nn.Sequential(*(Block(channels) for _ in range(BLOCKS))) for channels in self.widths
         )
 
     def forward(self, image_BCYX: Tensor) -> list[Tensor]:
         """Features at strides 4, 8, 16, 32 of images whose sides are multiples of 32."""
-        x_BCVU = functional.relu(self.stem_norm(self.stem(image_BCYX)))
+        x_BCVU = functional.relu(self.stem(image_BCYX))
         features = []
         for down, level in zip(self.downs, self.levels, strict=True):
             x_BCVU = level(down(x_BCVU))

