@@ -10,7 +10,7 @@ Decisions:
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -98,7 +98,7 @@ def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, maps: M
         lines_LF: x0, y0, x1, y1, type, score of the lines found.
         maps: the prediction.
     """
-    value_CM = np.array([measured(cell, maps) for cell in cells])
+    value_CM = measured(cells, maps)
     area_C = shapely.area(cells)
     group_C = np.arange(len(cells))
     strength_E = np.array([evidence(edge, lines_LF)[1] for edge in edges])
@@ -136,24 +136,30 @@ def stacked(maps: Maps, box: Box) -> np.ndarray:
     return np.stack([east_YX, north_YX, roof_YX, height_YX, height_YX - rise_YX]).astype(np.float32)
 
 
-def measured(polygon: Polygon, maps: Maps) -> np.ndarray:
-    """Medians (5,) of `stacked` over the pixels whose middle is in a polygon, of `HEIGHT` the mean; NaN without any."""
-    box, inside_YX = window(polygon, maps["outline_YX"].shape)
-    known = [values[np.isfinite(values)] for values in stacked(maps, box)[:, inside_YX]]
-    middle = [np.mean if channel == HEIGHT else np.median for channel in range(len(known))]
-    return np.array([of(values) if len(values) else np.nan for of, values in zip(middle, known, strict=True)])
+def measured(polygons: Sequence[Polygon], maps: Maps) -> np.ndarray:
+    """Medians (P, 5) of `stacked` over the pixels inside polygons, of `HEIGHT` the mean; NaN where none is known."""
+    box, number_YX = window(polygons, maps["outline_YX"].shape)
+    map_CYX = stacked(maps, box)
+    return np.array([_middle(map_CYX[:, number_YX == number]) for number in range(1, len(polygons) + 1)])
 
 
-def window(polygon: Polygon, shape: tuple[int, ...]) -> tuple[Box, np.ndarray]:
-    """Rows and columns of an image of `shape` that a polygon touches, and which of these pixels are inside."""
-    left, top, right, bottom = polygon.bounds
+def window(polygons: Sequence[Polygon], shape: tuple[int, ...]) -> tuple[Box, np.ndarray]:
+    """Rows and columns of an image of `shape` that polygons touch, and which of them (from 1, 0 none) a pixel is in."""
+    left, top, right, bottom = shapely.total_bounds(polygons)
     x, y = np.clip([int(left), int(top)], 0, shape[::-1])
     down, across = np.clip([int(bottom) + 1, int(right) + 1], (y, x), shape)
     box = slice(int(y), int(down)), slice(int(x), int(across))
     if down == y or across == x:
-        return box, np.zeros((down - y, across - x), bool)
-    moved = shapely.transform(polygon, lambda place: place - (x, y))
-    return box, np.asarray(features.rasterize([moved], (int(down - y), int(across - x)))).astype(bool)
+        return box, np.zeros((down - y, across - x), np.int32)
+    moved = [shapely.transform(polygon, lambda place: place - (x, y)) for polygon in polygons]
+    numbers = zip(moved, range(1, len(moved) + 1), strict=True)
+    return box, np.asarray(features.rasterize(numbers, (int(down - y), int(across - x)), dtype="int32"))
+
+
+def _middle(value_CN: np.ndarray) -> np.ndarray:
+    known = [values[np.isfinite(values)] for values in value_CN]
+    middle = [np.mean if channel == HEIGHT else np.median for channel in range(len(known))]
+    return np.array([of(values) if len(values) else np.nan for of, values in zip(middle, known, strict=True)])
 
 
 def lines(outline: Polygon, found: list[Face], lines_LF: np.ndarray, shape: tuple[int, ...]) -> list[Line]:
@@ -236,7 +242,7 @@ def _sides(edge: LineString, cells: list[Polygon]) -> tuple[int, int]:
 
 def _joined(parts: list[Polygon], maps: Maps) -> Face:
     polygon: Any = shapely.union_all(parts, grid_size=GRID)
-    return _face(polygon, measured(polygon, maps))
+    return _face(polygon, measured([polygon], maps)[0])
 
 
 def _face(polygon: Polygon, value_M: np.ndarray) -> Face:

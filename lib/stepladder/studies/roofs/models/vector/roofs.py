@@ -79,15 +79,15 @@ def _roof(outline: Polygon, lines_LF: np.ndarray, maps: faces.Maps) -> Roof:
     edges, _ = graph.divided(outline, lines_LF)
     found = faces.faces(graph.cells(edges, outline), edges, lines_LF, maps)
     edges_of = faces.lines(outline, found, lines_LF, shape)
-    eave = float(faces.measured(outline, maps)[faces.EAVE_HEIGHT])
+    eave = float(faces.measured([outline], maps)[0, faces.EAVE_HEIGHT])
     inside = shapely.box(0, 0, *shape[::-1]).buffer(-faces.CUT).contains(outline)
     return Roof(outline, tuple(found), tuple(edges_of), eave, bool(inside))
 
 
 def _seams(outline: Polygon, lines_LF: np.ndarray, maps: faces.Maps) -> np.ndarray:
     """Lines where the slope changes and neither a line nor the border is, in the pixels of the image."""
-    box, inside_YX = faces.window(outline, maps["outline_YX"].shape)
-    found_LF = seams.seams(inside_YX, faces.stacked(maps, box)[:2])
+    box, number_YX = faces.window([outline], maps["outline_YX"].shape)
+    found_LF = seams.seams(number_YX > 0, faces.stacked(maps, box)[:2])
     found_LF[:, :4] += np.tile([box[1].start, box[0].start], 2)
     segments = np.asarray(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)))
     known = shapely.union_all([outline.boundary, *segments])
