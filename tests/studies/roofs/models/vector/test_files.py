@@ -116,7 +116,9 @@ def test_a_report_tells_every_face_and_the_totals(found: list[roofs.Roof]):
     said = measure.report(found, GSD)
     assert said.faces["faces_to"].tolist() in (["N", "S"], ["S", "N"]) and len(said.lines) == 7
     text = said.markdown()
-    assert "Roof report: 1 roofs" in text and "| ridge | 1 | 16.0 |" in text and "eave_height_m" in text
+    assert (
+        "Roof report: 1 roofs" in text and "| ridge | 1 | 16.0 |" in text and "| height of the eave, m | 5.0 |" in text
+    )
     assert "<h3>Faces</h3>" in said.html()
 
 

@@ -10,7 +10,7 @@ Decisions:
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,6 +34,10 @@ BESIDE: Final = 6.0  # pixels between an edge and the line that says its type
 TOWARDS: Final = 0.35  # part of a face's fall that goes across an edge, from which it falls towards it or away
 CUT: Final = 1.0  # pixels from the image's border, where a roof is cut off
 LEVEL: Final = np.cos(np.radians(22.5))
+
+
+Maps = Mapping[str, np.ndarray]  # a prediction without batch axis; arrays on disk will do, they are read by windows
+Box = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,15 @@ class Line:
         return LINES[self.type] if self.type < UNTYPED else "untyped"
 
 
-def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX: np.ndarray) -> list[Face]:
+def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, maps: Maps) -> list[Face]:
     """Cells of a graph as faces, those that are one plane joined; the largest first.
 
     Args:
         cells, edges: of `graph`.
         lines_LF: x0, y0, x1, y1, type, score of the lines found.
-        map_CYX: of `stacked`.
+        maps: the prediction.
     """
-    value_CM = np.array([measured(cell, map_CYX) for cell in cells])
+    value_CM = measured(cells, maps)
     area_C = shapely.area(cells)
     group_C = np.arange(len(cells))
     strength_E = np.array([evidence(edge, lines_LF)[1] for edge in edges])
@@ -113,43 +117,49 @@ def faces(cells: list[Polygon], edges: np.ndarray, lines_LF: np.ndarray, map_CYX
             group_C[group_C == group_C[cell]] = max(shared, key=lambda other: shared[other])
     groups = [np.flatnonzero(group_C == group) for group in np.unique(group_C)]
     found = [
-        _face(cells[g[0]], value_CM[g[0]]) if len(g) == 1 else _joined([cells[c] for c in g], map_CYX) for g in groups
+        _face(cells[g[0]], value_CM[g[0]]) if len(g) == 1 else _joined([cells[c] for c in g], maps) for g in groups
     ]
     return sorted(found, key=lambda face: -face.polygon.area)
 
 
-def stacked(prediction: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What faces are measured by, (5, Y, X): slope to the east and north, probability of roof, height, eave's height.
+def stacked(maps: Maps, box: Box) -> np.ndarray:
+    """What faces are measured by, (5, Y, X) in a box: slope east and north, probability of roof, height, eave's height.
 
-    What the prediction lacks is NaN. The eave is at the height above ground less the rise above the eave.
+    What a prediction lacks is NaN. The eave is at the height above ground less the rise above the eave.
     """
-    roof_YX = np.asarray(prediction["outline_YX"], np.float32)
-    unknown_YX = np.full_like(roof_YX, np.nan)
-    east_YX, north_YX = prediction.get("slope_GYX", (unknown_YX, unknown_YX))
-    height_YX = prediction.get("height_YX", unknown_YX)
-    eave_YX = height_YX - prediction.get("rise_YX", unknown_YX)
-    return np.stack([east_YX, north_YX, roof_YX, height_YX, eave_YX]).astype(np.float32)
+    roof_YX = np.asarray(maps["outline_YX"][box], np.float32)
+    slope_GYX, height_YX, rise_YX = (
+        np.asarray(maps[name][..., *box]) if name in maps else np.full_like(roof_YX, np.nan)
+        for name in ("slope_GYX", "height_YX", "rise_YX")
+    )
+    east_YX, north_YX = np.broadcast_to(slope_GYX, (2, *roof_YX.shape))
+    return np.stack([east_YX, north_YX, roof_YX, height_YX, height_YX - rise_YX]).astype(np.float32)
 
 
-def measured(polygon: Polygon, map_CYX: np.ndarray) -> np.ndarray:
-    """Medians (C,) of maps over the pixels whose middle is in a polygon, of `HEIGHT` the mean; NaN without a value."""
-    box, inside_YX = window(polygon, map_CYX.shape[1:])
-    value_CN = map_CYX[:, *box][:, inside_YX]
-    known = [values[np.isfinite(values)] for values in value_CN]
-    middle = [np.mean if channel == HEIGHT else np.median for channel in range(len(known))]
-    return np.array([of(values) if len(values) else np.nan for of, values in zip(middle, known, strict=True)])
+def measured(polygons: Sequence[Polygon], maps: Maps) -> np.ndarray:
+    """Medians (P, 5) of `stacked` over the pixels inside polygons, of `HEIGHT` the mean; NaN where none is known."""
+    box, number_YX = window(polygons, maps["outline_YX"].shape)
+    map_CYX = stacked(maps, box)
+    return np.array([_middle(map_CYX[:, number_YX == number]) for number in range(1, len(polygons) + 1)])
 
 
-def window(polygon: Polygon, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Rows and columns of an image of `shape` that a polygon touches, and which of these pixels are inside."""
-    left, top, right, bottom = polygon.bounds
+def window(polygons: Sequence[Polygon], shape: tuple[int, ...]) -> tuple[Box, np.ndarray]:
+    """Rows and columns of an image of `shape` that polygons touch, and which of them (from 1, 0 none) a pixel is in."""
+    left, top, right, bottom = shapely.total_bounds(polygons)
     x, y = np.clip([int(left), int(top)], 0, shape[::-1])
     down, across = np.clip([int(bottom) + 1, int(right) + 1], (y, x), shape)
     box = slice(int(y), int(down)), slice(int(x), int(across))
     if down == y or across == x:
-        return box, np.zeros((down - y, across - x), bool)
-    moved = shapely.transform(polygon, lambda place: place - (x, y))
-    return box, np.asarray(features.rasterize([moved], (int(down - y), int(across - x)))).astype(bool)
+        return box, np.zeros((down - y, across - x), np.int32)
+    moved = [shapely.transform(polygon, lambda place: place - (x, y)) for polygon in polygons]
+    numbers = zip(moved, range(1, len(moved) + 1), strict=True)
+    return box, np.asarray(features.rasterize(numbers, (int(down - y), int(across - x)), dtype="int32"))
+
+
+def _middle(value_CN: np.ndarray) -> np.ndarray:
+    known = [values[np.isfinite(values)] for values in value_CN]
+    middle = [np.mean if channel == HEIGHT else np.median for channel in range(len(known))]
+    return np.array([of(values) if len(values) else np.nan for of, values in zip(middle, known, strict=True)])
 
 
 def lines(outline: Polygon, found: list[Face], lines_LF: np.ndarray, shape: tuple[int, ...]) -> list[Line]:
@@ -230,9 +240,9 @@ def _sides(edge: LineString, cells: list[Polygon]) -> tuple[int, int]:
     return max(numbers), min(numbers)
 
 
-def _joined(parts: list[Polygon], map_CYX: np.ndarray) -> Face:
+def _joined(parts: list[Polygon], maps: Maps) -> Face:
     polygon: Any = shapely.union_all(parts, grid_size=GRID)
-    return _face(polygon, measured(polygon, map_CYX))
+    return _face(polygon, measured([polygon], maps)[0])
 
 
 def _face(polygon: Polygon, value_M: np.ndarray) -> Face:

@@ -64,9 +64,9 @@ def uncrossed(lines_LF: np.ndarray) -> np.ndarray:
 
 
 def cells(edges: np.ndarray, outline: Polygon) -> list[Polygon]:
-    """The polygons the edges enclose inside the outline."""
+    """The polygons the edges enclose inside the outline; the outline itself where rounding leaves none."""
     found = shapely.get_parts(shapely.polygonize(edges))
-    return [cell for cell in found if outline.contains(cell.representative_point())]
+    return [cell for cell in found if outline.contains(cell.representative_point())] or [outline]
 
 
 def _meeting(outline: Polygon, ends_LPE: np.ndarray) -> np.ndarray:

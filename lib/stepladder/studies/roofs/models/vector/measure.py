@@ -29,6 +29,14 @@ ROOF: Final = (
     *("roof", "whole", "faces", "plan_m2", "area_m2", "pitch_deg", "perimeter_m", "eave_height_m"),
     *(f"{kind}_m" for kind in KINDS),
 )
+FACTS: Final = {
+    "plan_m2": "area of the plan, m²",
+    "area_m2": "area along the slope, m²",
+    "pitch_deg": "pitch of the largest face, degrees",
+    "perimeter_m": "perimeter, m",
+    "eave_height_m": "height of the eave, m",
+    "faces": "faces",
+}
 TOTALS: Final = ("plan_m2", "area_m2", "perimeter_m", *(f"{kind}_m" for kind in KINDS))
 FACE: Final = ("roof", "face", "area_m2", "plan_m2", "pitch_deg", "azimuth_deg", "faces_to", "height_m", "score")
 LINE: Final = ("roof", "type", "length_m", "plan_m", "score")
@@ -56,10 +64,12 @@ class Report:
     def _sections(self) -> Iterator[tuple[int, str, pd.DataFrame]]:
         totals = self.roofs[list(TOTALS)].sum().astype(float).round(1)
         yield 1, f"Roof report: {len(self.roofs)} roofs", totals.to_frame().T
-        for roof in self.roofs["roof"]:
-            yield 2, f"Roof {roof}", self.roofs[self.roofs["roof"] == roof].drop(columns="roof").round(1)
-            yield 3, "Faces", self.faces[self.faces["roof"] == roof].drop(columns=["roof", "score"]).round(1)
-            some = self.lines[self.lines["roof"] == roof].groupby("type", sort=False)
+        for number, facts in self.roofs.set_index("roof").iterrows():
+            seen = "" if facts["whole"] else ", cut off by the image's border: what is seen of it"
+            said = pd.Series({label: facts[name] for name, label in FACTS.items()}).astype(float).round(1)
+            yield 2, f"Roof {number}{seen}", said.rename_axis("what").rename("value").reset_index()
+            yield 3, "Faces", self.faces[self.faces["roof"] == number].drop(columns=["roof", "score"]).round(1)
+            some = self.lines[self.lines["roof"] == number].groupby("type", sort=False)
             yield 3, "Lengths", some["length_m"].agg(["count", "sum"]).round(1).reset_index()
 
 

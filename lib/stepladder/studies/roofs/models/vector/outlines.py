@@ -49,7 +49,7 @@ def polygons(roof_YX: np.ndarray, least: float = LEAST, threshold: float = 0.5) 
         roof_YX: probability; what is not a number is no roof.
         least: square pixels below which a part, or a hole, is left out.
     """
-    mask_YX = (np.nan_to_num(roof_YX) >= threshold).astype(np.uint8)
+    mask_YX = (np.asarray(roof_YX) >= threshold).astype(np.uint8)
     shapes = features.shapes(mask_YX, mask=mask_YX.astype(bool))
     raw = [Polygon(shape["coordinates"][0], shape["coordinates"][1:]) for shape, _ in shapes]
     found = [regularised(_without_small_holes(polygon, least)) for polygon in raw if polygon.area >= least]

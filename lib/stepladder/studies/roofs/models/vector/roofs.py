@@ -59,9 +59,10 @@ def vectorise(
         )
     lines_LF = np.asarray(prediction.get("lines_LF", np.zeros((0, 6))), np.float64)
     lines_LF = lines_LF[np.isfinite(lines_LF).all(axis=1) & (lines_LF[:, 5] >= line_threshold)]
+    tree = shapely.STRtree(np.asarray(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2))))
     found = outlines.polygons(prediction["outline_YX"], max(smallest / gsd_m**2, outlines.LEAST))
-    map_CYX = faces.stacked(prediction)
-    return [_roof(outline, lines_LF, map_CYX) for outline in found]
+    near = (np.sort(tree.query(outline.buffer(graph.ALONG), predicate="intersects")) for outline in found)
+    return [_roof(outline, lines_LF[some], prediction) for outline, some in zip(found, near, strict=True)]
 
 
 def face_ids(roofs: Sequence[Roof], shape: tuple[int, int]) -> np.ndarray:
@@ -72,23 +73,23 @@ def face_ids(roofs: Sequence[Roof], shape: tuple[int, int]) -> np.ndarray:
     return features.rasterize(zip(polygons, range(1, len(polygons) + 1), strict=True), shape, dtype="int32")
 
 
-def _roof(outline: Polygon, lines_LF: np.ndarray, map_CYX: np.ndarray) -> Roof:
-    near_L = shapely.intersects(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)), outline.buffer(graph.ALONG))
-    lines_LF = lines_LF[near_L]
-    lines_LF = np.concatenate([lines_LF, _seams(outline, lines_LF, map_CYX)])
+def _roof(outline: Polygon, lines_LF: np.ndarray, maps: faces.Maps) -> Roof:
+    shape = maps["outline_YX"].shape
+    lines_LF = np.concatenate([lines_LF, _seams(outline, lines_LF, maps)])
     edges, _ = graph.divided(outline, lines_LF)
-    found = faces.faces(graph.cells(edges, outline), edges, lines_LF, map_CYX)
-    edges_of = faces.lines(outline, found, lines_LF, map_CYX.shape[1:])
-    eave = float(faces.measured(outline, map_CYX)[faces.EAVE_HEIGHT])
-    inside = shapely.box(0, 0, *map_CYX.shape[:0:-1]).buffer(-faces.CUT).contains(outline)
+    found = faces.faces(graph.cells(edges, outline), edges, lines_LF, maps)
+    edges_of = faces.lines(outline, found, lines_LF, shape)
+    eave = float(faces.measured([outline], maps)[0, faces.EAVE_HEIGHT])
+    inside = shapely.box(0, 0, *shape[::-1]).buffer(-faces.CUT).contains(outline)
     return Roof(outline, tuple(found), tuple(edges_of), eave, bool(inside))
 
 
-def _seams(outline: Polygon, lines_LF: np.ndarray, map_CYX: np.ndarray) -> np.ndarray:
+def _seams(outline: Polygon, lines_LF: np.ndarray, maps: faces.Maps) -> np.ndarray:
     """Lines where the slope changes and neither a line nor the border is, in the pixels of the image."""
-    window, inside_YX = faces.window(outline, map_CYX.shape[1:])
-    found_LF = seams.seams(inside_YX, map_CYX[:2][:, *window])
-    found_LF[:, :4] += np.tile([window[1].start, window[0].start], 2)
-    known = shapely.union_all([outline.boundary, *shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2))])
+    box, number_YX = faces.window([outline], maps["outline_YX"].shape)
+    found_LF = seams.seams(number_YX > 0, faces.stacked(maps, box)[:2])
+    found_LF[:, :4] += np.tile([box[1].start, box[0].start], 2)
+    segments = np.asarray(shapely.linestrings(lines_LF[:, :4].reshape(-1, 2, 2)))
+    known = shapely.union_all([outline.boundary, *segments])
     places_LS = shapely.points(lines.along(found_LF[:, :4], 5))
     return found_LF[(np.asarray(shapely.distance(places_LS, known)) > seams.BESIDE).sum(axis=1) >= 2]
