@@ -62,8 +62,8 @@ def solaris() -> list[dict[str, Any]]:
         )
         for row in expected.itertuples():
             true, ours = (table[table["ImageId"] == row.imageID] for table in (truth, guess))
-            shapes = (shapely.from_wkt(table["PolygonWKT_Pix"].tolist()) for table in (true, ours))
-            found = polygons.find(*shapes, ours["Confidence"].tolist(), smallest=20)
+            one, two = (shapely.from_wkt(table["PolygonWKT_Pix"].tolist()) for table in (true, ours))
+            found = polygons.find(one, two, ours["Confidence"].tolist(), smallest=20)
             known = (row.TruePos, row.FalsePos, row.FalseNeg, row.Precision, row.Recall, row.F1Score)
             rows.append({"file": row.imageID, "found": _counted(found), "expected": list(known)})
     truth, guess = (gpd.read_file(folder / name) for name in ("gt.geojson", "pred.geojson"))

@@ -144,8 +144,8 @@ def _typed_line(truth: Arrays, guess: Arrays, params: RoofsParams) -> Iterable[P
     found_LF, valid_YX = drawn(guess, params), line_area(truth)
     for number, name in enumerate(LINES):
         if truth["line_types_K"][number]:
-            sides = (side[side[:, 4] == number] for side in (truth["lines_LF"], found_LF))
-            yield _placed(name, *sides, valid_YX)
+            true_LF, own_LF = (side[side[:, 4] == number] for side in (truth["lines_LF"], found_LF))
+            yield _placed(name, true_LF, own_LF, valid_YX)
 
 
 def _placed(name: str, truth_L4: np.ndarray, guess_M4: np.ndarray, valid_YX: np.ndarray) -> Part:

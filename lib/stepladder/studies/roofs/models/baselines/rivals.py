@@ -27,7 +27,7 @@ def baselines(params: RoofsParams, train: Sequence[Path]) -> dict[str, Baseline]
     """Rivals by name.
 
     nothing: empty everywhere. average: median rise, height, pitch. class_height: median metres of what the forest sees.
-    lsd: line segments of gradients. hed: edges of a published network, as lines. forest: all tasks, pixel by pixel.
+    lsd: line segments of gradients. hed: those, believed as far as a published network sees edges. forest: all tasks.
     """
     crops = _some(Crops(train, params), min(CROPS, params.training.steps))
     cases = _some(Cases(train, params), CASES)
