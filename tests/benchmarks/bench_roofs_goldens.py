@@ -57,7 +57,8 @@ def solaris() -> list[dict[str, Any]]:
     folder, rows = DATA / "spacenet_solaris", []
     for prefix in ("", "SN2_"):
         truth, guess, expected = (
-            pd.read_csv(folder / f"{prefix}{name}.csv") for name in ("sample_truth", "sample_preds", "test_results_full")
+            pd.read_csv(folder / f"{prefix}{name}.csv")
+            for name in ("sample_truth", "sample_preds", "test_results_full")
         )
         for row in expected.itertuples():
             true, ours = (table[table["ImageId"] == row.imageID] for table in (truth, guess))

@@ -20,6 +20,7 @@ from stepladder.core.types import (
     Baseline,
     Batch,
     Box,
+    Check,
     Dataset,
     Loss,
     Picture,
@@ -94,7 +95,7 @@ class Roofs(Study[RoofsParams]):
 
     def dataset(self, shards: Sequence[Path], params: RoofsParams, keep_clear: Sequence[Box] = ()) -> Dataset:
         """Crops of the images."""
-        return Crops(shards, params)
+        return Crops(shards, params, keep_clear)
 
     def evaluation_dataset(
         self, shards: Sequence[Path], params: RoofsParams, keep_clear: Sequence[Box] = ()
@@ -155,6 +156,12 @@ class Roofs(Study[RoofsParams]):
 
         return analysis.analysis(lambda batch: inference.predict(model, batch), cases, params)
 
+    def sanity(self, shards: Sequence[Path], params: RoofsParams) -> list[Check]:
+        """Whether labels are what their source says they are."""
+        from stepladder.studies.roofs.data import sanity
+
+        return sanity.checks(shards)
+
     def preview(self, sample: Sample, params: RoofsParams) -> Figure:
         """A crop beside its labels."""
         from stepladder.studies.roofs.pictures import overlay
@@ -171,7 +178,7 @@ class Roofs(Study[RoofsParams]):
         """Every image with its labels, and what the sources label."""
         from stepladder.studies.roofs.pictures import sheets
 
-        return sheets.figures(shards, splits, {})
+        return sheets.figures(shards, splits, params)
 
 
 study = Roofs()

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepladder.core.types import ShardContent
+from stepladder.data import shards
 from stepladder.studies.roofs.data import crops, targets
 from stepladder.studies.roofs.data.crops import Crops, Window
 from stepladder.studies.roofs.data.labels import CHANNELS, FLAT, IGNORE, LINES, NO_FACE, SECTORS, UNTYPED
 from stepladder.studies.roofs.data.turns import Turn
+from stepladder.studies.roofs.params import RoofsParams
 from tests.studies.roofs import drawn_roofs
 from tests.studies.roofs.drawn_roofs import labelled, params
 
@@ -215,3 +218,12 @@ def test_huge_rasters_give_crops_only_where_roofs_are(tmp_path):
     data = Crops([drawn_roofs.shard(tmp_path, given_)], params())
     assert 1 <= len(data) <= 6
     assert any((data.sample(index)["outline_YX"] == 1).any() for index in range(len(data)))
+
+
+@pytest.mark.parametrize(("gap", "buffer", "left"), [(-1.0, 0.0, 0), (0.0, 0.0, 1), (3.0, 2.0, 1), (3.0, 4.0, 0)])
+def test_images_that_come_near_another_split_are_left_out(tmp_path, gap, buffer, left):
+    checked = RoofsParams.model_validate({"study": "roofs", "splits": {"buffer": buffer}})
+    arrays = {"image_NYXC": np.zeros((1, 64, 64, 3), np.uint8), "interest_NVU": np.ones((1, 2, 2), np.uint8)}
+    attributes = {"group": "rid", "gsd_m": 0.1, "line_types": [], "region": [0.0, 0.0, 6.4, 6.4]}
+    shards.write(tmp_path / "a.h5", ShardContent(arrays, attributes=attributes), "r")
+    assert len(Crops([tmp_path / "a.h5"], checked, [(6.4 + gap, 0.0, 20.0, 6.4)])) == left

@@ -139,8 +139,9 @@ def _attributes(asset: Asset, given: Labelled) -> dict[str, Any]:
         "gsd_m": float(given.gsd_m),
         "tasks": list(given.tasks),
         "line_types": list(given.line_types),
-        "crs": place.crs if place else None,
-        "transform": list(place.transform) if place else None,
+        "region": asset.region,
+        "crs": place.crs if place else facts.get("crs"),
+        "transform": list(place.transform) if place else facts.get("transform"),
         "units": "lines: pixels, 0 at the outer corner of the first; rise and height: metres; slope: rise over run",
         "lines": _line_counts(given),
     }

@@ -23,7 +23,7 @@ import torch
 from numpy.random import Generator
 from torch.nn.functional import interpolate
 
-from stepladder.core.types import Sample
+from stepladder.core.types import Box, Sample
 from stepladder.data.shards import Shard
 from stepladder.studies.roofs.data import targets
 from stepladder.studies.roofs.data.interest import BLOCK
@@ -75,15 +75,18 @@ class Crops:
     Args:
         shards: paths of converted assets.
         params: of the run; `crop`, `gsd`, `augment` and `scale` are read from `model`.
+        keep_clear: regions of other splits' images, in metres: images that come nearer than `splits.buffer` are left
+            out, because they show the same ground.
     """
 
     groups: np.ndarray
     clusters: np.ndarray
     weights: Mapping[str, float]
 
-    def __init__(self, shards: Sequence[Path], params: RoofsParams):
+    def __init__(self, shards: Sequence[Path], params: RoofsParams, keep_clear: Sequence[Box] = ()):
         self.model = params.model
-        self.shards = [Shard(path) for path in shards]
+        opened = [Shard(path) for path in shards]
+        self.shards = [shard for shard in opened if is_clear(shard, keep_clear, params.splits.buffer)]
         found = [cells(shard, self._side(shard)) for shard in self.shards]
         shard_W = np.repeat(np.arange(len(found)), [len(cell_W3) for cell_W3 in found])
         self.cell_W4 = np.column_stack([shard_W, np.concatenate([np.zeros((0, 3), np.int64), *found])])
@@ -136,6 +139,17 @@ class Crops:
             y, x = _moved(y, side, rows, rng), _moved(x, side, columns, rng)
         turn = Turn.drawn(dice) if dice is not None else AS_IT_IS
         return Window(number, x, y, side, self.model.crop, turn)
+
+
+def is_clear(shard: Shard, keep_clear: Sequence[Box], buffer: float) -> bool:
+    """Whether an image keeps `buffer` metres from all of some regions; one whose place is not known does."""
+    if (region := shard.attributes.get("region")) is None:
+        return True
+    x0, y0, x1, y1 = region
+    return not any(
+        x0 < right + buffer and left - buffer < x1 and y0 < top + buffer and bottom - buffer < y1
+        for left, bottom, right, top in keep_clear
+    )
 
 
 def cells(shard: Shard, side: int) -> np.ndarray:

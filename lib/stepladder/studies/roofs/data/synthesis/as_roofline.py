@@ -32,6 +32,7 @@ def write(folder: Path, scenes: Iterator[list[Scene]], numbers: list[int]) -> se
     with h5py.File(path, "w", userblock_size=512, libver="earliest") as file:
         group = file.create_group("imdb")
         group.attrs["MATLAB_class"] = np.bytes_("struct")
+        group.attrs["gsd_m"] = crops[0].gsd
         for name, field in fields.items():
             stored = group.create_dataset(name, data=field, compression="gzip", track_times=False)
             stored.attrs["MATLAB_class"] = np.bytes_("single" if field.dtype == np.float32 else "uint8")
