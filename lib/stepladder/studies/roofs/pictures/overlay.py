@@ -20,6 +20,7 @@ from stepladder.studies.roofs.evaluation import scoring
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import style
 from stepladder.studies.roofs.pictures.preview import preview as preview
+from stepladder.view.style import INK
 
 VEIL = 0.55  # of white over what is not scored
 OUTLINE_LOOK = {"colors": "white", "linewidths": 1.4, "linestyles": [(0, (4, 2))]}
@@ -109,8 +110,10 @@ def draw_plan(
         if compass and (side["face_YX"] <= FLAT).any():
             style.compass(axis, np.unique(side["face_YX"]).tolist(), 0.15)
     if np.any(side.get("outline_YX", False)) and not side["outline_YX"].all():
-        y, x = ((np.arange(n) + 0.5) * m / n for n, m in zip(side["outline_YX"].shape, shape, strict=False))
-        axis.contour(x, y, side["outline_YX"], levels=[0.5], **OUTLINE_LOOK)
+        roof_YX = style.thinned(side["outline_YX"])
+        y, x = ((np.arange(n) + 0.5) * m / n for n, m in zip(roof_YX.shape, shape, strict=False))
+        axis.contour(x, y, roof_YX, levels=[0.5], colors=INK, linewidths=2.0, alpha=0.6)
+        axis.contour(x, y, roof_YX, levels=[0.5], **OUTLINE_LOOK)
         handles.append(style.outline_handle())
     return handles + draw_lines(axis, side.get("lines_LF", np.zeros((0, 5))), width)
 

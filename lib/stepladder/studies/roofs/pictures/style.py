@@ -45,7 +45,9 @@ METRES: Final = "viridis"  # colour map of heights
 STRIPES: Final = ("#cfccc4", "#b8b5ad")  # of what nobody labelled
 NOT_LABELLED: Final = "not labelled"
 HALO: Final = [withStroke(linewidth=5, foreground="white")]
+RIM: Final = [withStroke(linewidth=5, foreground="#111827")]
 INK_ON_IMAGE: Final = {"color": "white", "path_effects": [withStroke(linewidth=2.2, foreground="#111827")]}
+MOST_PIXELS: Final = 800  # of a picture along its longer side
 BAR_SHARE: Final = 0.25  # of the width: longest scale bar
 
 
@@ -90,7 +92,13 @@ def stripes(shape: Sequence[int]) -> np.ndarray:
 def draw(axis: Axes, picture: np.ndarray, shape: Sequence[int], **look: Any) -> Any:
     """`picture` over an image of `shape` (Y, X) in pixels, whatever its own resolution; (0, 0) is the outer corner."""
     axis.grid(False)
-    return axis.imshow(picture, extent=(0, shape[1], shape[0], 0), **look)
+    return axis.imshow(thinned(picture), extent=(0, shape[1], shape[0], 0), **look)
+
+
+def thinned(picture: np.ndarray) -> np.ndarray:
+    """A large picture (Y, X, ...) with fewer rows and columns: no panel has more pixels."""
+    step = max(1, max(picture.shape[:2]) // MOST_PIXELS)
+    return picture[::step, ::step]
 
 
 def in_grey(rgb_YXC: np.ndarray) -> np.ndarray:
@@ -109,7 +117,7 @@ def scale_bar(axis: Axes, shape: Sequence[int], gsd_m: float) -> None:
     """A bar of a round number of metres at the lower left of an image of `shape` pixels."""
     metres = round_length(BAR_SHARE * shape[1] * gsd_m)
     wide, left, low = metres / gsd_m, 0.05 * shape[1], 0.94 * shape[0]
-    bar = {"linewidth": 3, "solid_capstyle": "butt", **INK_ON_IMAGE}
+    bar = {"linewidth": 3, "solid_capstyle": "butt", "color": "white", "path_effects": RIM}
     axis.plot([left, left + wide], [low, low], **bar)
     text = {"ha": "center", "va": "bottom", "fontsize": 8, **INK_ON_IMAGE}
     axis.text(left + wide / 2, low - 0.015 * shape[0], f"{metres:g} m", **text)
