@@ -264,6 +264,9 @@ def test_a_misspelt_price_table_is_refused_with_the_nearest_key(tmp_path, key):
 class Tiny:
     """A study of two stages: a linear layer of 64 x 64, and the same with its weights frozen but the bias."""
 
+    def foretold(self, params):
+        return "Ours fits."
+
     def phases(self, params):
         return [TrainingPhase("all", 300), TrainingPhase("bias", 100, ("bias",))]
 
