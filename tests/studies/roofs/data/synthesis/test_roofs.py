@@ -33,9 +33,16 @@ def test_faces_tile_the_plan_of_the_wings(seed):
     made = house(seed)
     plan = shapely.union_all([Polygon(wing.polygon_P2) for wing in made.wings])
     areas = sum(face.polygon.area for face in made.faces)
-    assert areas == pytest.approx(plan.area, rel=1e-5), "a gap or an overlap changes the sum"
-    assert made.outline.symmetric_difference(plan).area < 1e-3
+    assert areas == pytest.approx(plan.area, rel=1e-4), "a gap or an overlap changes the sum"
+    assert made.outline.symmetric_difference(plan).area < 1e-2
     assert all(face.polygon.is_valid for face in made.faces)
+
+
+@some
+@given(SEEDS)
+def test_free_lines_are_the_outline(seed):
+    made = house(seed)
+    assert sum(line.length for line in made.lines if line.other < 0) == pytest.approx(made.outline.length, abs=0.25)
 
 
 @some
@@ -61,7 +68,7 @@ def test_heights_meet_at_ridges_hips_and_valleys_and_do_not_at_height_breaks(see
         if line.other >= 0:
             ends_22 = np.array([line.start_2, line.end_2])
             gap = np.abs(made.faces[line.face].height(ends_22) - made.faces[line.other].height(ends_22)).max()
-            assert (gap > edges.STEP) == (line.kind == HEIGHT_BREAK) and (gap < 1e-4 or line.kind == HEIGHT_BREAK)
+            assert (gap > edges.STEP) == (line.kind == HEIGHT_BREAK) and (gap < 1e-3 or line.kind == HEIGHT_BREAK)
 
 
 @some
@@ -82,7 +89,7 @@ def test_what_falls_from_a_line_tells_its_type(seed):
             assert (bend > 0) == (line.kind == VALLEY)
         elif line.kind in (EAVE, GABLE):
             rise = made.faces[line.face].height(np.array([line.start_2, line.end_2]))
-            assert line.kind == GABLE or abs(rise[0] - rise[1]) < 1e-4, "a gutter lies level"
+            assert line.kind == GABLE or abs(rise[0] - rise[1]) < 1e-3, "a gutter lies level"
 
 
 @some
@@ -107,7 +114,7 @@ def test_houses_have_the_sizes_of_houses(seed):
     assert 30 < made.outline.area < 500 and max(steep) <= shapes.STEEP + 1e-6
     assert all(2.0 < eave <= 9 for eave in made.eaves)
     lowest = min(face.height(shapely.get_coordinates(face.polygon)).min() for face in made.faces)
-    assert lowest == pytest.approx(min(made.eaves), abs=1e-4), "nothing hangs below its gutter"
+    assert lowest == pytest.approx(min(made.eaves), abs=1e-3), "nothing hangs below its gutter"
 
 
 def test_roofs_of_the_textbook_have_the_lines_of_the_textbook():

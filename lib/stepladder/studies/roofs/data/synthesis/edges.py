@@ -16,7 +16,7 @@ from stepladder.studies.roofs.data.labels import FLAT_BELOW, LINES
 from stepladder.studies.roofs.data.synthesis.envelope import Face
 
 RIDGE, HIP, VALLEY, EAVE, GABLE, HEIGHT_BREAK = range(len(LINES))
-NEAR = 2e-4  # metres two edges may lie apart and be one
+NEAR = 4e-4  # metres two edges may lie apart and be one
 SHORTEST = 0.1  # metres of a line
 STEP = 0.1  # metres of height from which faces do not meet
 LEVEL = np.sin(np.radians(22.5))  # sine of the angle to a face's contours below which a line is level

@@ -4,8 +4,8 @@ Decisions:
 - A wing is a convex polygon of ground with a roof that is the lowest of some planes: gable, hip, mansard, flat. What
   is seen from above is the highest of several wings: valleys, dormers, garages under an overhang follow from one rule.
 - A plane is (a, b, c): z = a x + b y + c, all in metres, x right (east), y down (south), as in the image.
-- Faces come from clipping convex polygons, nothing is sampled. Only then vertices are rounded, to a hundredth
-  of a millimetre: rounded any earlier, neighbours would part.
+- Faces come from clipping convex polygons, nothing is sampled. Only then vertices are rounded, to a tenth of a
+  millimetre: rounded any earlier, neighbours would part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -141,7 +141,8 @@ def faces(wings: Sequence[Wing]) -> list[Face]:
 
 def merged(pieces: Sequence[BaseGeometry]) -> BaseGeometry:
     """Their union, without the seams and spikes that rounding leaves: those collapse on the grid."""
-    return shapely.union_all(shapely.set_precision(pieces, GRID), grid_size=GRID)
+    whole = shapely.union_all(shapely.set_precision(pieces, GRID), grid_size=GRID)
+    return shapely.set_precision(whole, 10 * GRID)  # what is as narrow as the first grid collapses on the second
 
 
 def _cells(place: int, wing: Wing) -> Iterator[_Cell]:
@@ -159,7 +160,7 @@ def _visible(cell: _Cell, cells: Sequence[_Cell]) -> BaseGeometry:
     whole = Polygon(cell.polygon_P2)
     for other in cells:
         if other.wing != cell.wing and len(cover_P2 := _cover(other, cell)) >= 3:
-            whole = _without(whole, Polygon(cover_P2))
+            whole = shapely.MultiPolygon(_polygons(_without(whole, Polygon(cover_P2))))
     return whole
 
 
