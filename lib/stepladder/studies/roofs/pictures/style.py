@@ -193,8 +193,3 @@ def rank(handle: Any) -> int:
 def shown_superstructures(labels: np.ndarray) -> list[Patch]:
     """Handles of the superstructures that occur; the background needs none."""
     return legend_of(labels, SUPERSTRUCTURE, (BACKGROUND,))
-
-
-def bare(axis: Axes, words: str) -> None:
-    """A sentence in the middle of an empty panel."""
-    axis.text(0.5, 0.5, words, ha="center", va="center", color=MUTED, transform=axis.transAxes)
