@@ -264,6 +264,9 @@ def test_a_misspelt_price_table_is_refused_with_the_nearest_key(tmp_path, key):
 class Tiny:
     """A study of two stages: a linear layer of 64 x 64, and the same with its weights frozen but the bias."""
 
+    def tasks(self, model):
+        return {}
+
     def foretold(self, params):
         return "Ours fits."
 
@@ -290,6 +293,10 @@ def test_operations_are_counted_for_every_stage():
     first, mean = cost.training_flops(Tiny(), PARAMS, BATCH)
     assert first == 4 * 64 * 64  # forward, and backward to the weights; two operations each
     assert mean == pytest.approx(0.75 * first + 0.25 * 2 * 64 * 64)
+
+
+def test_the_note_ends_with_what_the_study_foretells():
+    assert project(search_results.data_bound())[1].endswith("loses least. Ours fits.")
 
 
 def test_the_measured_machine_comes_first_and_its_hours_follow_from_its_rate():

@@ -14,6 +14,7 @@ from stepladder.core.schema import (
 )
 from stepladder.studies.roofs.data.labels import STRIDE, TASKS
 
+LEAST_NEW = 32  # pixels that a tile must add: the coarsest stride of the network
 SOURCES = ("rid", "roofline", "airs", "simpleroof", "georeferenced")
 
 
@@ -73,7 +74,7 @@ class RoofsModel(Section):
     )
     tile: int = Field(512, ge=64, multiple_of=32, description="pixels of a tile of inference along each side")
     overlap: int = Field(64, ge=0, multiple_of=STRIDE, description="pixels that neighbouring tiles share")
-    halo: int = Field(16, ge=0, multiple_of=STRIDE, description="pixels at a tile's border that are thrown away")
+    halo: int = Field(64, ge=0, multiple_of=STRIDE, description="pixels at a tile's border that are thrown away")
     tta: bool = Field(False, description="average over the eight turns and mirror images of a tile")
 
     @model_validator(mode="after")
@@ -82,9 +83,10 @@ class RoofsModel(Section):
             raise ValueError("model.weights: imagenet are those of encoder lite0; set model.encoder to lite0")
         if unknown := [name for name in (*self.tasks, *self.task_weights) if name not in TASKS]:
             raise ValueError(f"model.tasks and model.task_weights know {', '.join(TASKS)}, not {unknown[0]!r}")
-        if self.tile <= self.overlap + 2 * self.halo:
+        if (new := self.tile - self.overlap - 2 * self.halo) < LEAST_NEW:
             raise ValueError(
-                f"model.tile = {self.tile} must be larger than overlap + 2 halo = {self.overlap + 2 * self.halo}"
+                f"model.tile = {self.tile} leaves {new} new pixels a tile beside overlap {self.overlap} and twice halo "
+                f"{self.halo}; at least {LEAST_NEW} are needed: take a larger tile, or less overlap or halo"
             )
         return self
 
@@ -93,7 +95,7 @@ class RoofsEvaluation(EvaluationParams):
     """How images are scored."""
 
     batch: int = Field(1, ge=1, le=1, description="images per pass: they differ in size, so one at a time")
-    line_threshold: float = Field(0.3, gt=0, lt=1, description="score from which a line is drawn and counted in F1")
+    line_threshold: float = Field(0.3, gt=0, lt=1, description="score from which a line is drawn and counted in F1; faces are divided by weaker ones too")
     smallest: float = Field(4.0, ge=0, description="square metres below which a face or outline is left out")
 
 
