@@ -232,7 +232,7 @@ class Study(ABC, Generic[P]):
         return []
 
     def foretold(self, params: P) -> str:
-        """What 04 says of memory beside its own forecast, such as a planned design that cannot fit; default: nothing."""
+        """What 04 says of memory beside its forecast, such as a planned design that cannot fit; default: nothing."""
         return ""
 
 

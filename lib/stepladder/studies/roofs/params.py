@@ -95,7 +95,12 @@ class RoofsEvaluation(EvaluationParams):
     """How images are scored."""
 
     batch: int = Field(1, ge=1, le=1, description="images per pass: they differ in size, so one at a time")
-    line_threshold: float = Field(0.3, gt=0, lt=1, description="score from which a line is drawn and counted in F1; faces are divided by weaker ones too")
+    line_threshold: float = Field(
+        0.3,
+        gt=0,
+        lt=1,
+        description="score from which a line is drawn and counted in F1; weaker ones divide faces",
+    )
     smallest: float = Field(4.0, ge=0, description="square metres below which a face or outline is left out")
 
 

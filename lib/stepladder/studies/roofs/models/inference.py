@@ -45,7 +45,7 @@ def predict(model: Any, batch: Batch) -> Prediction:
         raise StudyError(f"a batch of {len(image_BCYX)} images: predict one at a time (evaluation.batch: 1)")
     gsd_m = float(batch["gsd_m"][0])
     found = answers(seen(model, image_BCYX, gsd_m), (image_BCYX.shape[2], image_BCYX.shape[3]))
-    return {**found, **vectors(found, gsd_m, model.line_threshold, model.smallest)}
+    return {**found, **vectors(found, gsd_m, model.smallest)}
 
 
 def seen(model: Any, image_BCYX: Tensor, gsd_m: float) -> Maps:
@@ -108,13 +108,12 @@ def answers(maps: Mapping[str, Tensor], size: tuple[int, int]) -> Prediction:
     return found | {f"{task}_BYX": maps[f"{task}_BVU"] for task in ("rise", "height") if f"{task}_BVU" in maps}
 
 
-def vectors(found: Prediction, gsd_m: float, line_threshold: float, smallest: float) -> Prediction:
+def vectors(found: Prediction, gsd_m: float, smallest: float) -> Prediction:
     """Lines and faces of the prediction of one image, on its device.
 
     Args:
         found: what `answers` returns, of one image.
         gsd_m: metres per pixel.
-        line_threshold: score from which a line divides faces.
         smallest: square metres below which a roof is left out.
     """
     from stepladder.studies.roofs.models.vector import lines, roofs
@@ -125,7 +124,7 @@ def vectors(found: Prediction, gsd_m: float, line_threshold: float, smallest: fl
         one["lines_LF"] = made["lines_BLF"] = lines.extract(one["line_KVU"], one["direction_DVU"], one["junction_VU"])
     if "outline_YX" in one:
         shape = one["outline_YX"].shape
-        made["face_id_BYX"] = roofs.face_ids(roofs.vectorise(one, gsd_m, line_threshold, smallest), shape)
+        made["face_id_BYX"] = roofs.face_ids(roofs.vectorise(one, gsd_m, smallest=smallest), shape)
     device = next(iter(found.values())).device if found else None
     return {name: torch.from_numpy(value)[None].to(device) for name, value in made.items()}
 

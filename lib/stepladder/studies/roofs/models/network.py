@@ -51,7 +51,7 @@ class Network(nn.Module):
     Attributes:
         settings: the section `params.model`: tasks, weights, tiles.
         conversion: the section `params.conversion`: which bands of a raster are colours, and what their values mean.
-        line_threshold, smallest: of `params.evaluation`: score of a line that counts, square metres of a roof.
+        smallest: of `params.evaluation`: square metres of a roof.
         log_variance: task -> logarithm of its uncertainty, where weights are learnt (`balance: learned`).
         optimizer_step: number of the optimizer step under way.
     """
@@ -60,7 +60,7 @@ class Network(nn.Module):
         super().__init__()
         self.settings = settings = params.model
         self.conversion = params.conversion
-        self.line_threshold, self.smallest = params.evaluation.line_threshold, params.evaluation.smallest
+        self.smallest = params.evaluation.smallest
         self.optimizer_step = 0
         self.encoder = _encoder(params)
         self.decoder = Pyramid(self.encoder.widths, settings.decoder)

@@ -109,8 +109,7 @@ def _found_roofs(found: Arrays, case: Sample, params: RoofsParams) -> tuple[Mesh
     gsd_m, focus_YX = float(case["gsd_m"]), np.asarray(case["focus_YX"]) > 0
     if not {"outline_YX", "lines_LF", "slope_GYX"} <= found.keys():
         return planes.roof(found, gsd_m) if "face_id_YX" in found else ()
-    score, smallest = params.evaluation.line_threshold, params.evaluation.smallest
-    made = roofs.vectorise(found, gsd_m, line_threshold=score, smallest=smallest)
+    made = roofs.vectorise(found, gsd_m, smallest=params.evaluation.smallest)
     return planes.of_roofs([each for each in made if _in(each, focus_YX)], len(focus_YX), gsd_m)
 
 
