@@ -134,7 +134,7 @@ def _attributes(asset: Asset, given: Labelled) -> dict[str, Any]:
         **facts,
         "group": asset.group,
         "source": facts.get("source", asset.group),
-        "licence": facts.get("licence", "not stated"),
+        "licence": asset.meta.get("licence", facts.get("licence", "not stated")),
         "north_up": bool(facts.get("north_up", place.north_up if place else False)),
         "gsd_m": float(given.gsd_m),
         "tasks": list(given.tasks),

@@ -6,6 +6,8 @@ import pytest
 
 from stepladder.core.types import StudyError
 from stepladder.studies.roofs.data.readers import find
+from stepladder.studies.roofs.data.synthesis.layouts import synthesize
+from stepladder.studies.roofs.params import RoofsParams
 from tests.studies.roofs.data.readers import test_airs, test_rid, test_roofline, test_simpleroof
 from tests.studies.roofs.data.readers.layouts import params
 
@@ -73,3 +75,11 @@ def test_overlapping_images_stay_together_unless_all_hang_together(tmp_path: Pat
 
     assert place([0, 3, 1000, 2000]) == ["airs_overlap_airs_train_christchurch_0"] * 2 + ["", ""]
     assert place([0, 3, 6, 9]) == [""] * 4, "a chain: the buffer must do"
+
+
+def test_synthetic_scenes_carry_our_licence_in_whatever_layout(tmp_path):
+    made = RoofsParams.model_validate({"study": "roofs", "data": {"synthetic": 3, "side": 64, "block": 1}})
+    synthesize(tmp_path, 3, 0, made)
+    assert {asset.meta["licence"] for asset in find.assets([tmp_path], made)} == {find.LICENCE}
+    mirrored = made.model_copy(update={"data": made.data.model_copy(update={"source": "mirror"})})
+    assert find.LICENCE not in {asset.meta["licence"] for asset in find.assets([tmp_path], mirrored)}

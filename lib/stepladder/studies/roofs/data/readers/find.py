@@ -32,6 +32,7 @@ METRES = "EPSG:3857"
 TOUCH_M = 1.0  # tiles that overlap by less lie side by side
 CHAIN = 0.5  # share of a source's assets that may be one split group
 HIDDEN = (".", "__MACOSX")
+LICENCE = "Apache-2.0 (made by this project)"  # of synthetic scenes
 LAYOUTS = (
     "rid: images/<id>.png with superstructures/ or vectors/ beside it, or mediaTUM's images*/ and masks_*/",
     "roofline: imdb.mat",
@@ -53,7 +54,13 @@ def assets(raw: Sequence[Path], params: RoofsParams) -> list[Asset]:
         searched = ", ".join(Path(folder).name for folder in raw)
         known = "\n".join(line for line in LAYOUTS if line.partition(":")[0] in wanted)
         raise StudyError(f"nothing of {', '.join(wanted)} lies in {searched}; known layouts:\n{known}")
-    return _grouped(_named(found))
+    found = _grouped(_named(found))
+    return [_ours(asset) for asset in found] if params.data.source == "synthetic" else found
+
+
+def _ours(asset: Asset) -> Asset:
+    """A synthetic asset, whose layout is another's and whose licence is not."""
+    return replace(asset, meta={**asset.meta, "licence": LICENCE})
 
 
 def inventory(raw: Sequence[Path], params: RoofsParams) -> pd.DataFrame:
