@@ -4,6 +4,7 @@ from contextlib import redirect_stdout
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from stepladder.core import closure, files, paths, profiles, remarks
 from stepladder.core.config import ParameterError
@@ -14,6 +15,7 @@ from stepladder.data import fetch
 from stepladder.launch import job as jobs
 from stepladder.launch.job import State
 from stepladder.notebooks import display, lab
+from stepladder.report import pages
 
 QUICK = {"study": "plateau", "profile": "quick", "run": "t"}
 
@@ -271,3 +273,14 @@ def test_another_launch_while_a_job_has_the_run_is_said_to_need_its_end_and_is_n
     jobs.write_state(run, State("job0", "done"))
     lab.open("01_inventory", cells(launch={"on": "box1", "budget": 9}))
     assert run.values()["launch"]["budget"] == 9
+
+
+def test_further_files_of_a_picture_lie_beside_it_and_the_page_links_them(stage):
+    figure = Figure()
+    figure.subplots().plot([0, 1], [0, 1])
+    stage.show(figure, "roof", "A roof.", {".glb": lambda path: path.write_bytes(b"mesh")})
+    place = stage.folder / "figures"
+    assert (place / "roof.glb").read_bytes() == b"mesh"
+    assert files.read_json(place / "roof.json")["files"] == [".glb"]
+    [found] = pages._figures(stage.folder)
+    assert found["files"] == [f"{stage.folder.name}/figures/roof.glb"]

@@ -172,10 +172,12 @@ class Picture:
         drawing: a flat figure, or a `view.scene.Scene`, which is rendered and can be turned in its page. Make figures
             with `matplotlib.figure.Figure`: those of pyplot that stay open are shown once more by JupyterLab.
         caption: what is seen and what the colours mean.
+        files: further files of what is drawn, such as a mesh: ending (`.glb`) -> what writes it to a path.
     """
 
     drawing: Any
     caption: str
+    files: Mapping[str, Callable[[Path], object]] = field(default_factory=dict[str, Callable[[Path], object]])
 
 
 Baseline = Callable[[Batch], Prediction]

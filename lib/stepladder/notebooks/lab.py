@@ -8,9 +8,10 @@ Decisions:
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, overload
 
 import matplotlib
@@ -165,10 +166,13 @@ class StageContext:
         own, regions = split_shards(self.home, self.require("02_conversion"), split)
         return self.study.evaluation_dataset(own, self.params, regions)
 
-    def show(self, picture: Any, name: str, caption: str) -> None:
+    def show(
+        self, picture: Any, name: str, caption: str, more: Mapping[str, Callable[[Path], object]] = MappingProxyType({})
+    ) -> None:
         """Save a matplotlib figure or a `view.Scene` with its caption, and display it.
 
-        A scene is rendered to PNG and written as an HTML page beside it, which needs no network.
+        A scene is rendered to PNG and written as an HTML page beside it, which needs no network. `more` are the
+        `files` of a `Picture`, written beside it too.
         """
         path = self.folder / "figures" / f"{name}.png"
         sidecar: dict[str, Any] = {"caption": caption}
@@ -183,7 +187,9 @@ class StageContext:
             web.save_html(picture, path.with_suffix(".html"), alone=interactive())
             sidecar["scene"] = path.with_suffix(".html").name
             png = path.read_bytes()
-        files.write_json(path.with_suffix(".json"), sidecar)
+        for ending, write in more.items():
+            write(path.with_suffix(ending))
+        files.write_json(path.with_suffix(".json"), sidecar | ({"files": sorted(more)} if more else {}))
         display({"image/png": png, "text/plain": f"figure {name}: {caption}"}, raw=True, metadata={"alt": caption})
         if "scene" in sidecar and interactive():
             place = f"{self.run.study}/{self.run.name}/{self.name}/figures/{path.stem}.html"

@@ -16,7 +16,7 @@ Decisions:
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,11 @@ def _figures(folder: Path) -> Iterator[dict[str, Any]]:
         caption = _caption(path)
         data = path.read_bytes()
         image, scene = picture(data, "image/png", caption), scenes.pop(path.stem, None)
-        yield {"name": path.stem, "image": image, "kind": _kind(data), "caption": caption, "scene": scene}
+        row = {"name": path.stem, "image": image, "kind": _kind(data), "caption": caption, "scene": scene}
+        endings = [ending for ending in _sidecar(path).get("files") or [] if path.with_suffix(ending).exists()]
+        yield row | {"files": [f"{folder.name}/figures/{path.stem}{ending}" for ending in endings]}
     for name, scene in scenes.items():
-        yield {"name": name, "image": "", "kind": "", "caption": f"{name} in 3-D", "scene": scene}
+        yield {"name": name, "image": "", "kind": "", "caption": f"{name} in 3-D", "scene": scene, "files": []}
 
 
 def _kind(png: bytes) -> str:
@@ -168,10 +170,15 @@ def _kind(png: bytes) -> str:
 
 def _caption(path: Path) -> str:
     """What is written under a picture; its name where nobody can read it."""
+    return str(_sidecar(path).get("caption") or path.stem)
+
+
+def _sidecar(path: Path) -> Mapping[str, Any]:
+    """What is kept beside a picture; nothing where nobody can read it."""
     try:
-        return str((files.read_object(path.with_suffix(".json")) or {}).get("caption") or path.stem)
+        return files.read_object(path.with_suffix(".json")) or {}
     except Damaged:
-        return path.stem
+        return {}
 
 
 def _made_with(result: Result | Json | None) -> dict[str, Any]:

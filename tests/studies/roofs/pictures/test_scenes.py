@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
@@ -135,3 +136,14 @@ def test_every_picture_can_be_rendered_and_turned(tmp_path):
         render.render(picture.drawing, tmp_path / f"{name}.png", (300, 200))
     web.save_html(picture.drawing, tmp_path / "roof.html")
     assert all(check.ok for check in web.checks(tmp_path))
+
+
+def test_the_predicted_roof_goes_along_as_meshes_for_other_programs(tmp_path):
+    written = scenes.scenes(houses.case(), houses.prediction(), PARAMS)["roof"].files
+    for ending, write in written.items():
+        write(tmp_path / f"roof{ending}")
+    meshes = [trimesh.load(tmp_path / f"roof{ending}", force="mesh") for ending in (".glb", ".obj")]
+    assert sorted(written) == [".glb", ".obj"] and len({len(mesh.faces) for mesh in meshes}) == 1
+    glb, obj = (np.ptp(mesh.bounds, axis=0) for mesh in meshes)
+    assert glb == pytest.approx(obj[[0, 2, 1]], abs=1e-3)  # y up, z up
+    assert scenes.scenes(houses.case(), None, PARAMS)["roof"].files == {}

@@ -7,7 +7,8 @@ Decisions:
   what is drawn. Where neither side has a face, heights are drawn as a relief.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from stepladder.core.types import Picture, Prediction, Sample
 from stepladder.studies.roofs.evaluation import metrics
 from stepladder.studies.roofs.models.vector import roofs
+from stepladder.studies.roofs.models.vector import solid as solids
 from stepladder.studies.roofs.params import RoofsParams
 from stepladder.studies.roofs.pictures import overlay, planes, style
 from stepladder.view.scene import Lines, Mesh, Panel, Scene
@@ -28,6 +30,7 @@ PLAN = (
 PARTS = "Superstructures over the image."
 Arrays = Mapping[str, np.ndarray]
 LOWEST_M: Final = 1.0  # that the colours of heights reach
+VECTORS: Final = {"outline_YX", "lines_LF", "slope_GYX"}  # what roofs are made of
 SOLID = "The roof as planes, coloured by the compass bearing they fall to, with its lines in space."
 HEIGHT_CAPTION: Final = {
     "rise": "Metres above the eave of the same building, one colour bar for all; stripes: not labelled.",
@@ -48,7 +51,7 @@ def scenes(case: Sample, prediction: Prediction | None, params: RoofsParams) -> 
             pictures[name] = Picture(figure, HEIGHT_CAPTION[name])
     pictures["plan"] = Picture(overlay.roof_plan(case, prediction, params), PLAN)
     scene = solid(case, prediction, params)
-    return pictures | ({"roof": Picture(scene, SOLID)} if scene else {})
+    return pictures | ({"roof": Picture(scene, SOLID, _meshes(case, prediction, params))} if scene else {})
 
 
 def heights(case: Sample, prediction: Prediction | None, name: str) -> Figure | None:
@@ -106,11 +109,30 @@ def solid(case: Sample, prediction: Prediction | None, params: RoofsParams) -> S
 
 def _found_roofs(found: Arrays, case: Sample, params: RoofsParams) -> tuple[Mesh | Lines, ...]:
     """Roofs that are looked at, as exported; of a method that answers in part, planes over its faces, or nothing."""
-    gsd_m, focus_YX = float(case["gsd_m"]), np.asarray(case["focus_YX"]) > 0
-    if not {"outline_YX", "lines_LF", "slope_GYX"} <= found.keys():
+    gsd_m = float(case["gsd_m"])
+    if not found.keys() >= VECTORS:
         return planes.roof(found, gsd_m) if "face_id_YX" in found else ()
-    made = roofs.vectorise(found, gsd_m, smallest=params.evaluation.smallest)
-    return planes.of_roofs([each for each in made if _in(each, focus_YX)], len(focus_YX), gsd_m)
+    return planes.of_roofs(_vectorised(found, case, params), len(case["focus_YX"]), gsd_m)
+
+
+def _vectorised(found: Arrays, case: Sample, params: RoofsParams) -> list[roofs.Roof]:
+    """The roofs in a prediction that evaluation looks at."""
+    focus_YX = np.asarray(case["focus_YX"]) > 0
+    made = roofs.vectorise(found, float(case["gsd_m"]), smallest=params.evaluation.smallest)
+    return [each for each in made if _in(each, focus_YX)]
+
+
+def _meshes(case: Sample, prediction: Prediction | None, params: RoofsParams) -> dict[str, Callable[[Path], object]]:
+    """The predicted roofs as files for other programs, where there are any."""
+    found = overlay.first(prediction)
+    if not (found.keys() >= VECTORS and (made := _vectorised(found, case, params))):
+        return {}
+    gsd_m = float(case["gsd_m"])
+
+    def write(path: Path) -> object:
+        return solids.export([solids.solid(roof, gsd_m) for roof in made], path)
+
+    return dict.fromkeys((".glb", ".obj"), write)
 
 
 def _in(found: roofs.Roof, where_YX: np.ndarray) -> bool:
