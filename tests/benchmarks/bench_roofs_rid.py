@@ -1,4 +1,4 @@
-"""RID in six folds: superstructures and outlines of real roofs by a network of three beginnings, beside a random forest.
+"""RID in six folds: superstructures and outlines of real roofs by a network of three beginnings, and by a forest.
 
 Run `python tests/benchmarks/bench_roofs_rid.py [SECONDS]`: the CPU-seconds of every training, one a beginning and fold
 (default 45, one thread: 20 minutes in all). Synthetic scenes are learnt once before, for PRETRAINED times as long. The
