@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from stepladder.dev import measured as m
 from stepladder.dev.target_rows.row import Record, Row
 
 NETWORK = "network, 8 views"
@@ -97,6 +98,52 @@ def _leads(score: str) -> Callable[[Record], bool]:
     return lambda r: len(r["folds"]) == 6 and _of(r, OURS)["over forest"][score]["low"] > 0
 
 
+def _joint(schedule: str) -> m.Say:
+    """Every task of every set that tells: of one model in this schedule, and of the set's own model."""
+
+    def told(record: Record) -> str:
+        values = {(row["method"], row["group"], row["metric"]): row["value"] for row in record["values"]}
+        tasks = [key[1:] for key in values if key[0] == schedule and max(values[key], values["alone", *key[1:]]) > 0]
+        lines = [f"{s} {t} {values[schedule, s, t]:.3f} ({values['alone', s, t]:.3f})" for s, t in tasks]
+        worse = [
+            f"{row['set']} {row['metric']} {row['value']:+.3f}" for row in _pairs(record, schedule) if row["worse"]
+        ]
+        silent = sorted({name for _, _, name in values} - {t for _, t in tasks})
+        end = [f"worse: {', '.join(worse) or 'none'}", *([f"{', '.join(silent)}: 0 in both"] if silent else [])]
+        return "; ".join([", ".join(lines), *end])
+
+    return told
+
+
+def _pairs(record: Record, schedule: str) -> list[dict[str, Any]]:
+    return [row for row in record["differences"] if row["model"] == schedule]
+
+
+def _none_worse(record: Record) -> bool:
+    """No task worse, CPU time equal within a tenth; a task without any answer on both sides compares nothing."""
+    cost = {row["model"]: row["cpu_s"] for row in record["cost"]}
+    alone = sum(seconds for name, seconds in cost.items() if name.endswith(" alone"))
+    equal = abs(cost["mixed"] / alone - 1) <= 0.1
+    answered = all(row["low"] < row["high"] for row in _pairs(record, "mixed"))
+    return equal and answered and not any(row["worse"] for row in _pairs(record, "mixed"))
+
+
+def _lost(record: Record, schedule: str) -> dict[str, float]:
+    """What of RID, the first set of the plan's order, was forgotten in a schedule: metric -> best less last."""
+    rows = record["forgotten"]
+    return {row["metric"]: row["lost"] for row in rows if (row["schedule"], row["source"]) == (schedule, "rid")}
+
+
+def _forgetting(record: Record) -> str:
+    names = ("renewed", "sequential", "alternating", "mixed")
+    lost = {name: ", ".join(f"{metric} {value:.3f}" for metric, value in _lost(record, name).items()) for name in names}
+    return "; ".join(f"{name}: {told}" for name, told in lost.items())
+
+
+def _kept(record: Record) -> bool:
+    return max(_lost(record, "mixed").values()) < 0.01 <= max(_lost(record, "sequential").values())
+
+
 ROWS = (
     Row(
         "roofs_goldens",
@@ -180,4 +227,32 @@ ROWS = (
         _leads("any class"),
     ),
     Row("roofs_rid", "... gain of a beginning over a random one", "measured", _gain, None),
+    Row(
+        "roofs_joint",
+        "three synthetic sets in one model, mixed, against three single ones, equal total CPU time: joint (single)",
+        "no task worse beyond its paired interval",
+        _joint("mixed"),
+        _none_worse,
+    ),
+    Row(
+        "roofs_joint",
+        "... sequential: RID, Roofline, AIRS",
+        "no target (the plan's order, one rate schedule)",
+        _joint("sequential"),
+        None,
+    ),
+    Row(
+        "roofs_joint",
+        "... sequential with a new optimizer for each set, as the plan had it",
+        "no target (the plan)",
+        _joint("renewed"),
+        None,
+    ),
+    Row(
+        "roofs_joint",
+        "... what RID loses from its best to the end of training (8 images)",
+        "none (< 0.01) under mixed, some under sequential",
+        _forgetting,
+        _kept,
+    ),
 )
