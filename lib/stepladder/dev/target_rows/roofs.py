@@ -202,7 +202,6 @@ ROWS = (
         "above the random forest",
         _rid("outline", "annotators", "outline", ", of the middle alone,"),
         _leads("outline"),
-        headline=True,
     ),
     Row(
         "roofs_rid",

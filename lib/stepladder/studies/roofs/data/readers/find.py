@@ -55,7 +55,8 @@ def assets(raw: Sequence[Path], params: RoofsParams) -> list[Asset]:
         known = "\n".join(line for line in LAYOUTS if line.partition(":")[0] in wanted)
         raise StudyError(f"nothing of {', '.join(wanted)} lies in {searched}; known layouts:\n{known}")
     found = _grouped(_named(found))
-    return [_ours(asset) for asset in found] if params.data.source == "synthetic" else found
+    made = params.data.layouts if params.data.source == "synthetic" else ()
+    return [_ours(asset) if asset.group in made else asset for asset in found]
 
 
 def _ours(asset: Asset) -> Asset:
