@@ -308,8 +308,13 @@ class _Handler(BaseHTTPRequestHandler):
         block, pause = (faults[Drip].block, faults[Drip].seconds) if Drip in faults else (BLOCK, 0.0)
         for start in range(0, cut, block):
             piece = content[start : min(start + block, cut)]
-            self.wfile.write(piece)
+            # Counted first: who has read the last byte may ask at once how many were sent.
             self._served.sent += len(piece)
+            try:
+                self.wfile.write(piece)
+            except OSError:
+                self._served.sent -= len(piece)
+                raise
             time.sleep(pause)
         if Stall in faults:
             time.sleep(faults[Stall].seconds)
