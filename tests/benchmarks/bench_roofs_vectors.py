@@ -4,7 +4,9 @@ Run `python tests/benchmarks/bench_roofs_vectors.py [SECONDS]`: trains the netwo
 scenes in which every task is labelled for the CPU-seconds given (default 600, one thread), and compares the roofs it
 finds in scenes kept out with the exact ones. A true face of 4 m2 and more is found where one face overlaps it by an IoU
 above 0.5; area and pitch are compared of those, placement is the distance of found lines from true ones. The truth in
-the form of a prediction, its own lines included, goes through the same vectors beside it. The record is records/roofs_vectors.json.
+the form of a prediction, its own lines included, goes through the same vectors beside it.
+
+The record is tests/benchmarks/records/roofs_vectors.json.
 """
 
 import json
