@@ -78,6 +78,8 @@ def test_every_kind_of_alert_follows_from_the_records():
     assert kinds(Seen(job, RUNNING, [{"kind": "taken"}, {"kind": "ended", "ending": "done"}], still=599.0)) == []
     assert kinds(Seen(job, State("j", "queued"), still=1e6)) == [], "what waits for a machine does not stall"
     assert kinds(Seen(job, State("j", "preempted"), [stopped])) == [], "who stops a job knows"
+    twice = Seen(job, RUNNING, not_finite=[{"time": "t", "step": step, "values": "loss = nan"} for step in (1, 7)])
+    assert kinds(twice) == ["nan", "nan"], "two of one millisecond are two"
     over = [{"kind": "ended", "ending": "budget"}]
     assert kinds(Seen(job, State("j", "timeout", spent=11.0), over)) == ["over_budget"], "one occurrence, told once"
 

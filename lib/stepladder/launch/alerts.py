@@ -79,9 +79,9 @@ class Seen:
 def occurrences(seen: Seen, params: LaunchParams) -> dict[str, Alert]:
     """All that there is to be told of a job, each under a name that no other occurrence has."""
     found: dict[str, Alert] = {}
-    for event in seen.not_finite:
+    for number, event in enumerate(seen.not_finite):  # two of one millisecond are two
         words = f"step {event.get('step')} is not finite ({event.get('values')})"
-        found[f"nan {event['time']}"] = Alert("nan", words)
+        found[f"nan {number} {event['time']}"] = Alert("nan", words)
     for number, line in enumerate(seen.attempts):
         if alert := _of_attempt(line):
             found[OVER if alert.kind == OVER else f"{alert.kind} {number}"] = alert
