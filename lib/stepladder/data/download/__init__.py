@@ -1,0 +1,1 @@
+"""Downloading by lists of addresses: every address is hostile input, every host somebody's machine."""

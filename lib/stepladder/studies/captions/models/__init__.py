@@ -1,0 +1,1 @@
+"""Frozen towers, the projection between them, the language model, and what is learnt."""

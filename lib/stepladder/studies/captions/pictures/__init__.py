@@ -1,0 +1,1 @@
+"""What the study draws: funnels, error mixes, captions of every arm, attention."""
