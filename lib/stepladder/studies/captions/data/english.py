@@ -18,7 +18,7 @@ ENGLISH = """about after all and are at because before best between by can could
     should since some than that the their them there these they this through to two under until up was we were what
     when where which while who will with within without would you your""".split()
 FOREIGN = """ai aan als ao apa auf auch aus avec bei bez bij bir con como contre cu cho da dan dari das dans de degli
-    dei del della dem den der des det di dla dos du dẹ ein eine einem einen einer el els em en entre era es est et està
+    dei del della dem den der des det di dla dos du ein eine einem einen einer el els em en entre era es est et està
     för för fra från für gli het hoặc ich il ini isch ist là las le les los mais mas med met mit na nad nas nel nella
     nicht nie niet nos och oder og ohne op os ou oraz para pas per por pour przez que qui sa se sem senza si sie sind
     sin sur tra til tot und una uma une uno unter van ve vom von voor wie yang ya y za ze zu zum zur și và với för ikke

@@ -26,7 +26,7 @@ from stepladder.studies.captions.data.english import english
 from stepladder.studies.captions.data.seen import WORDS, Seen
 from stepladder.studies.captions.params import CaptionsParams
 
-WORDS_BASIC, CHARACTERS_BASIC, SIDE_BASIC, ASPECT_BASIC = 2, 5, 200, 3.0
+WORDS_BASIC, LETTERS_BASIC, SIDE_BASIC, ASPECT_BASIC = 2, 5, 200, 3.0
 SIDES = ("original_width", "original_height")
 SCORE = "clip_l14_similarity_score"
 KEYS = ("uid", "url", "sha256")
@@ -47,46 +47,39 @@ class Step:
     name: str
     needs: tuple[str, ...]
     passes: Callable[[pa.RecordBatch], np.ndarray]
-    way_out: str
+    way_out: str = ""
 
 
 def steps(params: CaptionsParams) -> list[Step]:
     """What is asked of a row for itself, in order."""
-    data = params.data
-    found = [Step(ADDRESS, ("url",), _has_address, "")]
-    if data.basic or data.english:
-        found.append(Step("English", ("text",), lambda rows: english(rows["text"]), ""))
-    if data.basic:
-        found.append(Step(f"more than {WORDS_BASIC} words", ("text",), lambda rows: words(rows) > WORDS_BASIC, ""))
-        found.append(
-            Step(
-                f"more than {CHARACTERS_BASIC} characters",
-                ("text",),
-                lambda rows: characters(rows) > CHARACTERS_BASIC,
-                "",
-            )
-        )
-    if least := max(data.least_side, SIDE_BASIC if data.basic else 0):
-        found.append(
-            Step(f"{least} pixels a side", SIDES, lambda rows: least_side(rows) >= least, _off(params, "least_side"))
-        )
-    if most := min(data.most_aspect or np.inf, ASPECT_BASIC if data.basic else np.inf) if _shaped(params) else None:
-        found.append(
-            Step(f"sides within {most:g}:1", SIDES, lambda rows: aspect(rows) <= most, _off(params, "most_aspect"))
-        )
-    if (score := data.least_clip) is not None:
-        found.append(
-            Step(f"CLIP L/14 of {score:g}", (SCORE,), lambda rows: _floats(rows, SCORE) >= score, "data.least_clip")
-        )
-    return found
-
-
-def _shaped(params: CaptionsParams) -> bool:
-    return params.data.basic or params.data.most_aspect is not None
-
-
-def _off(params: CaptionsParams, name: str) -> str:
-    return f"data.{name}" + (" and data.basic" if params.data.basic else "")
+    data, basic = params.data, params.data.basic
+    and_basic = " and data.basic" if basic else ""
+    least = max(data.least_side, SIDE_BASIC if basic else 0)
+    shapes = [value for value in (data.most_aspect, ASPECT_BASIC if basic else None) if value is not None]
+    score = -np.inf if data.least_clip is None else data.least_clip
+    most = min(shapes, default=np.inf)
+    asked = (
+        (True, Step(ADDRESS, ("url",), _has_address)),
+        (basic or data.english, Step("English", ("text",), lambda rows: english(rows["text"]))),
+        (basic, Step(f"more than {WORDS_BASIC} words", ("text",), lambda rows: words(rows) > WORDS_BASIC)),
+        (
+            basic,
+            Step(f"more than {LETTERS_BASIC} characters", ("text",), lambda rows: characters(rows) > LETTERS_BASIC),
+        ),
+        (
+            least > 0,
+            Step(f"{least} pixels a side", SIDES, lambda rows: least_side(rows) >= least, f"data.least_side{and_basic}"),
+        ),
+        (
+            bool(shapes),
+            Step(f"sides within {most:g}:1", SIDES, lambda rows: aspect(rows) <= most, f"data.most_aspect{and_basic}"),
+        ),
+        (
+            data.least_clip is not None,
+            Step(f"CLIP L/14 of {score:g}", (SCORE,), lambda rows: numbers(rows, SCORE) >= score, "data.least_clip"),
+        ),
+    )
+    return [step for is_asked, step in asked if is_asked]
 
 
 # What a row says of itself -------------------------------------------------------------------------------------------
@@ -104,16 +97,17 @@ def characters(rows: pa.RecordBatch) -> np.ndarray:
 
 def least_side(rows: pa.RecordBatch) -> np.ndarray:
     """(N,) the smaller side in pixels; nan where it is not told."""
-    return np.minimum(*(_floats(rows, name) for name in SIDES))
+    return np.minimum(*(numbers(rows, name) for name in SIDES))
 
 
 def aspect(rows: pa.RecordBatch) -> np.ndarray:
     """(N,) the larger side over the smaller one; nan where one is not told, or none."""
-    short, long = least_side(rows), np.maximum(*(_floats(rows, name) for name in SIDES))
+    short, long = least_side(rows), np.maximum(*(numbers(rows, name) for name in SIDES))
     return np.divide(long, short, out=np.full(len(short), np.nan), where=short > 0)
 
 
-def _floats(rows: pa.RecordBatch, name: str) -> np.ndarray:
+def numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
+    """(N,) a column of numbers; nan where there is none."""
     return pc.cast(rows[name], pa.float64()).to_numpy(zero_copy_only=False)
 
 

@@ -9,9 +9,11 @@ DataComp-small and 1 in 60 for ten times as many.
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 WORDS = 1 << 26
 BITS = 6
+PIECE = 1 << 20
 _ONE = np.uint64(1)
 
 
@@ -34,7 +36,7 @@ class Seen:
         seen_K = (self.table[code_K % np.uint64(len(self.table))] & mask_K) == mask_K
         earlier_K = np.ones(len(place_N), bool)
         earlier_K[np.unique(code_K, return_index=True)[1]] = False
-        filled_K = pa.compute.binary_length(keys).to_numpy(zero_copy_only=False)[place_N] > 0
+        filled_K = pc.binary_length(keys).to_numpy(zero_copy_only=False)[place_N] > 0
         seen_N = np.zeros(len(asked_N), bool)
         seen_N[place_N] = (seen_K | earlier_K) & filled_K
         return seen_N
@@ -46,7 +48,10 @@ class Seen:
 
     def false_rate(self) -> float:
         """The share of new keys that would now be taken for seen ones: the mean of (bits set / 64) ^ BITS."""
-        return float(np.mean((np.bitwise_count(self.table) / np.float32(64)) ** BITS))
+        words_B = np.zeros(65, np.int64)  # by how many bits are set in them
+        for start in range(0, len(self.table), PIECE):
+            words_B += np.bincount(np.bitwise_count(self.table[start : start + PIECE]), minlength=65)
+        return float(words_B @ (np.arange(65) / 64) ** BITS / len(self.table))
 
     def _codes(self, keys: pa.Array, kind: str, place_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(K,) hashes of 64 bits that say the word, and (K,) masks of the bits within it."""
