@@ -126,12 +126,16 @@ def _table(web: Web, seed: int) -> "pa.Table":
         "clip_b32_similarity_score": score_2R[0],
         "clip_l14_similarity_score": score_2R[1],
         "face_bboxes": pa.array([row.faces for row in web.rows], boxes),
-        "sha256": [row.sha256 or hashlib.sha256(row.body).hexdigest() for row in web.rows],
+        "sha256": [_sha256(row) for row in web.rows],
         "family": [row.family for row in web.rows],
         "group": [row.group for row in web.rows],
         "questions": [json.dumps(row.questions) for row in web.rows],
     }
     return pa.table(columns)
+
+
+def _sha256(row: Row) -> str:
+    return hashlib.sha256(row.body).hexdigest() if row.sha256 is None else row.sha256
 
 
 def _url(row: Row) -> str:

@@ -3,6 +3,7 @@
 Decisions:
 - A fault is either in the file (a page under the name of a picture, half a picture) or in how the host answers. The
   second kind is written to `faults.json` as plain data, which the server plays without knowing why.
+- The list tells no hash of a file that is not what it was: else rows of one file would fall before they are asked for.
 - The mix goes through the kinds in order and begins anew, so that a list of 200 rows meets all of them. Drawn pictures
   meet them first: there are few photographs.
 """
@@ -42,7 +43,7 @@ class Row:
     path: str
     faces: list[list[float]] = field(default_factory=list[list[float]])
     url: str = ""  # where it is not that of host and path
-    sha256: str = ""  # where it is not that of the file
+    sha256: str | None = None  # where it is not that of the file
 
     @property
     def address(self) -> str:
@@ -81,8 +82,16 @@ def spread(web: Web, share: float) -> None:
             if kind.rows <= left:
                 rows, free, left = free[: kind.rows], free[kind.rows :], left - kind.rows
                 web.faults |= {row.number: name for row in rows}
-                kind.play(web, rows)
-                web.turn += 1
+                _play(kind, web, rows)
+
+
+def _play(kind: Kind, web: Web, rows: Sequence[Row]) -> None:
+    before = [row.body for row in rows]
+    kind.play(web, rows)
+    web.turn += 1
+    for row, body in zip(rows, before, strict=True):
+        if row.body is not body:
+            row.sha256 = ""
 
 
 def removed() -> bytes:
