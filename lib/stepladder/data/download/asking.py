@@ -92,10 +92,10 @@ class Asker:
         `accept` judges the first 12 bytes of a body. The answer's `url` is the last address of a chain of redirects.
         """
         began = time.monotonic()
-        first = check(url, self._policy.most_url)
-        if isinstance(first, Url):
-            first = await self._timed(first, lambda step: self._page(step, accept))
-        return replace(first, seconds=time.monotonic() - began)
+        found = check(url, self._policy.most_url)
+        if isinstance(found, Url):
+            found = await self._timed(found, lambda step: self._page(step, accept))
+        return replace(found, seconds=time.monotonic() - began)
 
     async def _timed(self, url: Url, visit: Callable[[Url], Awaitable[Answer | Url]]) -> Answer:
         try:
@@ -174,14 +174,21 @@ def _of_status(status: int) -> str:
 
 
 def _outcome(error: Exception) -> str:
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(cause, Blocked):
+    if isinstance(_cause(error), Blocked):
         return "blocked_address"
     return next(outcome for kinds, outcome in ERRORS if isinstance(error, kinds))
 
 
+def _cause(error: Exception) -> Exception:
+    return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+
+
 def _sentence(error: Exception) -> str:
-    """The error in one line of at most 200 characters: it holds what a host sent."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    text = str(cause) or type(cause).__name__
-    return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:200]
+    """The error in one line of at most 200 plain letters, since some hold what a host sent."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection ended within the headers"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the body ends early or is garbled"
+    cause = _cause(error)
+    text = f"no HTTP: {cause.message}" if isinstance(cause, aiohttp.ClientResponseError) else str(cause)
+    return " ".join((text or type(cause).__name__).encode("ascii", "backslashreplace").decode().split())[:200]

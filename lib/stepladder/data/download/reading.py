@@ -61,9 +61,9 @@ async def read(response: ClientResponse, most: int, accept: Accept) -> bytes:
 
 
 async def beginning(response: ClientResponse, most: int) -> bytes:
-    """The first `most` bytes of the body; `Refused` (`expands`, `cut`) as `read`."""
+    """The first `most` bytes of the body, expanded where it is encoded; `Refused` (`expands`, `cut`) as `read`."""
     body = bytearray()
-    async for piece in response.content.iter_any():
+    async for piece in _pieces(response, 2 * most):
         body += piece
         if len(body) >= most:
             break
