@@ -1,11 +1,11 @@
 """The offline web: every host of a synthetic corpus, served on loopback with the faults that it was made with.
 
 Decisions:
-- Hosts are virtual: what is served is `web/<Host header>/<path>`, so one port plays all of them. Who downloads is handed
+- Hosts are virtual: what is served is `web/<Host header>/<path>`, so one port plays all of them. Who downloads is given
   a `Loopback`, in code; nothing in a list or a parameter makes one.
-- `faults.json` says how an address, or all of a host, answers; what it does not name is served well. How often an address
-  was asked that fails a few times only is remembered in a file: a download that is killed and comes back meets
-  a web that goes on, not one that begins anew.
+- `faults.json` says how an address, or all of a host, answers; what it does not name is served well. What fails a few
+  times only is counted in a file: a download that is killed and comes back meets a web that goes on, not one that
+  begins anew.
 """
 
 import threading
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif status != 200 or body is None:
             self._head(status if status != 200 else 404, answer, 0)
         elif answer.get("endless"):
-            self._endless(answer)
+            self._endless(answer, body)
         else:
             self._send(path, answer, body)
 
@@ -116,12 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[start : start + size])
             time.sleep(answer.get("pause", 0))
 
-    def _endless(self, answer: Mapping[str, Any]) -> None:
-        """Bytes without a length, until nobody listens."""
+    def _endless(self, answer: Mapping[str, Any], body: bytes) -> None:
+        """A picture and more bytes, of no told length, until nobody listens."""
         self.close_connection = True
         self._head(200, answer, None, "image/jpeg")
         while True:
-            self.wfile.write(BLOCK)
+            self.wfile.write(body)
+            body = BLOCK
 
     def _head(self, status: int, answer: Mapping[str, Any], length: int | None, kind: str = "text/plain") -> None:
         said = {"Content-Type": kind, **answer.get("headers", {})}

@@ -1,10 +1,11 @@
-"""The offline corpus: its bytes follow from seed and parameters, its list is DataComp's, its web holds what it names."""
+"""The offline corpus: bytes follow from seed and parameters, its list is DataComp's, its web holds what it names."""
 
 import hashlib
 import io
 import json
 import tarfile
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_a_family_never_straddles_a_block(count: int, block: int):
         if place is not None:
             blocks[place[0]].add(number // block)
     assert len(found) == count and blocks and all(len(numbers) == 1 for numbers in blocks.values())
-    assert all(a != b for a, b in zip(found, found[1:], strict=False) if a is not None), "no view twice in a row"
+    assert all(a != b for a, b in pairwise(found) if a is not None), "no view twice in a row"
 
 
 def test_moving_scenes_are_tars_of_seventeen_frames(made: Path):
@@ -104,7 +105,7 @@ def test_moving_scenes_are_tars_of_seventeen_frames(made: Path):
     for key in keys:
         frames = [members[f"{key}.jpg"], *(members[f"{key}.frame{n:02d}.jpg"] for n in range(1, 17))]
         pixels = [np.asarray(Image.open(io.BytesIO(frame)), int) for frame in frames]
-        assert max(np.abs(a - b).max() for a, b in zip(pixels, pixels[1:], strict=False)) > 50, "nothing moves"
+        assert max(np.abs(a - b).max() for a, b in pairwise(pixels)) > 50, "nothing moves"
         facts = json.loads(members[f"{key}.json"])
         assert facts["questions"][0]["kind"] == "temporal" and members[f"{key}.txt"].decode().endswith(".")
 
@@ -145,5 +146,3 @@ def test_a_photograph_that_is_not_shipped_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(photographs, "PHOTOGRAPHS", missing)
     with pytest.raises(ValueError, match=r"scikit-image .* ships no dodo\.png"):
         photographs.whole("dodo")
-
-

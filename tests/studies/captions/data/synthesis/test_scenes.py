@@ -17,8 +17,10 @@ NAME = re.compile(rf"({'|'.join(scenes.COLOURS)}) ({'|'.join(scenes.SHAPES)})")
 def seen(image_YXC: np.ndarray) -> dict[str, tuple[np.ndarray, int, float]]:
     """Colour -> middle (x, y), area and width in pixels of what is colourful and nearest to it in the palette."""
     palette_KC = np.array(list(scenes.COLOURS.values()), float)
-    colourful_YX = np.ptp(image_YXC.astype(int), axis=2) > 60
-    nearest_YX = ((image_YXC[:, :, None] - palette_KC) ** 2).sum(-1).argmin(-1)
+    colourful_YX = np.ptp(image_YXC, axis=2) > 60
+    nearest_YX = ((palette_KC**2).sum(1) - 2 * image_YXC.astype(float) @ palette_KC.T).argmin(
+        -1
+    )  # without its own norm
     found = {}
     for number, colour in enumerate(scenes.COLOURS):
         mask_YX = ndimage.binary_opening(colourful_YX & (nearest_YX == number), np.ones((3, 3)))
