@@ -5,7 +5,7 @@ Decisions:
   keys of what made them, so features of other weights are noticed, not used.
 - Pictures are squashed to a square, as Gemma 3 does: nothing at the sides is lost, and every place has a feature.
 - Towers compute in float32 (the large ones in bfloat16 on a card) and are asked for a batch at a time.
-- A vision tower can also stand in the model (`module`): computed in every step, to measure what the shards save, or
+- A vision tower can also stand in the model (`vision`): computed in every step, to measure what the shards save, or
   released to learn.
 
 Shape legend: N pictures, T frames, Y X pixels, C colours or channels, P places, F features, V U rows and columns of latents.
@@ -40,7 +40,7 @@ class Places(nn.Module):
         return places(self.encoder, self.top, pixels_NYXC)
 
 
-def module(params: CaptionsParams) -> nn.Module:
+def vision(params: CaptionsParams) -> nn.Module:
     """The vision tower of a size as a part of the model.
 
     Raises:
