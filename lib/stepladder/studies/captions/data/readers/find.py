@@ -37,6 +37,6 @@ def assets(raw: Sequence[Path], params: CaptionsParams) -> list[Asset]:
 def _tars(raw: Sequence[Path], weights: tuple[Path, ...]) -> Iterator[Asset]:
     for folder in raw:
         for path in sorted(folder.rglob("*.tar")):
-            moving = path.stem == "moving"
+            moving = path.stem.startswith("moving")
             name = path.stem if path.parent == folder or moving else f"{path.parent.name[:8]}_{path.stem}"
             yield Asset(name, "moving" if moving else "pictures", (path,), weights)
