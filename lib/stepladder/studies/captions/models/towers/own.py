@@ -54,7 +54,9 @@ class OwnWan(wan.Wan):
         try:
             model.load_state_dict(load_file(path))
         except Exception as error:  # of a file that somebody else wrote, or that is cut: safetensors says what
-            raise StudyError(f"{path.name} holds no world tower of this version ({error}): delete it, run 02 again") from None
+            raise StudyError(
+                f"{path.name} holds no world tower of this version ({error}): delete it, run 02 again"
+            ) from None
         _judge(path)
         super().__init__(model, SIDE, files.file_sha256(path))
 
@@ -74,7 +76,9 @@ def verdict(path: Path) -> Check:
     """Whether the tower in a file carries more than what it began as."""
     told = _judge(path)
     own, means, linear = told["own"], told["means"], told["components"]
-    words = f"{own:.1f} dB on {JUDGED} drawn pictures kept out; 8 x 8 means {means:.1f}, as many components {linear:.1f}"
+    words = (
+        f"{own:.1f} dB on {JUDGED} drawn pictures kept out; 8 x 8 means {means:.1f}, as many components {linear:.1f}"
+    )
     return Check("the world tower reconstructs", own > means, words, own, means)
 
 
@@ -182,7 +186,9 @@ def _train(model: Any) -> None:
     pictures_NYXC = _pictures(STEPS * 2, SEED, SIDE)
     model.train()
     for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
+        optimizer.param_groups[0]["lr"] = (
+            RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
+        )
         video_NCTYX = torch.stack(list(_crops(pictures_NYXC, drawn)))
         latent = model.quant_conv(model.encoder(video_NCTYX)).chunk(2, dim=1)[0]
         # The decoder itself: what the class calls decoding cuts off at -1 and 1, where there is no gradient.
