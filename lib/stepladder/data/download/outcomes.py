@@ -50,6 +50,14 @@ OUTCOMES: Mapping[str, str] = {
 TRANSIENT = frozenset({"dns", "connect", "timeout", "cut", "too_many", "server", "host_down"})
 
 
+class Refused(Exception):
+    """What one address becomes, raised where it is found out and made an `Answer` where the address is asked."""
+
+    def __init__(self, outcome: str, reason: str) -> None:
+        super().__init__(f"{outcome}: {reason}")
+        self.outcome, self.reason = outcome, reason
+
+
 @dataclass(frozen=True)
 class Answer:
     """What became of one address.
