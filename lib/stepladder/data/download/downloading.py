@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.core import files
-from stepladder.data.download.asking import Asker
 from stepladder.data.download.connecting import Loopback
-from stepladder.data.download.ledger import NAME, DownloadError, Ledger, Wanted
+from stepladder.data.download.ledger import NAME, Ledger
 from stepladder.data.download.outcomes import TRANSIENT
 from stepladder.data.download.policy import Policy
 from stepladder.data.download.report import Report, report
 from stepladder.data.download.settling import Settle, Settled
 from stepladder.data.download.walking import Ask, Walk
+from stepladder.data.download.wanted import DownloadError, Wanted
 
 __all__ = ["DownloadError", "Report", "Settle", "Settled", "Wanted", "download", "report", "retry"]
 
@@ -80,6 +80,8 @@ def download(
             if ask:
                 await Walk(ledger, folder, policy, settle, ask, here, here.tell(tell), asked_to_stop).go()
                 return
+            from stepladder.data.download.asking import Asker  # with aiohttp
+
             async with Asker(policy, loopback) as asker:
                 await Walk(ledger, folder, policy, settle, asker.ask, here, here.tell(tell), asked_to_stop).go()
 

@@ -15,24 +15,19 @@ Decisions:
 - Rows stay on disk. What is read at once is a window or a block, whatever the length of the list.
 """
 
-import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
-from stepladder.core import files
-from stepladder.core.errors import ParameterError
 from stepladder.data.download.outcomes import OUTCOMES, TRANSIENT
 from stepladder.data.download.policy import Policy
+from stepladder.data.download.wanted import DownloadError, Wanted, entry, no_space, storable
 
 NAME = "ledger.sqlite"
 FAMILIES = 5  # so many families with the same bytes: no picture of any of them
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a file system says that takes no more
 INGEST = 10_000  # rows of the list in a transaction
 BUSY_S = 60.0  # how long somebody who reads may keep the writer waiting
 
@@ -53,36 +48,6 @@ OPEN = f"(outcome IS NULL OR (outcome IN ({PASSING}) AND asked < :passes AND coa
 UNASKED = "'ok', 'duplicate', 'placeholder', 'near_duplicate'"
 
 
-class DownloadError(ParameterError):
-    """A download that cannot begin or go on, with the way out."""
-
-
-def no_space(path: Path) -> DownloadError:
-    """The error of a full disk."""
-    return DownloadError(
-        f"no space left to write {path}: free some and run the same again; what is in the ledger stays, and is not "
-        f"asked again"
-    )
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One row of a list.
-
-    Attributes:
-        number: its place in the plan, which is its identity: rows come in rising order.
-        url: the address, as dirty as it is.
-        sha256: hex digits its bytes must have; "" where nobody knows.
-        facts: what goes into the tar beside the picture, plain JSON; `text` becomes a member of its own, and rows of
-            one `family` (pieces of one picture, say) never make a placeholder of each other.
-    """
-
-    number: int
-    url: str
-    sha256: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Asked(NamedTuple):
     """One attempt, as it is recorded: what came, and where its body lies."""
 
@@ -91,7 +56,7 @@ class Asked(NamedTuple):
     reason: str
     status: int | None
     seconds: float
-    bytes: int
+    size: int
     time: float
     due: float | None
     sha: bytes | None
@@ -119,19 +84,6 @@ class Pending(NamedTuple):
     asked: int
     due: float
     wants: bytes | None
-
-
-def host_of(url: str) -> str:
-    """The host of an address in lower case; "" where it has none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def storable(text: str) -> str:
-    """A text as SQLite keeps it: what is no Unicode (half a surrogate pair) becomes a question mark."""
-    return text.encode(errors="replace").decode()
 
 
 class Ledger:
@@ -195,7 +147,7 @@ class Ledger:
                 raise DownloadError(f"row number {row.number} comes after {latest}: numbers must rise from 0 on")
             latest = row.number
         self.base.executemany(
-            "INSERT INTO rows (number, url, host, wants, facts) VALUES (?, ?, ?, ?, ?)", map(_entry, chunk)
+            "INSERT INTO rows (number, url, host, wants, facts) VALUES (?, ?, ?, ?, ?)", map(entry, chunk)
         )
         blocks = sorted({row.number // self.block for row in chunk})
         self.base.executemany("INSERT OR IGNORE INTO blocks VALUES (?, 'open')", [(block,) for block in blocks])
@@ -230,7 +182,7 @@ class Ledger:
             self.base.executemany(
                 "UPDATE rows SET outcome = ?, reason = ?, due = ?, sha = ?, at = ?, size = ?, asked = asked + 1 "
                 "WHERE number = ?",
-                [(a.outcome, a.reason, a.due, a.sha, a.at, a.bytes, a.number) for a in batch],
+                [(a.outcome, a.reason, a.due, a.sha, a.at, a.size, a.number) for a in batch],
             )
 
     # Settling
@@ -372,16 +324,3 @@ class Ledger:
         """What the ledger was made with; kept now where it is new."""
         self.base.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
         return self._value(name, value)
-
-
-def _entry(row: Wanted) -> tuple[int, str, str, bytes | None, str]:
-    facts = files.CANONICAL(files.plain(dict(row.facts)))
-    return row.number, storable(row.url), storable(host_of(row.url)), _digest(row.sha256), storable(facts)
-
-
-def _digest(text: str) -> bytes | None:
-    """The bytes of hex digits; what is none stays as it is, which no file has."""
-    try:
-        return bytes.fromhex(text) or None
-    except ValueError:
-        return text.encode()

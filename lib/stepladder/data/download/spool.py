@@ -11,7 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from stepladder.data.download.ledger import FULL, no_space
+from stepladder.data.download.wanted import FULL, no_space
 
 
 class Spool:
