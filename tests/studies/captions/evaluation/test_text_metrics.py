@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from stepladder.studies.captions.evaluation import text_metrics as tm
 
 NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D")
-sentences = st.lists(st.sampled_from("a cat dog sits on the mat red blue".split()), min_size=1, max_size=9).map(" ".join)
+sentences = st.lists(st.sampled_from("a cat dog sits on the mat red blue".split()), min_size=1, max_size=9).map(
+    " ".join
+)
 corpora = st.lists(st.tuples(sentences, st.lists(sentences, min_size=1, max_size=3)), min_size=2, max_size=6)
 
 
@@ -25,8 +27,16 @@ def test_a_corpus_scores_as_nlg_eval_prints(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "references", "expected"),
     [
-        ("this is a good test", ["this is a test", "this is also a test"], (0.799999, 0.632455, 0.5108729, 0.0000903602, 0.9070631, 0)),
-        ("Le test est en français.", ["Test en français.", "Le test en français."], (0.799999, 0.632455, 0.0000051, 0, 0.9070631, 0)),
+        (
+            "this is a good test",
+            ["this is a test", "this is also a test"],
+            (0.799999, 0.632455, 0.5108729, 0.0000903602, 0.9070631, 0),
+        ),
+        (
+            "Le test est en français.",
+            ["Test en français.", "Le test en français."],
+            (0.799999, 0.632455, 0.0000051, 0, 0.9070631, 0),
+        ),
         ("テスト", ["テスト"], (0.99999999, None, None, None, 1, 0)),
     ],
 )
@@ -59,7 +69,9 @@ def test_captions_of_people_that_repeat_a_reference_are_perfect(shared_data: Pat
 def test_a_person_is_nearer_to_other_people_than_the_captions_of_another_sound(shared_data: Path) -> None:
     references = _people(shared_data)
     own = tm.corpus([others[0] for others in references], [others[1:] for others in references])
-    another = tm.corpus([others[0] for others in references], [others[1:] for others in references[1:] + references[:1]])
+    another = tm.corpus(
+        [others[0] for others in references], [others[1:] for others in references[1:] + references[:1]]
+    )
     assert all(own[name] > another[name] for name in NAMES)
     assert own["CIDEr-D"] > 5 * another["CIDEr-D"]
 
