@@ -30,7 +30,7 @@ WORDS_BASIC, LETTERS_BASIC, SIDE_BASIC, ASPECT_BASIC = 2, 5, 200, 3.0
 SIDES = ("original_width", "original_height")
 SCORE = "clip_l14_similarity_score"
 KEYS = ("uid", "url", "sha256")
-ADDRESS, CAP = "an address", "the first {:,}"
+ADDRESS, NEW, CAP = "an address", "new {}", "the first {:,}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Sieve:
 
     def __init__(self, params: CaptionsParams, words: int = WORDS):
         self.params, self.steps, self.seen = params, steps(params), Seen(words)
-        self.names = ["in the list", *(step.name for step in self.steps), *(f"new {key}" for key in KEYS)]
+        self.names = ["in the list", *(step.name for step in self.steps), *(NEW.format(key) for key in KEYS)]
         self.names += [CAP.format(params.data.rows)] if params.data.rows else []
         self.left = np.zeros(len(self.names), np.int64)
 

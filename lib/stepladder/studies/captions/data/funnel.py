@@ -98,7 +98,7 @@ def funnel(paths: Sequence[Path], params: CaptionsParams, words: int = WORDS) ->
             hosts.add(host(asked["url"]))
             faces += _with_faces(asked)
     return Funnel(
-        steps=_table(sieve),
+        steps=_table(sieve, {name for one in common for name in one}),
         hosts=hosts.table(),
         hosts_error=hosts.error,
         distinct_hosts=hosts.distinct(),
@@ -110,10 +110,12 @@ def funnel(paths: Sequence[Path], params: CaptionsParams, words: int = WORDS) ->
     )
 
 
-def _table(sieve: filters.Sieve) -> pd.DataFrame:
+def _table(sieve: filters.Sieve, there: set[str]) -> pd.DataFrame:
+    """What was left after each step; without looking for duplicates by a column that no list has."""
     left = sieve.left
     table = pd.DataFrame({"step": sieve.names, "left": left, "lost": np.concatenate([[0], left[:-1] - left[1:]])})
-    return table.assign(share=left / max(left[0], 1))
+    idle = [filters.NEW.format(key) for key in filters.KEYS if key not in there]
+    return table.assign(share=left / max(left[0], 1))[~table["step"].isin(idle)].reset_index(drop=True)
 
 
 def measured(rows: pa.RecordBatch) -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from stepladder.core.types import StudyError
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl")
-PIECE = 1 << 16  # rows of a batch
+PIECE = 1 << 15  # rows of a batch
 BLOCK = 16 << 20  # bytes of a csv that are parsed at once; also the longest quoted field
 
 NAMES = {
@@ -139,7 +139,7 @@ def _own_columns(path: Path) -> list[str]:
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False)  # what is read ahead stays in memory as long as the file is open
     except (pa.ArrowException, OSError) as error:
         raise StudyError(f"{path}: no whole parquet file ({_first_line(error)}); fetch it again") from error
 
