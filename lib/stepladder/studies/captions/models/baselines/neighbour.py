@@ -50,20 +50,37 @@ class Strength:
 
 
 @dataclass(frozen=True)
+class Near:
+    """How like an item is to all items of training.
+
+    Attributes:
+        picture_I, question_I: cosines; nought where the rival is blind.
+    """
+
+    picture_I: np.ndarray
+    question_I: np.ndarray
+
+    def weights(self, strength: Strength, hidden_I: np.ndarray | None = None) -> np.ndarray:
+        """What every item of training weighs (I,): the nearest 1, those that are hidden nothing."""
+        nearness_I = self.picture_I / strength.picture + self.question_I / strength.question
+        if hidden_I is not None and not hidden_I.all():
+            nearness_I = np.where(hidden_I, -np.inf, nearness_I)
+        return np.exp(nearness_I - nearness_I.max())
+
+
+@dataclass(frozen=True)
 class Fold:
     """Some families, by which strengths are tried.
 
     Attributes:
-        asked: places of items that are told.
         own_I: which items are of these families, so that they may not tell.
         others: the trigram of all other families.
-        seen: place -> vector of its pictures, as if they had never been seen.
+        near: place of an item that is told -> how like it is to all, its pictures as if they had never been seen.
     """
 
-    asked: np.ndarray
     own_I: np.ndarray
     others: Trigram
-    seen: dict[int, np.ndarray]
+    near: dict[int, Near]
 
 
 class Neighbour:
@@ -88,9 +105,9 @@ class Neighbour:
         """A free answer and the likelihood of every choice."""
         texts, rows = [], []
         for place in range(len(batch["kind"])):
-            question_1V = self._bags([self._words.encode(text_of(batch["question_S"][place]))])
-            seen_R = self._eye.of(examples.of_case(batch, place)) if self._eye else None
-            weight_I = self._weights(seen_R, question_1V, self.strength)
+            seen = self._eye.of(examples.of_case(batch, place)) if self._eye else None
+            asked = self._bags([self._words.encode(text_of(batch["question_S"][place]))])
+            weight_I = self._near(seen, asked).weights(self.strength)
             texts.append(self._said(weight_I))
             choices = examples.choices_of(batch, place)
             rows.append([self._likelihood(ids, weight_I, self.strength, self._everybody) for ids in choices])
@@ -100,21 +117,10 @@ class Neighbour:
             likelihood_BC[place, : len(row)] = torch.tensor(row)
         return {"text_BS": bytes_of(texts), "likelihood_BC": likelihood_BC, "tokens_BC": tokens_BC}
 
-    def _weights(
-        self,
-        seen_R: np.ndarray | None,
-        question_1V: sparse.csr_matrix,
-        strength: Strength,
-        hidden_I: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """What every training item weighs for a query (I,), the nearest 1; the hidden ones nothing."""
-        nearness_I = (self._questions_IV @ question_1V.T).toarray()[:, 0] / strength.question
-        if self._eye is not None:
-            nearness_I = nearness_I + self._eye.items_IR @ seen_R / strength.picture
-        if hidden_I is not None:
-            nearness_I = np.where(hidden_I, -np.inf, nearness_I)
-        nearest = nearness_I.max()
-        return np.exp(nearness_I - nearest) if np.isfinite(nearest) else np.zeros(len(nearness_I))
+    def _near(self, seen_R: np.ndarray | None, question_1V: sparse.csr_matrix) -> Near:
+        question_I = (self._questions_IV @ question_1V.T).toarray()[:, 0]
+        blind = self._eye is None or seen_R is None
+        return Near(np.zeros(len(question_I)) if blind else self._eye.items_IR @ seen_R, question_I)
 
     def _likelihood(
         self, answer: Sequence[int], weight_I: np.ndarray, strength: Strength, everybody: Trigram
@@ -156,18 +162,19 @@ class Neighbour:
         for number in range(min(FOLDS, family_I.max() + 1)):
             own_I = family_I % FOLDS == number
             places = np.flatnonzero(own_I)
-            asked = places[:: max(1, len(places) * FOLDS // QUERIES)]
+            seen = self._eye.without(own_I) if self._eye else [None] * len(places)
+            told = range(0, len(places), max(1, len(places) * FOLDS // QUERIES))
+            near = {int(places[row]): self._near(seen[row], self._questions_IV[places[row]]) for row in told}
             others = Trigram((self._answers[place] for place in np.flatnonzero(~own_I)), self._everybody.vocabulary)
-            seen = self._eye.without(own_I) if self._eye else np.zeros((len(places), 0))
-            folds.append(Fold(asked, own_I, others, dict(zip(places.tolist(), seen, strict=True))))
+            folds.append(Fold(own_I, others, near))
         return folds
 
     def _told_by_others(self, folds: list[Fold], strength: Strength) -> float:
         """Mean log-probability per token of training answers, told without all families of their fold."""
         likelihood, tokens = 0.0, 0
         for fold in folds:
-            for place in fold.asked:
-                weight_I = self._weights(fold.seen[place], self._questions_IV[place], strength, fold.own_I)
+            for place, near in fold.near.items():
+                weight_I = near.weights(strength, fold.own_I)
                 likelihood += self._likelihood(self._answers[place], weight_I, strength, fold.others)
                 tokens += len(self._answers[place])
         return likelihood / tokens
