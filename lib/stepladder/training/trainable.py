@@ -1,6 +1,10 @@
 """What of a model learns, and the proof that every parameter takes part in it.
 
-Modules without a trainable parameter run in evaluation mode: their dropout and running statistics stand still.
+Decisions:
+- Modules without a trainable parameter run in evaluation mode: their dropout and running statistics stand still.
+- A model may say which of its weights `study.model` makes again by itself: `model.given`, prefixes of names and the
+  identity of the weights below each (a digest, a revision). No stage may train them and no checkpoint holds them; it
+  holds their identities, which must be the same when it is loaded.
 """
 
 from collections.abc import Mapping
@@ -17,12 +21,36 @@ class ContractError(ValueError):
     """A model whose parameters do not all take part as declared, named with the way out."""
 
 
+def group_of(name: str) -> str:
+    """The module that a parameter is counted under: its first two names."""
+    return ".".join(name.split(".")[:2][: name.count(".")]) or "(model)"
+
+
+def given(model: nn.Module) -> dict[str, str]:
+    """Prefix of names -> identity, of weights that the model has from elsewhere and is never without."""
+    return dict(getattr(model, "given", {}))
+
+
+def given_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the names of given weights.
+
+    Raises:
+        ContractError: one names nothing.
+    """
+    prefixes = tuple(given(model))
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in model.state_dict()):
+            raise ContractError(f"the model says that {prefix!r} is given, but nothing in it is called so")
+    return prefixes
+
+
 def set_trainable(model: nn.Module, phase: TrainingPhase) -> None:
     """Let the parameters with the stage's prefixes learn, freeze the others, and set the modes of the modules.
 
     Raises:
-        ContractError: a prefix names no parameter.
+        ContractError: a prefix names no parameter, or one that is given.
     """
+    refuse_given(model, phase)
     names = [name for name, _ in model.named_parameters()]
     for prefix in phase.trainable:
         if not any(name.startswith(prefix) for name in names):
@@ -33,6 +61,19 @@ def set_trainable(model: nn.Module, phase: TrainingPhase) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(tuple(phase.trainable)))
     set_modes(model)
+
+
+def refuse_given(model: nn.Module, phase: TrainingPhase) -> None:
+    """Refuse with a `ContractError` a stage that trains weights which the model says are given."""
+    prefixes = given_prefixes(model)
+    if not prefixes:
+        return
+    for name, _ in model.named_parameters():
+        if name.startswith(prefixes) and name.startswith(tuple(phase.trainable)):
+            raise ContractError(
+                f"stage {phase.name!r} trains {name}, which the model says is given: no checkpoint would hold it; take "
+                "it out of the stage's `trainable` prefixes, or out of `given`"
+            )
 
 
 def set_modes(model: nn.Module) -> None:
@@ -72,8 +113,7 @@ def parameter_contract(
     rows: dict[str, dict[str, Any]] = {}
     # Every parameter is counted under its first two names, and in the total.
     for name, parameter in model.named_parameters():
-        module = ".".join(name.split(".")[:2][: name.count(".")]) or "(model)"
-        for key in (module, "total"):
+        for key in (group_of(name), "total"):
             row = rows.setdefault(key, {"module": key, "parameters": 0, "trainable": 0, "gradient": 0})
             row["parameters"] += parameter.numel()
             row["trainable"] += parameter.numel() * parameter.requires_grad
