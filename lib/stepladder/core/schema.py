@@ -102,7 +102,20 @@ class TrainingParams(Section):
     use_ladder: bool = Field(True, description="take workers and batch from 04_scaling when it has chosen them")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
-    schedule: Literal["cosine", "constant", "wsd"] = Field("cosine", description="learning-rate schedule after warm-up")
+    schedule: Literal["cosine", "linear", "constant", "wsd", "plateau"] = Field(
+        "cosine",
+        description="learning-rate schedule after warm-up; plateau: constant until validation stands still, then lower",
+    )
+    plateau_factor: float = Field(0.1, gt=0, lt=1, description="what a plateau multiplies the learning rate by")
+    plateau_patience: int = Field(
+        10, ge=0, description="validations in a row without a better loss that are waited for before the rate is cut"
+    )
+    plateau_threshold: float = Field(
+        1e-4, ge=0, lt=1, description="share by which a validation loss must be below the best one to count as better"
+    )
+    plateau_floor: float = Field(
+        0.0, ge=0, le=1, description="share of the peak learning rate that plateaus do not go below"
+    )
     warmup: int = Field(10, ge=0, description="optimizer steps of linear warm-up")
     clip_norm: float = Field(1.0, gt=0, description="largest allowed L2 norm of the gradient")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights used for evaluation; 0 switches off")

@@ -60,6 +60,7 @@ class Progress:
         best: `step` and `loss` of the best validation of that stage, or None.
         config_fingerprint: what decides the course of training (see `schedule.config_fingerprint`).
         code: hash of the code that wrote it.
+        plateau: an `optimize.Plateau` as it tells of itself, where the schedule is that one.
     """
 
     step: int = 0
@@ -67,6 +68,7 @@ class Progress:
     best: dict[str, Any] | None = None
     config_fingerprint: dict[str, Any] = field(default_factory=dict)
     code: str = ""
+    plateau: dict[str, Any] | None = None
 
 
 Report = Callable[..., None]  # like `Run.event`
@@ -145,7 +147,7 @@ def newest(
 def progress_of(place: Path) -> Progress:
     """What a checkpoint says of itself; `DamagedError` where that is not what was written."""
     seal = _seal(place)
-    return Progress(**{name: seal[name] for name in Progress.__dataclass_fields__})
+    return Progress(**{name: seal[name] for name in Progress.__dataclass_fields__ if name in seal})
 
 
 def read(folder: Path, step: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from stepladder.training import checkpoint, contract, parallel, resume, schedule
 from stepladder.training.checkpoint import Progress
 from stepladder.training.contract import FirstStep
 from stepladder.training.logbook import Logbook, TrainingError
-from stepladder.training.optimize import EMA, learning_rate_factor, set_rates
+from stepladder.training.optimize import EMA, Plateau, learning_rate_factor, set_rates
 from stepladder.training.parallel import DistributedContext, StopConsensus
 from stepladder.training.request import SaveRequest
 from stepladder.training.schedule import PhaseSpan
@@ -89,6 +89,7 @@ class Training:
             self.distributed.rank,
             self.distributed.world,
         )
+        schedule.check_plateau(training, bool(self.fixed))
         self.task_gradients = TaskGradients(self.step_module, self.validation, training, params.seed, self.distributed)
         self.train_state: TrainState  # of the stage under way
         self.step, self.validation_loss = 0, 0.0
@@ -132,6 +133,7 @@ class Training:
         # Every stage has a schedule of its own, from its warm-up to its end.
         rate = span.phase.learning_rate or training.learning_rate
         rate *= learning_rate_factor(training.schedule, self.step - span.begin, span.end - span.begin, training.warmup)
+        rate *= Plateau.of(self.progress.plateau).factor(training)
         set_rates(self.train_state.optimizer, rate, training.weight_decay)
         first = FirstStep(self.train_state) if self._unproven else None
         micros = (next(stream) for _ in range(training.accumulate))
@@ -179,7 +181,7 @@ class Training:
         self.step_module.phase = span.phase
         if not under_way:
             self._check_start(span)
-            self.progress = replace(self.progress, stage=span.phase.name, best=None)
+            self.progress = replace(self.progress, stage=span.phase.name, best=None, plateau=None)
             self._fit(span)
         # Before the optimizer is made and DDP wraps: both look at what is trainable only once.
         set_trainable(self.model, span.phase)
@@ -279,6 +281,9 @@ class Training:
         self.logbook.tracker.log({"step": self.step, "stage": span.phase.name, **values, **times})
         self.logbook.pause(now - begin)
         self.validation_loss, best = values["validation_loss"], self.progress.best
+        if self.training.schedule == "plateau":
+            known = Plateau.of(self.progress.plateau).after(self.validation_loss, self.training)
+            self.progress = replace(self.progress, plateau=known.told())
         if best is not None and not self.validation_loss < best["loss"]:
             return False
         self.progress = replace(self.progress, best={"step": self.step, "loss": self.validation_loss})

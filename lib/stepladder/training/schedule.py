@@ -30,6 +30,8 @@ SPEED = {  # of `training`: what may differ between starts; all else shapes it, 
     *("log_every", "overfit_threshold"),
 }
 CHANGES = "training.changes"
+PLATEAU = {"plateau_factor", "plateau_patience", "plateau_threshold", "plateau_floor"}  # count with that schedule alone
+BY_VALIDATION = {"validate_every", "validation_batches"}  # shape the updates with it
 PROCESS = "stepladder.training.worker"
 
 
@@ -57,7 +59,8 @@ def config_fingerprint(run: Run, study: Study, params: Parameters, training: Tra
     values = training.model_dump(mode="json", exclude={"changes"})
     if changes := [change.model_dump() for change in training.changes]:
         values["changes"] = changes  # none: as if there were no such field, which fingerprints of old do not have
-    shaping = {f"training.{name}": value for name, value in values.items() if name not in SPEED}
+    silent = SPEED - BY_VALIDATION if training.schedule == "plateau" else SPEED | PLATEAU
+    shaping = {f"training.{name}": value for name, value in values.items() if name not in silent}
     stages = [[phase.name, phase.steps, list(phase.trainable), phase.learning_rate] for phase in study.phases(params)]
     return {"seed": params.seed, "data": data(run), "stages": stages, **model, **shaping}
 
@@ -99,6 +102,15 @@ def job_key(run: Run, params: Parameters) -> Key:
     """What a training process is started with: parameters, code, data, and the setting that the ladder chose."""
     values = visible("05_training", params.model_dump(mode="json"))
     return Key(values, code_read(run.study), files.plain({"the data": data(run), "ladder.json": run.chosen}))
+
+
+def check_plateau(training: TrainingParams, validated: bool) -> None:
+    """Refuse the schedule `plateau` with a `ParameterError` where nothing is validated."""
+    if training.schedule == "plateau" and not validated:
+        raise ParameterError(
+            "parameter 'training.schedule' = 'plateau': there is no validation sample that it could go by; give the "
+            "split validation something, or choose another schedule"
+        )
 
 
 def check_shard(spans: Sequence[PhaseSpan], training: TrainingParams) -> None:
