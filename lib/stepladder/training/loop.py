@@ -297,7 +297,7 @@ class Training:
             None if best["step"] == self.step else resume.best(self.run, best["step"], self.distributed, self._report)
         )
         if state:
-            checkpoint.restore_model({"model": {**state["model"], **(state["average"] or {})}}, self.model)
+            checkpoint.restore_model(checkpoint.judged(state), self.model)
         elif ema:
             ema.settle()
         if ema:

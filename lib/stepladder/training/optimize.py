@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stepladder.core.schema import TrainingParams
+from stepladder.training.trainable import given_prefixes
 
 DECAY_PART = 0.2  # share of a wsd schedule that decays
 
@@ -91,12 +92,16 @@ class Plateau:
 
 
 class EMA:
-    """Exponential moving average of the parameters (Polyak averaging), warmed up by min(decay, (1 + t) / (10 + t))."""
+    """Exponential moving average of the parameters (Polyak averaging), warmed up by min(decay, (1 + t) / (10 + t)).
+
+    What the model is given stands still, and needs no average.
+    """
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
-        self._live = [parameter.detach() for parameter in model.parameters()]
-        self._names = [name for name, _ in model.named_parameters()]
+        prefixes = given_prefixes(model)
+        own = {name: value for name, value in model.named_parameters() if not name.startswith(prefixes)}
+        self._live, self._names = [parameter.detach() for parameter in own.values()], list(own)
         self.values = {n: p.clone() for n, p in zip(self._names, self._live, strict=True)}
 
     @torch.no_grad()
