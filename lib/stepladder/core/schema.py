@@ -100,6 +100,17 @@ class TrainingParams(Section):
     processes: int = Field(1, ge=1, description="training processes (one per GPU; gloo on CPU)")
     threads: int = Field(0, ge=0, description="intra-op threads per training process; 0 leaves torch's choice")
     use_ladder: bool = Field(True, description="take workers and batch from 04_scaling when it has chosen them")
+    start_from: str | None = Field(
+        None,
+        description="weights that training begins with: a run as study/run (its best checkpoint), the folder of a "
+        "checkpoint, or a file of safetensors; null: random ones",
+    )
+    start_from_missing: list[str] = Field(
+        [], description="prefixes of the names of parameters that start_from lacks and that begin at random"
+    )
+    start_from_surplus: list[str] = Field(
+        [], description="prefixes of the names of tensors in start_from that the model does not have"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
     schedule: Literal["cosine", "linear", "constant", "wsd", "plateau"] = Field(
@@ -134,6 +145,12 @@ class TrainingParams(Section):
     changes: list[Change] = Field(
         [], description="settings that change on the way, in their order, as `stepladder rollback` adds them"
     )
+
+    @model_validator(mode="after")
+    def _from_somewhere(self) -> Self:
+        if self.start_from is None and (self.start_from_missing or self.start_from_surplus):
+            raise ValueError("start_from_missing and start_from_surplus say nothing without start_from: name weights")
+        return self
 
     @field_validator("changes")
     @classmethod

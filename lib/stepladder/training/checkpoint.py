@@ -168,25 +168,30 @@ def progress_of(place: Path) -> Progress:
 
 def read(folder: Path, step: int) -> dict[str, Any]:
     """The state of the checkpoint of `step`; `DamagedError` where it is damaged or not there."""
-    return _read(folder / f"step_{step:08d}")[0]
+    return state_in(folder / f"step_{step:08d}")
 
 
-def best_of(folder: Path) -> tuple[Path, str]:
-    """The best checkpoint by validation loss of the last stage (the last where nothing was validated), and its SHA-256.
+def best_of(folder: Path) -> Path:
+    """The best checkpoint by validation loss of the last stage (the last one where nothing was validated).
 
     Raises:
-        CheckpointError: there is none, or what it says of itself cannot be read.
+        CheckpointError: there is none.
     """
     places = dict(committed(folder))
     place = places.get(_best(places.values()))
     if place is None:
         raise CheckpointError(f"no whole checkpoint in {folder}")
-    return place, _seal(place)["sha256"]
+    return place
 
 
-def read_at(place: Path) -> tuple[dict[str, Any], str]:
-    """State and SHA-256 of the checkpoint in a folder; `DamagedError` where it is damaged or not there."""
-    return _read(place)[0], _seal(place)["sha256"]
+def sha256_of(place: Path) -> str:
+    """What a checkpoint says is the SHA-256 of its state; `DamagedError` where it says nothing."""
+    return _seal(place)["sha256"]
+
+
+def state_in(place: Path) -> dict[str, Any]:
+    """The state of the checkpoint in a folder; `DamagedError` where it is damaged or not there."""
+    return _read(place)[0]
 
 
 def rotate(folder: Path, keep: int, step: int) -> None:

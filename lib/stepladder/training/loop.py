@@ -28,7 +28,7 @@ from stepladder.core.types import Batch, Check, Dataset
 from stepladder.data import mixing
 from stepladder.data.sampling import Drawn, Order, StepBatches, Stream, loader, validation_batches
 from stepladder.machine.signals import Preempted
-from stepladder.training import checkpoint, contract, parallel, resume, schedule, tracking
+from stepladder.training import checkpoint, contract, parallel, resume, schedule, starting, tracking
 from stepladder.training.checkpoint import Progress
 from stepladder.training.contract import FirstStep
 from stepladder.training.logbook import Logbook, TrainingError
@@ -167,6 +167,8 @@ class Training:
         """Find the newest whole checkpoint of this training; restore the weights and return the rest."""
         found = resume.find(self.run, self.progress.config_fingerprint, self.distributed, self._report)
         if found is None:
+            if origin := starting.find(self.run, self.training):
+                self._report("started_from", sha256=origin.sha256, **starting.begin(self.model, origin, self.training))
             return None
         # The weights now, the part of the training state when its stage is entered: the optimizer does not exist yet.
         state, before = found
