@@ -133,6 +133,9 @@ class TrainingParams(Section):
     precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="autocast type of the step")
     compile: bool = Field(False, description="torch.compile the model")
     activation_checkpointing: bool = Field(False, description="recompute activations in backward to save memory")
+    activation_offload: bool = Field(
+        False, description="keep activations in host memory between forward and backward to save the accelerator's"
+    )
     shard: bool = Field(False, description="FSDP2 instead of DDP when there are several processes")
     validate_every: int = Field(50, ge=1, description="optimizer steps between validations")
     validation_batches: int = Field(4, ge=1, description="batches of one validation")

@@ -26,7 +26,15 @@ from stepladder.data.shards import recipe_of
 
 SPEED = {  # of `training`: what may differ between starts; all else shapes it, fields that a study adds too
     *("accumulate", "workers", "prefetch", "processes", "threads", "use_ladder", "precision", "compile"),
-    *("activation_checkpointing", "shard", "validate_every", "validation_batches", "checkpoint_every", "keep"),
+    *(
+        "activation_checkpointing",
+        "activation_offload",
+        "shard",
+        "validate_every",
+        "validation_batches",
+        "checkpoint_every",
+        "keep",
+    ),
     *("log_every", "overfit_threshold"),
 }
 CHANGES = "training.changes"
