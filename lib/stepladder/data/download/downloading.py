@@ -33,7 +33,7 @@ from stepladder.data.download.policy import Policy
 from stepladder.data.download.report import Report, report
 from stepladder.data.download.settling import Settle, Settled
 from stepladder.data.download.walking import Ask, Walk
-from stepladder.data.download.wanted import DownloadError, Wanted
+from stepladder.data.download.wanted import FULL, DownloadError, Wanted, no_space
 
 __all__ = ["DownloadError", "Report", "Settle", "Settled", "Wanted", "download", "report", "retry"]
 
@@ -86,7 +86,12 @@ def download(
                 await Walk(ledger, folder, policy, settle, asker.ask, here, here.tell(tell), asked_to_stop).go()
 
     with files.locked(folder), _terminated(stopping):
-        here.run(lambda: asyncio.run(walk()), stopping)
+        try:
+            here.run(lambda: asyncio.run(walk()), stopping)
+        except OSError as error:
+            if error.errno in FULL:
+                raise no_space(Path(error.filename or folder)) from None
+            raise
     return report(folder, time.monotonic() - began)
 
 
