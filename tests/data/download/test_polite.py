@@ -91,8 +91,9 @@ def test_a_host_that_asks_for_no_certain_pause_gets_one():
 def test_a_pause_longer_than_a_pass_waits_gives_the_host_up():
     waiting = polite({"h": 5}, longest_wait_s=60)
     waiting.take(0.0)
-    given_up, why = waiting.done("h", Answer("too_many", retry_after=3600.0), 1.0)
-    assert given_up == [1, 2, 3, 4] and "3600 s" in why and waiting.take(99.0) is None
+    given_up, left = waiting.done("h", Answer("too_many", retry_after=3600.0), 1.0)
+    assert given_up == [1, 2, 3, 4] and "3600 s" in left.reason and waiting.take(99.0) is None
+    assert waiting.resting("h", 99.0) and not waiting.resting("h", 3590.0)
 
 
 @pytest.mark.parametrize("outcome", ["connect", "timeout", "dns", "server"])

@@ -95,12 +95,11 @@ def download(
     return report(folder, time.monotonic() - began)
 
 
-def retry(folder: Path, policy: Policy, outcomes: Iterable[str] = TRANSIENT, blocks: Iterable[int] = ()) -> int:
+def retry(folder: Path, outcomes: Iterable[str] = TRANSIENT, blocks: Iterable[int] = ()) -> int:
     """Open rows that may succeed another time; the next `download` asks them. How many they are.
 
     Args:
         folder: of a download.
-        policy: it was made with.
         outcomes: classes to ask again: those that may pass by themselves.
         blocks: blocks, such as suspect ones, of which everything is asked again that asking can change.
 
@@ -109,7 +108,7 @@ def retry(folder: Path, policy: Policy, outcomes: Iterable[str] = TRANSIENT, blo
     """
     if not (folder / NAME).exists():
         raise DownloadError(f"{folder} holds no download: there is no {NAME}")
-    with files.locked(folder), Ledger(folder, policy) as ledger:
+    with files.locked(folder), Ledger(folder) as ledger:
         return ledger.again(outcomes, blocks)
 
 
