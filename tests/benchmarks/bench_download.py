@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ BYTES = 22_600  # mean of img2dataset's pictures at 256 px
 JPEG = b"\xff\xd8\xff\xe0"
 # kind -> weight of 100, final class
 KINDS = {
-    "fine": (76, "ok"),
+    "fine": (75, "ok"),
     "404": (5, "gone"),
     "429 once": (2, "ok"),
     "500 once": (3, "ok"),
@@ -53,7 +53,7 @@ KINDS = {
     "redirect": (4, "ok"),
     "noai": (2, "noai"),
     "html": (3, "not_image"),
-    "removed": (1, "placeholder"),
+    "removed": (2, "placeholder"),
 }
 REQUEST = re.compile(rb"GET /(\d+)(/there)? ")
 
@@ -156,21 +156,30 @@ def served(rows: int, log: Path) -> Iterator[int]:
 # The download
 
 
+@dataclass(frozen=True)
+class Size:
+    """Rows and hosts of a list, requests in flight at once."""
+
+    rows: int = ROWS
+    hosts: int = HOSTS
+    connections: int = POLICY.connections
+
+
 def as_it_is(bodies: Sequence[tuple[Wanted, bytes]]) -> list[Settled]:
     """No decoding."""
     return [Settled(row.number, "ok", "", content) for row, content in bodies]
 
 
-def downloaded(folder: Path, port: int, rows: int, hosts: int) -> tuple[Report, float]:
+def downloaded(folder: Path, port: int, rows: int, hosts: int, connections: int) -> tuple[Report, float]:
     """The report, and CPU-seconds of this process from the call on."""
-    began = time.process_time()
-    report = download(wanted(rows, hosts), folder, POLICY, as_it_is, loopback=Loopback("127.0.0.1", port))
+    began, policy = time.process_time(), replace(POLICY, connections=connections)
+    report = download(wanted(rows, hosts), folder, policy, as_it_is, loopback=Loopback("127.0.0.1", port))
     return report, time.process_time() - began
 
 
-def start(folder: Path, port: int, rows: int, hosts: int) -> subprocess.Popen[bytes]:
+def start(folder: Path, port: int, size: Size) -> subprocess.Popen[bytes]:
     """The download in a process of its own; it prints its CPU-seconds."""
-    arguments = ["download", str(folder), str(port), str(rows), str(hosts)]
+    arguments = ["download", str(folder), str(port), *map(str, astuple(size))]
     return subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE)
 
 
@@ -214,17 +223,17 @@ def pictures(folder: Path) -> set[int]:
     return {int(key) for path in folder.glob("*.tar") for key in TarReader(path).keys}
 
 
-def drill(folder: Path, rows: int, hosts: int, kills: int, seed: int = 0) -> Drilled:
+def drill(folder: Path, size: Size, kills: int, seed: int = 0) -> Drilled:
     """Download a list in processes that are killed at random numbers of requests, then to its end."""
-    log, place, began = folder / "requests", folder / "killed", time.monotonic()
+    log, place, rows, began = folder / "requests", folder / "killed", size.rows, time.monotonic()
     draws = random.Random(seed)
     final: dict[int, int] = {}  # rows that the ledger had done with at a kill -> requests by then
     in_hand, before = [], 0
     with served(rows, log) as port:
         for kill in range(kills):
-            more = POLICY.connections + draws.random() * (rows - len(final)) / (kills - kill)
+            more = size.connections + draws.random() * (rows - len(final)) / (kills - kill)
             until = asked(log).total() + more
-            with start(place, port, rows, hosts) as process:
+            with start(place, port, size) as process:
                 while process.poll() is None and log.read_bytes().count(b"\n") < until:
                     time.sleep(0.005)
                 time.sleep(draws.choice([0.0, 0.0, 0.2]))
@@ -235,7 +244,7 @@ def drill(folder: Path, rows: int, hosts: int, kills: int, seed: int = 0) -> Dri
             before = missing
             done = (row for row, (outcome, _) in known.items() if outcome in ("ok", "gone", "noai", "not_image"))
             final |= {row: requests[row] for row in done if row not in final}
-        with start(place, port, rows, hosts) as process:
+        with start(place, port, size) as process:
             process.wait()
     requests, known = asked(log), outcomes(place)
     ok = {row for row, (outcome, _) in known.items() if outcome == "ok"}
@@ -251,9 +260,9 @@ def drill(folder: Path, rows: int, hosts: int, kills: int, seed: int = 0) -> Dri
     )
 
 
-def undisturbed(folder: Path, rows: int, hosts: int) -> dict[str, Any]:
+def undisturbed(folder: Path, size: Size) -> dict[str, Any]:
     """The same list downloaded in one go: what its process said of itself."""
-    with served(rows, folder / "requests_undisturbed") as port, start(folder / "plain", port, rows, hosts) as process:
+    with served(size.rows, folder / "requests_undisturbed") as port, start(folder / "plain", port, size) as process:
         assert process.stdout
         return json.loads(process.stdout.read())
 
@@ -268,8 +277,8 @@ def main() -> None:
     """Download, kill, compare, record."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plain = undisturbed(folder, ROWS, HOSTS)
-        drilled = drill(folder, ROWS, HOSTS, KILLS)
+        plain = undisturbed(folder, Size())
+        drilled = drill(folder, Size(), KILLS)
         record = {
             "rows": ROWS,
             "hosts": HOSTS,
@@ -297,7 +306,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         asyncio.run(serving(int(sys.argv[2]), Path(sys.argv[3])))
     elif sys.argv[1:2] == ["download"]:
-        told, cpu_s = downloaded(Path(sys.argv[2]), *map(int, sys.argv[3:6]))
+        told, cpu_s = downloaded(Path(sys.argv[2]), *map(int, sys.argv[3:7]))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         known = {"cpu_s": cpu_s, "pictures": told.outcomes["ok"], "seconds": told.seconds, "memory_MB": memory}
         print(json.dumps(known))
