@@ -32,7 +32,9 @@ def checks(shards: Sequence[Path], params: CaptionsParams) -> list[Check]:
     every = max(1, total // PICTURES)
     deviation_N = np.concatenate([array[::every].std((1, 2, 3)) for array in pixels])
     blank = float((deviation_N < BLANK).mean())
-    captions = Counter(item.answer for shard in opened for item in items_of(shard.array("items_S")) if item.kind == CAPTION)
+    captions = Counter(
+        item.answer for shard in opened for item in items_of(shard.array("items_S")) if item.kind == CAPTION
+    )
     return [
         Check("pictures show something", blank <= MOST_BLANK, f"{blank:.1%} of {len(deviation_N)} are of one colour"),
         _spread(opened, "vision_NPF", every),
