@@ -76,7 +76,20 @@ def table(records: pd.DataFrame, params: CaptionsParams) -> pd.DataFrame:
         told = {"arm": arm, "metric": metric, "value": row.value, "low": row.low, "high": row.high}
         told |= {"n": _count(records, arm, metric), "families": row.units}
         rows.append(told | (_lead(records, metric, arm, params) if arm != TRAINED else {"verdict": ""}))
-    columns = ["arm", "metric", "value", "low", "high", "n", "families", "lead", "lead_low", "lead_high", "p", "verdict"]
+    columns = [
+        "arm",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "n",
+        "families",
+        "lead",
+        "lead_low",
+        "lead_high",
+        "p",
+        "verdict",
+    ]
     return pd.DataFrame(rows).reindex(columns=columns)
 
 
