@@ -139,7 +139,7 @@ def test_rows_of_a_real_list(shared_data: Path):
     spaced = [url for url in urls if " " in url]
     assert spaced and all("%20" in found[urls.index(url)].text for url in spaced)  # pyright: ignore
     changed = [url for url, new in zip(urls, found, strict=True) if isinstance(new, Url) and new.text != url]
-    assert len(changed) == 4  # two upper-case or explicit ports, one of each; most lists are clean
+    assert len(changed) == 4  # two with an explicit port, one in upper case, one with spaces
 
 
 HERE = check("https://a.example/b/c?d")
