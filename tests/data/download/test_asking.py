@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import ssl
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +22,6 @@ from stepladder.data.download.policy import Policy
 from stepladder.data.download.reading import images, reserved, retry_after
 from tests.data.download.asked import IMPATIENT, POLICY, Names, Sockets, ask, ask_beyond
 from tests.data.download.hostile_server import PNG, HostileServer, always
-from tests.loopback import loopback  # noqa: F401
 
 # Loopback ------------------------------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ def test_a_slow_name_server_costs_the_limit_of_a_connection():
     assert (run.outcomes, run.answers[0].reason) == (["dns"], "robots.txt: no answer in 0.05 s")
 
 
-def test_names_are_looked_up_as_absolute_ones(loopback: list[str]):  # noqa: F811
+def test_names_are_looked_up_as_absolute_ones(loopback: list[str]):
     """The system's own lookup is asked with a trailing dot, so that no search domain completes the name."""
 
     async def tried() -> Answer:
@@ -374,6 +375,13 @@ def test_retry_after_in_seconds(value, pause):
 def test_retry_after_as_a_date():
     later = datetime.now(UTC) + timedelta(seconds=90)
     assert 80 < (retry_after(later.strftime("%a, %d %b %Y %H:%M:%S GMT")) or 0) < 91
+
+
+def test_what_is_known_without_asking_needs_no_client():
+    """Lists are judged, and loopback is handed over, without the import of a HTTP client."""
+    modules = ", ".join(f"stepladder.data.download.{name}" for name in ("outcomes", "urls", "connecting", "robots"))
+    check = f"import sys, {modules}; assert not {{'aiohttp', 'protego', 'yarl', 'idna'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 # Outcomes ------------------------------------------------------------------------------------------------------------
