@@ -209,6 +209,7 @@ def test_whatever_bytes_come_are_an_outcome(sent: bytes):
     run = ask(["http://robots-empty.example/fuzz"], policy=IMPATIENT)
     answer = run.answers[0]
     assert answer.outcome in OUTCOMES and images(answer.body) == (answer.outcome == "ok")
+    assert all(text.isascii() for text in (answer.reason, answer.url, *answer.headers.values()))
     assert set(run.sockets.tried) == {("127.0.0.1", run.server.port)}
 
 

@@ -22,7 +22,7 @@ import aiohttp
 from yarl import URL
 
 from stepladder.data.download.connecting import Blocked, Gate, Lookup, Loopback, OpenSocket
-from stepladder.data.download.outcomes import Answer, Refused
+from stepladder.data.download.outcomes import Answer, Refused, told
 from stepladder.data.download.policy import Policy
 from stepladder.data.download.reading import Accept, beginning, images, read, reserved, retry_after
 from stepladder.data.download.robots import MOST, Robots
@@ -148,25 +148,25 @@ class Asker:
         """What status and headers say, and where they let it be read, the body."""
         headers = response.headers
         tags = headers.getall("X-Robots-Tag", [])
-        told = Answer(
+        begun = Answer(
             "ok",
             url=url.text,
             status=response.status,
-            headers={"content_type": headers.get("Content-Type", "")[:200], "x_robots": ", ".join(tags)[:200]},
+            headers={"content_type": told(headers.get("Content-Type", "")), "x_robots": told(", ".join(tags))},
             retry_after=retry_after(headers.get("Retry-After")),
         )
         if self._policy.robots and (directive := reserved(tags, self._agent)):
-            return replace(told, outcome="noai", reason=f"X-Robots-Tag: {directive}")
+            return replace(begun, outcome="noai", reason=f"X-Robots-Tag: {directive}")
         if response.status in REDIRECTS:
             return follow(url, headers.get("Location", ""), self._policy.most_url)
         if response.status != 200:
-            return replace(told, outcome=_of_status(response.status), reason=f"status {response.status}")
+            return replace(begun, outcome=_of_status(response.status), reason=f"status {response.status}")
         try:
-            return replace(told, body=await read(response))
+            return replace(begun, body=await read(response))
         except Refused as refusal:
-            return replace(told, outcome=refusal.outcome, reason=refusal.reason)
+            return replace(begun, outcome=refusal.outcome, reason=refusal.reason)
         except (aiohttp.ClientError, OSError) as error:
-            return replace(told, outcome=_outcome(error), reason=_sentence(error))
+            return replace(begun, outcome=_outcome(error), reason=_sentence(error))
 
 
 def _of_status(status: int) -> str:
@@ -184,11 +184,11 @@ def _cause(error: Exception) -> Exception:
 
 
 def _sentence(error: Exception) -> str:
-    """The error in one line of at most 200 plain letters, since some hold what a host sent."""
+    """The error in one line, since some hold what a host sent."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection ended within the headers"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the body ends early or is garbled"
     cause = _cause(error)
     text = f"no HTTP: {cause.message}" if isinstance(cause, aiohttp.ClientResponseError) else str(cause)
-    return " ".join((text or type(cause).__name__).encode("ascii", "backslashreplace").decode().split())[:200]
+    return told(text or type(cause).__name__)
