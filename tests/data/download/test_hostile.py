@@ -213,7 +213,7 @@ RULED = {
     **dict.fromkeys(("robots-all", "robots-us", "robots-moved", "robots-bomb", "robots-loop", "robots-file"), "robots"),
     **dict.fromkeys(("robots-slow-rules", "robots-stars"), "robots"),
     **dict.fromkeys(("robots-others", "robots-path", "robots-empty", "robots-html", "robots-binary"), "ok"),
-    **dict.fromkeys(("robots-401", "robots-410", "robots-long", "robots-missing"), "ok"),
+    **dict.fromkeys(("robots-401", "robots-410", "robots-long", "robots-missing", "robots-tagged"), "ok"),
     "robots-429": "too_many",
     **dict.fromkeys(("robots-500", "robots-503"), "server"),
     **dict.fromkeys(("robots-cut", "robots-garbage"), "cut"),

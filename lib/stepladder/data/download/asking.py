@@ -116,20 +116,20 @@ class Asker:
     async def _page(self, url: Url, accept: Accept) -> Answer | Url:
         if self._policy.robots and (forbidden := await self._robots.forbids(url)):
             return forbidden
-        return await self._visit(url, lambda response: self._picture(response, accept))
+        return await self._visit(
+            url, lambda response: read(response, self._policy.most_bytes, accept), self._policy.robots
+        )
 
     async def _robots_file(self, url: Url) -> Answer:
-        return await self._timed(url, lambda step: self._visit(step, lambda response: beginning(response, MOST)))
+        """A robots.txt; what its own headers reserve concerns nobody who does not keep it."""
+        return await self._timed(url, lambda step: self._visit(step, lambda response: beginning(response, MOST), False))
 
-    async def _picture(self, response: aiohttp.ClientResponse, accept: Accept) -> bytes:
-        return await read(response, self._policy.most_bytes, accept)
-
-    async def _visit(self, url: Url, read: Read) -> Answer | Url:
-        """One request: an answer, or where a redirect leads."""
+    async def _visit(self, url: Url, body: Read, obey: bool) -> Answer | Url:
+        """One request: an answer, or where a redirect leads. `obey` headers that reserve it, `body` reads the rest."""
         try:
             proxy = await self._proxy(url)
             async with self._session.get(URL(url.text, encoded=True), allow_redirects=False, proxy=proxy) as response:
-                return await self._answer(url, response, read)
+                return await self._answer(url, response, body, obey)
         except (aiohttp.ClientError, OSError) as error:
             return Answer(_outcome(error), _sentence(error), url=url.text)
 
@@ -144,7 +144,7 @@ class Asker:
                     raise
         return proxy
 
-    async def _answer(self, url: Url, response: aiohttp.ClientResponse, read: Read) -> Answer | Url:
+    async def _answer(self, url: Url, response: aiohttp.ClientResponse, body: Read, obey: bool) -> Answer | Url:
         """What status and headers say, and where they let it be read, the body."""
         headers = response.headers
         tags = headers.getall("X-Robots-Tag", [])
@@ -155,14 +155,14 @@ class Asker:
             headers={"content_type": told(headers.get("Content-Type", "")), "x_robots": told(", ".join(tags))},
             retry_after=retry_after(headers.get("Retry-After")),
         )
-        if self._policy.robots and (directive := reserved(tags, self._agent)):
+        if obey and (directive := reserved(tags, self._agent)):
             return replace(begun, outcome="noai", reason=f"X-Robots-Tag: {directive}")
         if response.status in REDIRECTS:
             return follow(url, headers.get("Location", ""), self._policy.most_url)
         if response.status != 200:
             return replace(begun, outcome=_of_status(response.status), reason=f"status {response.status}")
         try:
-            return replace(begun, body=await read(response))
+            return replace(begun, body=await body(response))
         except Refused as refusal:
             return replace(begun, outcome=refusal.outcome, reason=refusal.reason)
         except (aiohttp.ClientError, OSError) as error:

@@ -97,9 +97,8 @@ class Robots:
         entry.until = time.monotonic() + seconds
         self._weight += max(weight, LEAST) - entry.weight
         entry.weight = max(weight, LEAST)
-        for name in list(self._entries):  # oldest first
-            if self._weight > CACHE and name != origin:
-                self._drop(name)
+        while self._weight > CACHE:
+            self._drop(next(iter(self._entries)))  # the oldest
 
 
 def _missing(answer: Answer) -> Answer | None:
