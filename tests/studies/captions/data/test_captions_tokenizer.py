@@ -50,10 +50,11 @@ def test_another_process_learns_the_same():
 
 def gemma_like(folder, names):
     """A `tokenizer.json` with special tokens of these names, the first of id 0."""
-    from tokenizers import AddedToken, Tokenizer, models
+    from tokenizers import AddedToken, Tokenizer, decoders, models
 
     vocabulary = {name: number for number, name in enumerate([*names, *"user\nmodlcat ."])}
     inner = Tokenizer(models.BPE(vocabulary, []))
+    inner.decoder = decoders.Fuse()
     inner.add_special_tokens([AddedToken(name, special=True) for name in names])
     inner.save(str(folder / "tokenizer.json"))
     return CaptionsConversion(size="gemma3_4b", weights=str(folder))
