@@ -17,13 +17,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stepladder.data.download.ledger import Asked, Ledger, Pending, Row
+from stepladder.data.download.ledger import Ledger
 from stepladder.data.download.order import interleaved
 from stepladder.data.download.outcomes import TRANSIENT, Answer
 from stepladder.data.download.policy import Policy
 from stepladder.data.download.polite import Polite
 from stepladder.data.download.settling import Block, Settle
 from stepladder.data.download.spool import Spool
+from stepladder.data.download.wanted import Asked, Pending, Row
 
 OPEN = 3  # windows
 BATCH = 32  # attempts of a transaction

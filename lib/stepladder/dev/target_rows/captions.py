@@ -25,7 +25,7 @@ def download() -> tuple[Row, ...]:
             "5,000 URLs over 300 hosts of a faulty server, the download killed 10 times",
             "every row in its class, nothing asked twice but what was in hand, ledger = tars",
             "{right_class:,} of {rows:,} rows in their class, {asked_though_settled} asked again that the ledger had, "
-            "{asked_twice} asked twice that were in hand, {tars_differ_from_ledger} rows differ between ledger and tars",
+            "{asked_twice} asked twice that were in hand, {tars_differ_from_ledger} differ between ledger and tars",
             _kept,
         ),
         Row(
