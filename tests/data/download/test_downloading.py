@@ -129,6 +129,15 @@ def test_what_is_found_out_later_leaves_the_tars(tmp_path: Path):
     assert classes(tmp_path)[27] == "near_duplicate" and (tmp_path / "00001.tar").stat().st_mtime_ns == before
 
 
+def test_a_tar_that_was_deleted_is_fetched_again_and_no_other(tmp_path: Path):
+    fetched(tmp_path, rows(30), Web({urls(13)[0]: GONE}))
+    before = bytes_of(tmp_path)
+    (tmp_path / "00001.tar").unlink()
+    assert fetched(tmp_path, rows(30), web := Web()).complete
+    agree(tmp_path)
+    assert web.asked.total() == 9 and bytes_of(tmp_path) == before
+
+
 def test_an_empty_list_is_complete(tmp_path: Path):
     found = fetched(tmp_path, [], Web())
     assert found.complete and not found.rows and found.table().empty and found.mix().empty

@@ -203,9 +203,9 @@ class Ledger:
             if self.base.execute(CHANGE, (outcome, OUTCOMES[outcome], number, outcome)).rowcount:
                 self._state(number // self.block, "stale", unless="open")
 
-    def stale(self) -> list[int]:
-        """Blocks whose tars are to be written anew."""
-        found = self.base.execute("SELECT block FROM blocks WHERE state = 'stale' ORDER BY block")
+    def blocks(self, state: str) -> list[int]:
+        """Blocks in a state, in order."""
+        found = self.base.execute("SELECT block FROM blocks WHERE state = ? ORDER BY block", (state,))
         return [block for (block,) in found]
 
     def rewritten(self, block: int) -> None:
