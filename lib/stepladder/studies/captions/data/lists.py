@@ -43,7 +43,10 @@ NAMES = {
 }
 NUMBERS = ("original_width", "original_height", "clip_b32_similarity_score", "clip_l14_similarity_score")
 BOXES = "face_bboxes"
-OTHER_LAYOUTS = ({"identifier", "sentence"},)  # columns of files that are no lists: NLVR's statements
+OTHER_LAYOUTS = (  # columns of files that are no lists: NLVR's and VSR's statements, of which half are false
+    {"sentence", "label", "image", "identifier"},
+    {"caption", "label", "image", "relation"},
+)
 
 NOT_UTF8, RAGGED, HALF, NO_NUMBER = "not UTF-8", "of another width", "no JSON object", "no number"
 UNCLOSED = "of a quote that is not closed"

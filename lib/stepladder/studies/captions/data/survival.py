@@ -71,7 +71,8 @@ def picture_bytes(params: CaptionsParams) -> Range:
     """Bytes of a kept picture on disk; nan where pictures keep their size."""
     if params.data.resize == "no":
         return Range(np.nan, np.nan, np.nan)
-    power, level = np.polyfit(*np.log(np.array(TAKEN)).T, 1)
+    side, taken = np.log(np.array(TAKEN)).T
+    power, level = np.polyfit(side, taken, 1)
     middle = float(np.exp(level + power * np.log(params.data.side)))
     return Range(1 - TAKEN_WITHIN, 1, 1 + TAKEN_WITHIN).times(middle)
 
