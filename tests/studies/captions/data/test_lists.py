@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepladder.core.types import StudyError
-from stepladder.studies.captions.data import lists
+from stepladder.studies.captions.data import formats, lists
 
 SAMPLE = "captions/rom1504__img2dataset/tests/test_files/test_1000.parquet"
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), max_size=20)
@@ -72,8 +72,10 @@ def test_a_text_comes_back_as_it_was_from_every_format(texts: list[str]) -> None
 
 def test_numbers_are_numbers_and_objects_are_text_whatever_the_format(tmp_path: Path) -> None:
     row = {"url": "http://a.example/1.jpg", "caption": "one", "width": 640, "questions": [{"question": "where?"}]}
+    row["bboxes"] = [[0, 0.25, 1, 0.5]]
     [found] = all_rows(written(tmp_path, "a.jsonl", json.dumps(row).encode()))
     assert found["original_width"] == 640.0 and json.loads(found["questions"]) == row["questions"]
+    assert found["face_bboxes"] == row["bboxes"]
     [found] = all_rows(written(tmp_path, "a.csv", b"url,caption,WIDTH\nhttp://a.example/1.jpg,one,640\n"))
     assert found["original_width"] == 640.0
 
@@ -95,18 +97,24 @@ def test_conceptual_captions_come_without_a_header(tmp_path: Path, line: bytes, 
 BROKEN = {
     "a.csv": (
         b"url,caption,width\nhttp://a/1,good,5\nhttp://a/2,bad \xff,6\nhttp://a/3,a,b,c\nhttp://a/4\nhttp://a/5,good,wide\n",
-        {lists.NOT_UTF8: 1, lists.RAGGED: 2, lists.NO_NUMBER: 1},
+        {formats.NOT_UTF8: 1, formats.RAGGED: 2, lists.NO_NUMBER: 1},
         ["http://a/1", "http://a/2", "http://a/5"],
+    ),
+    "boxes.jsonl": (
+        b'{"url": "http://a/1", "text": "a", "bboxes": [["left", 0, 1, 1]]}\n'
+        b'{"url": "http://a/2", "text": "b", "bboxes": null}\n{"url": "http://a/3", "text": "c", "bboxes": [1, 2]}\n',
+        {lists.NO_BOXES: 2},
+        ["http://a/1", "http://a/2", "http://a/3"],
     ),
     "quote.csv": (
         b'url,caption\nhttp://a/1,good\nhttp://a/2,"never closed\nhttp://a/3,lost\n',
-        {lists.UNCLOSED: 1},
+        {formats.UNCLOSED: 1},
         ["http://a/1"],
     ),
     "a.jsonl": (
         b'{"url": "http://a/1", "text": "good"}\n\n[1]\n'
         b'{"url": "http://a/2", "text": "\xff"}\n{"url": "http://a/3", "te',
-        {lists.HALF: 2, lists.NOT_UTF8: 1},
+        {formats.HALF: 2, formats.NOT_UTF8: 1},
         ["http://a/1", "http://a/2"],
     ),
 }
@@ -131,7 +139,7 @@ def test_parquet_whose_text_is_no_utf8_keeps_the_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"url": ["http://a/1", "http://a/2"], "text": bad}), tmp_path / "a.parquet")
     broken = Counter[str]()
     rows = all_rows(tmp_path / "a.parquet", broken=broken)
-    assert [row["text"] for row in rows] == ["good", "bad \ufffd"] and broken == {lists.NOT_UTF8: 1}
+    assert [row["text"] for row in rows] == ["good", "bad \ufffd"] and broken == {formats.NOT_UTF8: 1}
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.95])
@@ -163,13 +171,13 @@ def test_a_list_without_address_or_text_says_what_it_has(tmp_path: Path) -> None
 
 
 def test_only_the_columns_asked_for_are_read_and_never_more_than_a_piece(tmp_path: Path) -> None:
-    rows = 2 * lists.PIECE + 5
+    rows = 2 * formats.PIECE + 5
     table = pa.table({"url": ["http://a/1"] * rows, "text": ["t"] * rows, "width": [1] * rows, "other": [2] * rows})
     pq.write_table(table, tmp_path / "a.parquet")
     batches = list(lists.rows(tmp_path / "a.parquet", ["url", "original_width", "clip_l14_similarity_score"]))
     assert {tuple(batch.schema.names) for batch in batches} == {("url", "original_width")}
     assert sum(batch.num_rows for batch in batches) == rows
-    assert max(batch.num_rows for batch in batches) <= lists.PIECE
+    assert max(batch.num_rows for batch in batches) <= formats.PIECE
 
 
 def test_lists_are_found_in_order_of_their_paths(tmp_path: Path) -> None:

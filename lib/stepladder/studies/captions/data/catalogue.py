@@ -22,12 +22,13 @@ from stepladder.core.config import ParameterError
 from stepladder.core.types import Source
 from stepladder.data import fetch
 from stepladder.studies.captions.data import lists, survival
+from stepladder.studies.captions.data.formats import ENDINGS
 from stepladder.studies.captions.params import CaptionsParams
 
 HERE = Path(__file__).parent
 AS_OF = 2026  # the year ages are counted to, so that the same page says the same
 PICTURES = (".tar", ".png", ".jpg", ".jpeg", ".webp", ".gif")
-MEMBERS = tuple(f"*{ending}" for ending in (*lists.ENDINGS, *PICTURES, ".json", ".txt"))
+MEMBERS = tuple(f"*{ending}" for ending in (*ENDINGS, *PICTURES, ".json", ".txt"))
 
 WEIGHTS = {"amount": 0.25, "terms": 0.25, "fits": 0.2, "form": 0.15, "alive": 0.15}
 DISK, UNTOLD = 1e12, 0.5  # bytes of a disk that one rents; how well fits what nobody measured
@@ -92,9 +93,9 @@ def _mirror(params: CaptionsParams) -> Source:
     path = fetch.local_path(params.data.mirror)
     if path is not None and path.is_dir():
         endings = {file.suffix.lower() for file in path.rglob("*") if file.is_file()}
-        if not endings & {*lists.ENDINGS, *PICTURES}:
+        if not endings & {*ENDINGS, *PICTURES}:
             raise ParameterError(
-                f"data.mirror = {params.data.mirror!r} holds no list ({', '.join(lists.ENDINGS)}), tar or picture, "
+                f"data.mirror = {params.data.mirror!r} holds no list ({', '.join(ENDINGS)}), tar or picture, "
                 f"only {', '.join(sorted(endings - {''})) or 'nothing'}"
             )
     return Source(params.data.mirror, "mirror", MEMBERS)
@@ -112,10 +113,9 @@ def _remote(params: CaptionsParams) -> list[Source]:
     for address in params.data.lists:
         parts = urlsplit(address)
         parent, _, name = parts.path.rpartition("/")
-        if parts.scheme not in ("http", "https", "file") or Path(name).suffix.lower() not in lists.ENDINGS:
+        if parts.scheme not in ("http", "https", "file") or Path(name).suffix.lower() not in ENDINGS:
             raise ParameterError(
-                f"data.lists: {address!r} is no http, https or file address of a file that ends in "
-                f"{', '.join(lists.ENDINGS)}"
+                f"data.lists: {address!r} is no http, https or file address of a file that ends in {', '.join(ENDINGS)}"
             )
         places.setdefault(parts._replace(path=f"{parent}/").geturl(), []).append(name)
     return [
