@@ -210,7 +210,7 @@ def test_the_key_is_of_what_decides_the_pictures(tmp_path: Path):
     assert gathering.key([path], parameters().data) != key
 
 
-@pytest.mark.parametrize("told", ["What is this?", "{}]", '[{"question": "Why?"}]', '[{"kind": "why"}]', "3"])
+@pytest.mark.parametrize("told", ["What is this?", "{}", '[{"question": "Why?"}]', '[{"kind": "why"}]', "3"])
 def test_questions_that_are_none_are_named_with_their_row(tmp_path: Path, told: str):
     path = tmp_path / "list.parquet"
     pq.write_table(pa.table({"url": ["http://a.example/1.jpg"], "text": ["A cat."], "questions": [told]}), path)

@@ -101,13 +101,13 @@ def _questions(told: Any, url: str) -> list[dict[str, Any]]:
     """The questions of a row: JSON in a text, or as a jsonl file has it already."""
     try:
         found = json.loads(told) if isinstance(told, str) else told
-        known = all(question["kind"] in ITEMS and question["question"] and question["answer"] for question in found)
+        known = isinstance(found, list) and all(q["kind"] in ITEMS and q["question"] and q["answer"] for q in found)
     except (TypeError, KeyError, ValueError):
         found, known = [], False
     if not known:
         raise StudyError(
-            f"questions of {url}: {str(told)[:80]!r} is no JSON list of question, answer and kind ({', '.join(ITEMS)}); "
-            "give that column another name if it means something else"
+            f"questions of {url}: {str(told)[:80]!r} is no JSON list of question, answer and kind, which is "
+            f"one of {', '.join(ITEMS)}; give that column another name if it means something else"
         )
     return found
 
