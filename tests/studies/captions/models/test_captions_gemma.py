@@ -1,4 +1,4 @@
-"""Whether Gemma is run as transformers runs it, masks and positions and weights, with those of transformers as oracle."""
+"""Whether Gemma is run as transformers runs it: masks, positions and weights, with transformers as the oracle."""
 
 import pytest
 import torch

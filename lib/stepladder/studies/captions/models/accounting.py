@@ -31,7 +31,7 @@ PLANNED_TOKENS, PLANNED_BATCH, PLANNED_BYTES = 5076, 2, 89_900_000_000  # of its
 BFLOAT16, FLOAT32 = 2, 4  # bytes
 
 
-def gemma() -> nn.Module:
+def gemma() -> Any:
     """The whole Gemma 3 4B, shapes only."""
     from transformers import Gemma3ForConditionalGeneration
 
@@ -43,7 +43,7 @@ def gemma() -> nn.Module:
 
 def autoencoder() -> nn.Module:
     """The autoencoder of Wan 2.1 that Cosmos-Predict2 takes its latents from, shapes only."""
-    from diffusers import AutoencoderKLWan
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
     with torch.device("meta"):
         return AutoencoderKLWan(  # every number is the published one, and the class's default
@@ -96,9 +96,10 @@ def layer_bytes(tokens: int, config: Any) -> int:
 
 def step_bytes(tokens: int, batch: int) -> dict[str, int]:
     """Bytes of a step through the frozen Gemma 3 4B by what takes them, without recomputation."""
-    config = gemma().model.config.text_config  # pyright: ignore
+    whole = gemma()
+    config = whole.config.text_config
     return {
-        "weights": count(gemma()) * BFLOAT16,
+        "weights": count(whole) * BFLOAT16,
         "activations of layers": batch * config.num_hidden_layers * layer_bytes(tokens, config),
         # Scores of the next token, their logarithms and their gradient.
         "scores of tokens": batch * tokens * config.vocab_size * (BFLOAT16 + 2 * FLOAT32),
