@@ -19,7 +19,7 @@ import importlib
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +35,7 @@ from stepladder.core.types import (
     Box,
     Check,
     Dataset,
+    Gathered,
     Loss,
     Picture,
     Prediction,
@@ -139,6 +140,7 @@ class Study(ABC, Generic[P]):
     # May be left out -------------------------------------------------------------------------------------------------
 
     better: Literal["higher", "lower"] = "higher"  # where a better value of every metric lies; perfect is 1 or 0
+    guessed: ClassVar[tuple[str, ...]] = ()  # metrics in which a guess among few choices is right now and then
     sizes: ClassVar[Mapping[str, str]] = {"bytes": "all files"}  # column of bytes -> what it is, the whole first
     planned: ClassVar[Mapping[str, float]] = {}  # region (or "all") -> bytes somebody planned for
     axes: ClassVar[Mapping[str, str]] = {}  # letter of a shape suffix -> what it counts; names may have no suffix
@@ -160,6 +162,20 @@ class Study(ABC, Generic[P]):
                 "reads a folder; set data.source to mirror and data.mirror to the folder of raw files"
             )
         return [Source(params.data.mirror, self.name)]
+
+    def survey(self, raw: Sequence[Path], params: P) -> dict[str, pd.DataFrame | Figure]:
+        """What 01 shows, by title, of what is known of the raw folders that are here already; default: nothing.
+
+        Of a list of addresses, say: how many rows pass which filter, and what fetching them will take.
+        """
+        return {}
+
+    def gather(self, raw: Sequence[Path], params: P, folder: Path, tell: Callable[[str], None]) -> Gathered:
+        """Bring what the raw files only name, such as pictures by their addresses, into `folder`; default: nothing.
+
+        Done again it moves nothing again, and after a kill it goes on. `tell` takes sentences on how far it is.
+        """
+        return Gathered()
 
     def evaluation_dataset(self, shards: Sequence[Path], params: P, keep_clear: Sequence[Box] = ()) -> Dataset:
         """What 06_evaluation scores and 07_visualization shows; default: the samples of `dataset` themselves.
@@ -205,8 +221,13 @@ class Study(ABC, Generic[P]):
         """
         return Check("kept", True, f"stage {phase.name!r} at its best weights by validation")
 
-    def analysis(self, model: nn.Module, cases: Dataset, params: P) -> dict[str, pd.DataFrame | Figure]:
-        """What else 06_evaluation shows of the test cases, by title, such as an ablation; default: nothing."""
+    def analysis(
+        self, model: nn.Module, cases: Dataset, params: P
+    ) -> Mapping[str, pd.DataFrame | Figure | str | list[Check]]:
+        """What else 06_evaluation shows of the test cases, by title, such as an ablation; default: nothing.
+
+        A table, a figure, a sentence, or gates of 06.
+        """
         return {}
 
     def scenes(self, sample: Sample, prediction: Prediction | None, params: P) -> dict[str, Picture]:

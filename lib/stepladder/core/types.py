@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # who only asks for names and parameters does without numpy and torch
     import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
     from torch import Tensor
 
 Sample = dict[str, Any]  # name -> numpy array or number; names carry shape suffixes, as in `occ_TXYZ`
@@ -38,6 +40,23 @@ class Source:
     url: str
     folder: str
     members: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What `Study.gather` brought beside the files that were fetched.
+
+    Attributes:
+        root: the folder it lies in; None where nothing was brought.
+        paths: the files of it that count.
+        shown: tables and figures of how it went, by title.
+        checks: gates of 02 on it.
+    """
+
+    root: Path | None = None
+    paths: frozenset[Path] = frozenset()
+    shown: Mapping[str, pd.DataFrame | Figure] = field(default_factory=dict[str, "pd.DataFrame | Figure"])
+    checks: Sequence[Check] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ same every time.
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -52,6 +53,25 @@ def track(items: Iterable[Any], label: str, total: int | None = None, run: Run |
     if line:
         line.update(HTML(progress_line(label, count, total, time.monotonic() - begin)))
     print(f"{label}: {count} done")
+
+
+@contextmanager
+def telling(run: Run) -> Generator[Callable[[str], None]]:
+    """Gives what takes sentences on how far a long job is: one line in JupyterLab, headless an event in ten seconds."""
+    line = display(HTML("..."), display_id=True) if interactive() else None
+    said = time.monotonic() - PROGRESS_SECONDS
+
+    def tell(text: str) -> None:
+        nonlocal said
+        clock = time.monotonic()
+        if clock - said >= (0.2 if line else PROGRESS_SECONDS):
+            said = clock
+            if line:
+                line.update(HTML(escape(text)))
+            else:
+                run.event("progress", text=text)
+
+    yield tell
 
 
 def progress_line(label: str, done: int, total: int | None, seconds: float) -> str:

@@ -29,13 +29,22 @@ from stepladder.core.run import Run
 from stepladder.core.schema import LaunchParams, Parameters, ViewParams
 from stepladder.core.stages import hidden, readable, visible
 from stepladder.core.stages import stage as find_stage
-from stepladder.core.types import Asset, Check, Dataset, Prediction, Sample, Source
+from stepladder.core.types import Asset, Check, Dataset, Gathered, Prediction, Sample, Source
 from stepladder.data.fetch import Report
 from stepladder.data.loading import split_shards
 from stepladder.machine import signals
 from stepladder.machine.signals import Preempted
 from stepladder.notebooks import live, opening
-from stepladder.notebooks.display import cell_text, explore, interactive, png_bytes, table_html, table_text, track
+from stepladder.notebooks.display import (
+    cell_text,
+    explore,
+    interactive,
+    png_bytes,
+    table_html,
+    table_text,
+    telling,
+    track,
+)
 from stepladder.view.scene import Scene
 from stepladder.view.style import STYLE
 
@@ -139,15 +148,21 @@ class StageContext:
         recipe = files.fingerprint([data.model_dump(mode="json"), seed, code])
         return self.study.synthesize(self.run.data / "synthetic" / recipe, data.synthetic, seed, self.params)
 
-    def assets(self, reports: Iterable[Report]) -> list[Asset]:
+    def gather(self, reports: Iterable[Report]) -> Gathered:
+        """Bring what the fetched files only name (see `Study.gather`), telling how far it is."""
+        with telling(self.run) as tell:
+            folder = self.run.data / "gathered"
+            return self.study.gather([report.root for report in reports], self.params, folder, tell)
+
+    def assets(self, reports: Iterable[Report | Gathered]) -> list[Asset]:
         """What there is to convert of the files that were asked for now.
 
         Raw folders may hold more, fetched when the run's parameters asked for more: that stays where it is, unused.
         """
-        reports = list(reports)
-        asked = set().union(*(report.paths for report in reports))
+        places = [report for report in reports if report.root is not None]
+        asked = set[Path]().union(*(report.paths for report in places))
         asked |= {parent for path in asked for parent in path.parents}  # an asset may be a folder of files
-        found = self.study.assets([report.root for report in reports], self.params)
+        found = self.study.assets([report.root for report in places if report.root], self.params)
         return [asset for asset in found if asset.files[0] in asked]
 
     def shards(self, split: Split | None = None) -> list[Path]:
@@ -225,10 +240,14 @@ class StageContext:
         text = f"{title}: measured, {len(columns)} columns" if measured else table_text(title, columns, rows, note)
         display({"text/html": table_html(title, columns, rows, note, measured), "text/plain": text}, raw=True)
 
-    def present(self, found: pd.DataFrame | Figure, title: str) -> None:
-        """A measured table, or a figure under a name made of its title."""
+    def present(self, found: pd.DataFrame | Figure | str | list[Check], title: str) -> None:
+        """A measured table, a figure under a name made of its title, a sentence, or gates."""
         if isinstance(found, Figure):
             self.show(found, re.sub(r"\W+", "_", title.lower()).strip("_"), title)
+        elif isinstance(found, str):
+            self.note(f"{title}: {found}")
+        elif isinstance(found, list):
+            self.check(*found)
         else:
             self.table(found, title, measured=True)
 

@@ -174,7 +174,10 @@ class Contract:
         plans = [fetch.plan(source, self.folder / "raw") for source in sources]
         for plan in plans:
             fetch.fetch(plan)
-        return self.study.assets([plan.root for plan in plans], self.params)
+        raw = [plan.root for plan in plans]
+        gathered = self.study.gather(raw, self.params, self.folder / "gathered", lambda text: None)
+        _demand(*gathered.checks)
+        return self.study.assets([*raw, *([gathered.root] if gathered.root else [])], self.params)
 
     @property
     def _shards(self) -> Path:

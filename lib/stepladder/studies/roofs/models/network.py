@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stepladder.networks import lite0
 from stepladder.studies.roofs.data.labels import (
     BACKGROUND,
     CHANNELS,
@@ -26,7 +27,6 @@ from stepladder.studies.roofs.data.labels import (
     STRIDE,
     SUPERSTRUCTURES,
 )
-from stepladder.studies.roofs.models import lite0
 from stepladder.studies.roofs.models.decoder import Pyramid
 from stepladder.studies.roofs.models.encoder import Residual
 from stepladder.studies.roofs.models.layers import ChannelNorm

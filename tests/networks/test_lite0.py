@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from stepladder.core.types import StudyError
-from stepladder.studies.roofs.models import lite0, network
+from stepladder.networks import lite0
+from stepladder.studies.roofs.models import network
 from tests.studies.roofs.models.batches import params
 
 needs_weights = pytest.mark.skipif(

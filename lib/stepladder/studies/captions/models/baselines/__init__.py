@@ -1,0 +1,1 @@
+"""What the captioner must beat: constants, text alone, and the captions of similar pictures."""

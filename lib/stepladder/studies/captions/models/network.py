@@ -1,0 +1,203 @@
+"""The captioner: frozen language model, trained bridge from the towers to it, and every arm it is compared in.
+
+Decisions:
+- An arm says what is left out of the sequence, whose features are read, and which bridge reads them: `ARM`. All arms
+  go through the same lines, so that they differ in nothing else.
+- World off is the plain model: positions that are left out are not there at all (`sequence.without`).
+- A control has a bridge of its own, with a vision projection of its own: it is trained beside the real one, from the
+  same beginning and for as long. `untrained` is that beginning, made again from the seed of the run.
+- Towers are no part of the model while their features come from shards. A released vision tower is.
+- What no phase trains and `build` makes again is told in `given`, so that checkpoints may leave it out.
+- Single device, unless `model.devices` says where the language model lies.
+
+Shape legend: B batch, M pictures, P places, F features, T tokens or frames, V U rows and columns of latents, C latent
+channels, H channels of the language model, N positions of a kind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from stepladder.core.types import Batch
+from stepladder.studies.captions.data import sequence
+from stepladder.studies.captions.data.layout import CLOSE, IMAGE, OPEN, WORLD
+from stepladder.studies.captions.data.tokenizer import Tokenizer, tokenizer
+from stepladder.studies.captions.models import language
+from stepladder.studies.captions.models.projection import Bridge
+from stepladder.studies.captions.params import CaptionsParams
+
+BRACKETED: Final = (OPEN, WORLD, CLOSE)
+CONTROL: Final = {"world_constant": "world_constant", "pooled": "extremes"}  # arm -> what makes its world tokens
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How an arm reads a batch.
+
+    Attributes:
+        vision, world: where its features come from: `own`, `other` (another picture's), `blank`, `zero`, or `none`:
+            then the sequence has no such positions.
+        bridge: `trained`, `untrained`, or the name of a control.
+    """
+
+    vision: str = "own"
+    world: str = "own"
+    bridge: str = "trained"
+
+
+ARM: Final[Mapping[str, Arm]] = {
+    "base": Arm(vision="none", world="none"),
+    "untrained": Arm(bridge="untrained"),
+    "trained": Arm(),
+    "world_zero": Arm(world="zero"),
+    "world_shuffled": Arm(world="other"),
+    "world_constant": Arm(bridge="world_constant"),
+    "pooled": Arm(bridge="pooled"),
+    "shuffled": Arm(vision="other", world="other"),
+    "blank": Arm(vision="blank", world="blank"),
+    "text_only": Arm(vision="none", world="none"),
+}
+
+
+class Captioner(Bridge):
+    """Reads pictures and a question, and says how likely every next token is.
+
+    Attributes:
+        settings, conversion, evaluation: sections of the parameters.
+        language: see `language.Language`.
+        controls: a bridge of its own for each of `model.controls`.
+        vision_tower: makes vision features of pixels; None while they come from shards.
+        given: prefix of parameter names -> identity of weights that no phase trains and `build` makes again.
+        optimizer_step: number of the optimizer step under way.
+    """
+
+    def __init__(self, params: CaptionsParams) -> None:
+        spoken = language.build(params)
+        super().__init__(params, spoken.width, params.model.projection)
+        self.language = spoken
+        self.settings, self.conversion, self.evaluation = params.model, params.conversion, params.evaluation
+        self.optimizer_step = 0
+        named = params.model.controls if params.model.world else []
+        self.controls = nn.ModuleDict({name: Bridge(params, spoken.width, CONTROL[name]) for name in named})
+        self.vision_tower = _tower(params)
+        self.given: Mapping[str, str] = language.given(params)
+        self._params, self._untrained = params, dict[str, Bridge]()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What its ids mean."""
+        return tokenizer(self.conversion)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that this model has: without world tokens or controls there is less to compare."""
+        bridges = {"trained", "untrained", *self.controls}
+        of_world = {name for name in ARM if name.startswith("world_")}
+        return tuple(
+            n for n, arm in ARM.items() if arm.bridge in bridges and (self.settings.world or n not in of_world)
+        )
+
+    def forward(self, batch: Batch, arm: str = "trained") -> Tensor:
+        """Scores of the next token at every position of the arm's sequence, (B, T, vocabulary)."""
+        read, x_BTH = self.read(batch, arm)
+        return self.logits(x_BTH, read["kinds_T"])
+
+    def logits(self, x_BTH: Tensor, kinds_BT: Tensor) -> Tensor:
+        """Scores of what is read as vectors."""
+        spoken = self.language
+        return spoken.logits(spoken.hidden(x_BTH, kinds_BT))
+
+    def read(self, batch: Batch, arm: str = "trained") -> tuple[Batch, Tensor]:
+        """The sequence of an arm, and the vectors that stand in it, (B, T, H)."""
+        how = self._how(arm)
+        batch = self._without(batch, how)
+        kinds_BT, bridge = batch["kinds_T"], self._bridge(how.bridge)
+        x_BTH = self.language.embed(batch["tokens_T"])
+        if how.vision != "none":
+            pictures_BMPF = self._vision(batch, how.vision)
+            project = bridge.vision_projection or self.language.projector
+            x_BTH = placed(x_BTH, kinds_BT == IMAGE, project(pictures_BMPF).flatten(1, 2))
+        if how.world != "none":
+            x_BTH = placed(x_BTH, kinds_BT == WORLD, bridge.world_projection(_world(batch, how.world)).flatten(1, 2))
+            for kind, row in ((OPEN, 0), (CLOSE, 1)):
+                x_BTH = torch.where((kinds_BT == kind)[..., None], bridge.brackets.weight[row].to(x_BTH.dtype), x_BTH)
+        return batch, x_BTH
+
+    def _how(self, name: str) -> Arm:
+        arm = ARM[name]
+        if name == "base" and self.conversion.size == "gemma3_4b":
+            arm = Arm(world="none")  # what was published knows pictures
+        return arm if self.settings.world else Arm(arm.vision, "none", arm.bridge)
+
+    def _without(self, batch: Batch, how: Arm) -> Batch:
+        """The batch without the positions that an arm has no use for, and as much shorter as every item is at least."""
+        gone = [*((IMAGE,) if how.vision == "none" else ()), *(BRACKETED if how.world == "none" else ())]
+        if not gone or (gone == [*BRACKETED] and not self.settings.world):
+            return batch
+        margin = self.tokenizer.special.margin
+        features, tokens = sequence.FEATURES[self.conversion.size], sequence.world_tokens(self._params)
+        fewer = (how.vision == "none") * (features.tokens + 2 * margin)
+        fewer += (how.world == "none" and tokens > 0) * (tokens + 2)
+        return sequence.cut(sequence.without(batch, *gone, margin=margin), batch["kinds_T"].shape[1] - fewer)
+
+    def _vision(self, batch: Batch, whose: str) -> Tensor:
+        """Vision features of every picture, (B, M, P, F)."""
+        own_BMPF = batch["vision_MPF"]
+        if whose == "other":
+            return batch["other_vision_MPF"].float()
+        if whose == "blank":
+            return batch["blank_vision_PF"][:, None].expand_as(own_BMPF).float()
+        if self.vision_tower is not None:
+            pixels = batch["pixels_MYXC"]
+            return self.vision_tower(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        return own_BMPF.float()
+
+    def _bridge(self, name: str) -> Bridge:
+        if name == "trained":
+            return self
+        if name == "untrained":
+            return self._beginning()
+        return self.controls[name]  # pyright: ignore[reportReturnType]
+
+    def _beginning(self) -> Bridge:
+        """The bridge as it was initialised; no parameter of the model, and where the model is."""
+        if "untrained" not in self._untrained:
+            self._untrained["untrained"] = Bridge(self._params, self.language.width, self.settings.projection)
+        return self._untrained["untrained"].to(next(self.language.parameters()).device).eval()
+
+
+def build(params: CaptionsParams) -> Captioner:
+    """A freshly initialised captioner; with published weights where `conversion.size` says so."""
+    return Captioner(params)
+
+
+def placed(x_BTH: Tensor, at_BT: Tensor, values_BNH: Tensor) -> Tensor:
+    """`x_BTH` with values in the marked positions, in their order; there may be more values than positions."""
+    number_BT = (at_BT.cumsum(1) - 1).clamp(min=0)
+    chosen_BTH = values_BNH.gather(1, number_BT[..., None].expand(-1, -1, values_BNH.shape[2]))
+    return torch.where(at_BT[..., None], chosen_BTH.to(x_BTH.dtype), x_BTH)
+
+
+def _world(batch: Batch, whose: str) -> Tensor:
+    """World latents of every picture, (B, M, T, V, U, C)."""
+    own_BMTVUC = batch["world_MTVUC"].float()
+    match whose:
+        case "zero":
+            return torch.zeros_like(own_BMTVUC)
+        case "other":
+            return batch["other_world_MTVUC"].float()
+        case "blank":
+            return batch["blank_world_TVUC"][:, None].expand_as(own_BMTVUC).float()
+        case _:
+            return own_BMTVUC
+
+
+def _tower(params: CaptionsParams) -> nn.Module | None:
+    if params.model.vision == "cached":
+        return None
+    from stepladder.studies.captions.models import towers  # whoever reads cached features needs none
+
+    return towers.vision(params)
