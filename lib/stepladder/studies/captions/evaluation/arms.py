@@ -19,8 +19,8 @@ from stepladder.core.types import Batch, Check, Dataset, Prediction
 from stepladder.evaluation import metrics
 from stepladder.studies.captions.data import sequence
 from stepladder.studies.captions.data.layout import CLOSE, OPEN, WORLD
-from stepladder.studies.captions.evaluation import meaning, scoring, text_metrics
-from stepladder.studies.captions.evaluation.effect import TRAINED, verdict
+from stepladder.studies.captions.evaluation import effect, meaning, scoring, text_metrics
+from stepladder.studies.captions.evaluation.effect import TRAINED
 from stepladder.studies.captions.evaluation.paired import half_width, mcnemar
 from stepladder.studies.captions.params import CaptionsParams
 
@@ -90,7 +90,7 @@ def _of(records: pd.DataFrame, arm: str, metric: str) -> pd.DataFrame:
 def _lead(records: pd.DataFrame, metric: str, arm: str, params: CaptionsParams) -> dict[str, float | str]:
     """The trained arm less another, paired by case and resampled by family."""
     gain = metrics.compare(records, metric, TRAINED, arm, params.evaluation, params.seed)
-    lead = {"lead": gain["value"], "lead_low": gain["low"], "lead_high": gain["high"], "verdict": verdict(gain)}
+    lead = {"lead": gain["value"], "lead_low": gain["low"], "lead_high": gain["high"], "verdict": effect.verdict(gain)}
     if metric in scoring.ACCURACIES:
         right = [_of(records, name, metric).query("support > 0").set_index("case") for name in (TRAINED, arm)]
         # A shared first place among equal choices is no right answer
@@ -151,3 +151,22 @@ def _apart(one: Prediction, two: Prediction) -> float:
     """The largest difference of two predictions' log-likelihoods; those of padding are equal."""
     first_BC, second_BC = one["likelihood_BC"], two["likelihood_BC"]
     return float(torch.where(first_BC == second_BC, 0.0, (first_BC - second_BC).abs()).max())
+
+
+def report(
+    logits: Callable[[Batch, str], torch.Tensor],
+    answer: Answer,
+    cases: Dataset,
+    params: CaptionsParams,
+    arms: Sequence[str] = (),
+) -> dict[str, pd.DataFrame | str | list[Check]]:
+    """All that 06 shows of arms, by title: the headline, a sentence per arm, tables, gates. Arguments as above."""
+    records = answers(answer, cases, params, arms)
+    compared = table(records, params)
+    return {
+        "What the trained projection adds": effect.sentence(compared),
+        "Arm by arm": "\n\n".join(effect.sentences(compared, params.evaluation.confidence)),
+        "Arms": compared,
+        "Captions of every arm": captions(records),
+        "Gates of the world tokens": checks(logits, answer, cases, params),
+    }

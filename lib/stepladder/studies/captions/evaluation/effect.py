@@ -39,14 +39,15 @@ def sentence(table: pd.DataFrame, metric: str = MAIN) -> str:
     return f"{metric}: trained {value}, {against}: {_told(others.loc[rival])}."
 
 
-def sentences(table: pd.DataFrame) -> list[str]:
+def sentences(table: pd.DataFrame, confidence: float = 0.95) -> list[str]:
     """One sentence per arm: what the trained projection adds to it, metric by metric; the last says what luck adds."""
     told = []
     for arm, rows in table[table["arm"] != TRAINED].groupby("arm", sort=False):
         leads = "; ".join(f"{row['metric']} {_told(row)}" for _, row in rows.iterrows())
         told.append(f"Trained over {arm} ({ARMS.get(str(arm), 'another method')}): {leads}.")
     count = int(np.isfinite(table["lead_low"]).sum())
-    return [*told, f"Of {count} comparisons with intervals of 95 %, about {count / 40:.1f} show an effect by luck alone."]
+    lucky = count * (1 - confidence) / 2
+    return [*told, f"Of {count} comparisons at {confidence:.0%}, about {lucky:.1f} would show an effect by luck alone."]
 
 
 def _told(row: pd.Series) -> str:
