@@ -195,8 +195,11 @@ def test_evaluation_gets_the_averaged_weights_of_the_best_step(make_run):
     "switches",
     [
         ["activation_checkpointing"],
+        ["activation_offload"],
+        ["activation_offload", "activation_checkpointing"],
         pytest.param(["compile"], marks=COMPILES),
         pytest.param(["compile", "activation_checkpointing"], marks=COMPILES),
+        pytest.param(["compile", "activation_offload"], marks=COMPILES),
     ],
 )
 def test_what_is_applied_from_outside_changes_nothing_with_dropout_on(make_run, switches):

@@ -102,7 +102,11 @@ def test_phases_are_timed():
 
 
 @settings(deadline=None)
-@given(steps=st.integers(1, 300), warmup=st.integers(0, 400), schedule=st.sampled_from(["cosine", "constant", "wsd"]))
+@given(
+    steps=st.integers(1, 300),
+    warmup=st.integers(0, 400),
+    schedule=st.sampled_from(["cosine", "linear", "constant", "wsd", "plateau"]),
+)
 def test_schedules_stay_between_zero_and_one_and_warm_up(steps, warmup, schedule):
     factors = [learning_rate_factor(schedule, step, steps, warmup) for step in range(steps)]
     assert all(0 < f <= 1 for f in factors)

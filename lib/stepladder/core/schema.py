@@ -100,15 +100,42 @@ class TrainingParams(Section):
     processes: int = Field(1, ge=1, description="training processes (one per GPU; gloo on CPU)")
     threads: int = Field(0, ge=0, description="intra-op threads per training process; 0 leaves torch's choice")
     use_ladder: bool = Field(True, description="take workers and batch from 04_scaling when it has chosen them")
+    start_from: str | None = Field(
+        None,
+        description="weights that training begins with: a run as study/run (its best checkpoint), the folder of a "
+        "checkpoint, or a file of safetensors; null: random ones",
+    )
+    start_from_missing: list[str] = Field(
+        [], description="prefixes of the names of parameters that start_from lacks and that begin at random"
+    )
+    start_from_surplus: list[str] = Field(
+        [], description="prefixes of the names of tensors in start_from that the model does not have"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
-    schedule: Literal["cosine", "constant", "wsd"] = Field("cosine", description="learning-rate schedule after warm-up")
+    schedule: Literal["cosine", "linear", "constant", "wsd", "plateau"] = Field(
+        "cosine",
+        description="learning-rate schedule after warm-up; plateau: constant until validation stands still, then lower",
+    )
+    plateau_factor: float = Field(0.1, gt=0, lt=1, description="what a plateau multiplies the learning rate by")
+    plateau_patience: int = Field(
+        10, ge=0, description="validations in a row without a better loss that are waited for before the rate is cut"
+    )
+    plateau_threshold: float = Field(
+        1e-4, ge=0, lt=1, description="share by which a validation loss must be below the best one to count as better"
+    )
+    plateau_floor: float = Field(
+        0.0, ge=0, le=1, description="share of the peak learning rate that plateaus do not go below"
+    )
     warmup: int = Field(10, ge=0, description="optimizer steps of linear warm-up")
     clip_norm: float = Field(1.0, gt=0, description="largest allowed L2 norm of the gradient")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights used for evaluation; 0 switches off")
     precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="autocast type of the step")
     compile: bool = Field(False, description="torch.compile the model")
     activation_checkpointing: bool = Field(False, description="recompute activations in backward to save memory")
+    activation_offload: bool = Field(
+        False, description="keep activations in host memory between forward and backward to save the accelerator's"
+    )
     shard: bool = Field(False, description="FSDP2 instead of DDP when there are several processes")
     validate_every: int = Field(50, ge=1, description="optimizer steps between validations")
     validation_batches: int = Field(4, ge=1, description="batches of one validation")
@@ -121,6 +148,12 @@ class TrainingParams(Section):
     changes: list[Change] = Field(
         [], description="settings that change on the way, in their order, as `stepladder rollback` adds them"
     )
+
+    @model_validator(mode="after")
+    def _from_somewhere(self) -> Self:
+        if self.start_from is None and (self.start_from_missing or self.start_from_surplus):
+            raise ValueError("start_from_missing and start_from_surplus say nothing without start_from: name weights")
+        return self
 
     @field_validator("changes")
     @classmethod

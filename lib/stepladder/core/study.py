@@ -140,6 +140,7 @@ class Study(ABC, Generic[P]):
     # May be left out -------------------------------------------------------------------------------------------------
 
     better: Literal["higher", "lower"] = "higher"  # where a better value of every metric lies; perfect is 1 or 0
+    guessed: ClassVar[tuple[str, ...]] = ()  # metrics in which a guess among few choices is right now and then
     sizes: ClassVar[Mapping[str, str]] = {"bytes": "all files"}  # column of bytes -> what it is, the whole first
     planned: ClassVar[Mapping[str, float]] = {}  # region (or "all") -> bytes somebody planned for
     axes: ClassVar[Mapping[str, str]] = {}  # letter of a shape suffix -> what it counts; names may have no suffix

@@ -8,6 +8,8 @@ Decisions:
 - Only folders named as above count. Whatever else lies among them is somebody else's: never read, never deleted.
 - A checkpoint holds everything a step changes: weights, optimizer, averaged weights, scaler, stage, step, best
   validation loss. Sampling, schedules and random numbers are functions of the step and need nothing.
+- Weights that the model is given (see `trainable`) are left out: of them it holds the identities, and belongs to no
+  model that is given others.
 - Kept: the newest few, and for each of them the best of its stage by validation loss, so that training can go on from
   any of them as if the later ones had never been. The optimizer's state is named by
   parameter, so it does not depend on the number of ranks.
@@ -18,7 +20,7 @@ import pickle
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,10 +36,9 @@ from stepladder.core.paths import command
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
 from stepladder.training.step import TrainState
-from stepladder.training.trainable import match_weights
+from stepladder.training.trainable import given, given_prefixes, match_weights
 
 WHOLE = gathered.StateDictOptions(full_state_dict=True, cpu_offload=True)
-SPREAD = gathered.StateDictOptions(full_state_dict=True, broadcast_from_rank0=False)
 SOME = gathered.StateDictOptions(full_state_dict=True, broadcast_from_rank0=False, strict=False)
 NAME = re.compile(r"step_(\d{8,})")
 
@@ -60,6 +61,7 @@ class Progress:
         best: `step` and `loss` of the best validation of that stage, or None.
         config_fingerprint: what decides the course of training (see `schedule.config_fingerprint`).
         code: hash of the code that wrote it.
+        plateau: an `optimize.Plateau` as it tells of itself, where the schedule is that one.
     """
 
     step: int = 0
@@ -67,25 +69,39 @@ class Progress:
     best: dict[str, Any] | None = None
     config_fingerprint: dict[str, Any] = field(default_factory=dict)
     code: str = ""
+    plateau: dict[str, Any] | None = None
 
 
 Report = Callable[..., None]  # like `Run.event`
 
 
 def state_of(model: nn.Module, train_state: TrainState) -> dict[str, Any]:
-    """All tensors of a training, whole and on the CPU. Every rank must call it."""
+    """All tensors of a training but the given ones, whole and on the CPU of the first rank. Every rank must call it."""
+    first, prefixes = train_state.distributed.first, given_prefixes(model)
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith(prefixes)}
     return {
-        "model": gathered.get_model_state_dict(model, options=WHOLE),
+        "model": {name: _whole(value, first) for name, value in own.items()},
+        "given": given(model),
         "optimizer": gathered.get_optimizer_state_dict(model, train_state.optimizer, options=WHOLE),
-        "average": {n: _whole(v) for n, v in train_state.ema.values.items()} if train_state.ema else None,
+        "average": {n: _whole(v, first) for n, v in train_state.ema.values.items()} if train_state.ema else None,
         "scaler": train_state.scaler.state_dict() if train_state.scaler else None,
     }
 
 
 def restore_model(state: dict[str, Any], model: nn.Module) -> None:
-    """Load the weights; `ContractError` when they are not exactly the model's."""
-    match_weights(model, state["model"])
-    gathered.set_model_state_dict(model, state["model"], options=SPREAD)
+    """Load the weights; `ContractError` when they are not exactly the model's, or it is given others."""
+    match_weights(model, state["model"], state.get("given", {}))
+    load_some(model, state["model"])
+
+
+def load_some(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load weights that were looked at; what is not among them stays. Every rank must call it, with the same."""
+    gathered.set_model_state_dict(model, dict(weights), options=SOME)
+
+
+def judged(state: dict[str, Any]) -> dict[str, Any]:
+    """A state with the weights that validation judged: averaged ones where they were kept."""
+    return {**state, "model": {**state["model"], **(state["average"] or {})}}
 
 
 def restore_train_state(state: dict[str, Any], model: nn.Module, train_state: TrainState) -> None:
@@ -116,7 +132,9 @@ def save(folder: Path, state: dict[str, Any], progress: Progress) -> Path:
         with files.atomic(place / "state.pt") as temporary, temporary.open("wb") as file:
             torch.save(state, file)
         written = place / "state.pt"
-        seal = {"sha256": files.file_sha256(written), "bytes": written.stat().st_size}
+        seal: dict[str, Any] = {"sha256": files.file_sha256(written), "bytes": written.stat().st_size}
+        if state.get("given"):
+            seal["given"] = state["given"]
         files.write_json(place / "COMMITTED", {**vars(progress), **seal})
     except (OSError, RuntimeError) as error:
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
@@ -145,12 +163,35 @@ def newest(
 def progress_of(place: Path) -> Progress:
     """What a checkpoint says of itself; `DamagedError` where that is not what was written."""
     seal = _seal(place)
-    return Progress(**{name: seal[name] for name in Progress.__dataclass_fields__})
+    return Progress(**{name: seal[name] for name in Progress.__dataclass_fields__ if name in seal})
 
 
 def read(folder: Path, step: int) -> dict[str, Any]:
     """The state of the checkpoint of `step`; `DamagedError` where it is damaged or not there."""
-    return _read(folder / f"step_{step:08d}")[0]
+    return state_in(folder / f"step_{step:08d}")
+
+
+def best_of(folder: Path) -> Path:
+    """The best checkpoint by validation loss of the last stage (the last one where nothing was validated).
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    places = dict(committed(folder))
+    place = places.get(_best(places.values()))
+    if place is None:
+        raise CheckpointError(f"no whole checkpoint in {folder}")
+    return place
+
+
+def sha256_of(place: Path) -> str:
+    """What a checkpoint says is the SHA-256 of its state; `DamagedError` where it says nothing."""
+    return _seal(place)["sha256"]
+
+
+def state_in(place: Path) -> dict[str, Any]:
+    """The state of the checkpoint in a folder; `DamagedError` where it is damaged or not there."""
+    return _read(place)[0]
 
 
 def rotate(folder: Path, keep: int, step: int) -> None:
@@ -220,8 +261,8 @@ def load_model(
     if faults:
         said += f", the newest whole one: the {which} one (step {wanted}) cannot be used ({faults[wanted]})"
     model = study.model(params)
-    match_weights(model, state["model"])
-    model.load_state_dict({**state["model"], **(state["average"] or {})})
+    match_weights(model, state["model"], state.get("given", {}))
+    model.load_state_dict(judged(state)["model"], strict=False)  # looked at; the given ones are there already
     seal = _seal(folder / f"step_{progress.step:08d}")["sha256"]
     average = state["average"] is not None
     return model.eval(), {**vars(progress), "which": which, "sha256": seal, "average": average, "said": said}
@@ -299,6 +340,7 @@ def _seal(place: Path) -> dict[str, Any]:
     return seal
 
 
-def _whole(value: torch.Tensor) -> torch.Tensor:
-    """A tensor's full value on the CPU, gathered where it is sharded."""
-    return (value.full_tensor() if isinstance(value, DTensor) else value).cpu()
+def _whole(value: torch.Tensor, wanted: bool) -> torch.Tensor:
+    """A tensor's full value, gathered where it is sharded, on the CPU where it is wanted; else nothing."""
+    whole = value.full_tensor() if isinstance(value, DTensor) else value
+    return whole.cpu() if wanted else torch.empty(0)

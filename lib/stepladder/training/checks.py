@@ -46,6 +46,30 @@ def stage_verdicts(events: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "gate", "verdict", "reason"])
 
 
+def contract_rows(events: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """What the first optimizer step of every stage did: `stage, group, state, parameters, gradient, changed, verdict`.
+
+    Args:
+        events: those of the kind `parameter_contract`; of a stage that began several times the last counts.
+    """
+    last = {event["stage"]: event["rows"] for event in events}
+    words = {True: "yes", False: "no"}
+    rows = [
+        {
+            "stage": stage,
+            "group": row["group"],
+            "state": "trained" if row["trained"] else "frozen",
+            "parameters": row["parameters"],
+            "gradient": row["gradient"],
+            "changed": words[row["changed"]],
+            "verdict": row["verdict"],
+        }
+        for stage, rows in last.items()
+        for row in rows
+    ]
+    return pd.DataFrame(rows, columns=["stage", "group", "state", "parameters", "gradient", "changed", "verdict"])
+
+
 def _validation(metrics: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     """Validation losses of every stage, in order."""
     found: dict[str, list[float]] = {}

@@ -28,16 +28,17 @@ from stepladder.core.types import Batch, Check, Dataset
 from stepladder.data import mixing
 from stepladder.data.sampling import Drawn, Order, StepBatches, Stream, loader, validation_batches
 from stepladder.machine.signals import Preempted
-from stepladder.training import checkpoint, parallel, resume, schedule, tracking
+from stepladder.training import checkpoint, contract, parallel, resume, schedule, starting, tracking
 from stepladder.training.checkpoint import Progress
+from stepladder.training.contract import FirstStep
 from stepladder.training.logbook import Logbook, TrainingError
-from stepladder.training.optimize import EMA, learning_rate_factor, set_rates
+from stepladder.training.optimize import EMA, Plateau, learning_rate_factor, set_rates
 from stepladder.training.parallel import DistributedContext, StopConsensus
 from stepladder.training.request import SaveRequest
 from stepladder.training.schedule import PhaseSpan
 from stepladder.training.step import StepModule, TrainState, make_train_state, to_device, train_step
 from stepladder.training.task_gradients import TaskGradients
-from stepladder.training.trainable import set_modes, set_trainable
+from stepladder.training.trainable import refuse_given, set_modes, set_trainable
 from stepladder.training.validation import validation_losses
 
 
@@ -72,6 +73,8 @@ class Training:
         self.last, self._ends = self.spans[-1].end, {span.end for span in self.spans}
         torch.manual_seed(params.seed)
         self.model = study.model(params).to(self.distributed.device)
+        for span in self.spans:
+            refuse_given(self.model, span.phase)
         parallel.prepare(self.model, training)
         self.step_module = StepModule(study, self.model, self.spans[0].phase)
         self._shard()
@@ -86,9 +89,11 @@ class Training:
             self.distributed.rank,
             self.distributed.world,
         )
+        schedule.check_plateau(training, bool(self.fixed))
         self.task_gradients = TaskGradients(self.step_module, self.validation, training, params.seed, self.distributed)
         self.train_state: TrainState  # of the stage under way
         self.step, self.validation_loss = 0, 0.0
+        self._unproven = False  # whether the contract of the stage under way is still to be looked at
         self.logbook = Logbook(training, self.distributed, self._report)
 
     def fit(self) -> Progress:
@@ -128,9 +133,14 @@ class Training:
         # Every stage has a schedule of its own, from its warm-up to its end.
         rate = span.phase.learning_rate or training.learning_rate
         rate *= learning_rate_factor(training.schedule, self.step - span.begin, span.end - span.begin, training.warmup)
+        rate *= Plateau.of(self.progress.plateau).factor(training)
         set_rates(self.train_state.optimizer, rate, training.weight_decay)
-        result = train_step(self.train_state, self.step, (next(stream) for _ in range(training.accumulate)))
+        first = FirstStep(self.train_state) if self._unproven else None
+        micros = (next(stream) for _ in range(training.accumulate))
+        result = train_step(self.train_state, self.step, micros, watch=first)
         self.step = step = self.step + 1
+        if first:
+            self._prove(span, first)
         # What is due after this step. All ranks come to the same answer, or they would wait for each other for ever.
         saves = step % training.checkpoint_every == 0 or step == span.end
         validates = self._validates(step)
@@ -157,6 +167,8 @@ class Training:
         """Find the newest whole checkpoint of this training; restore the weights and return the rest."""
         found = resume.find(self.run, self.progress.config_fingerprint, self.distributed, self._report)
         if found is None:
+            if origin := starting.find(self.run, self.training):
+                self._report("started_from", sha256=origin.sha256, **starting.begin(self.model, origin, self.training))
             return None
         # The weights now, the part of the training state when its stage is entered: the optimizer does not exist yet.
         state, before = found
@@ -171,7 +183,7 @@ class Training:
         self.step_module.phase = span.phase
         if not under_way:
             self._check_start(span)
-            self.progress = replace(self.progress, stage=span.phase.name, best=None)
+            self.progress = replace(self.progress, stage=span.phase.name, best=None, plateau=None)
             self._fit(span)
         # Before the optimizer is made and DDP wraps: both look at what is trainable only once.
         set_trainable(self.model, span.phase)
@@ -179,7 +191,7 @@ class Training:
         self.train_state = make_train_state(
             module, self.model, self.training, self.params.seed, self.distributed, self.step_module.tasks
         )
-        self.train_state.begin = span.begin
+        self.train_state.begin, self._unproven = span.begin, not under_way
         if under_way:
             assert state is not None, f"{self.step} steps are done, and no checkpoint says so"
             checkpoint.restore_train_state(state, self.model, self.train_state)
@@ -245,6 +257,18 @@ class Training:
 
     # After a step ----------------------------------------------------------------------------------------------------
 
+    def _prove(self, span: PhaseSpan, first: FirstStep) -> None:
+        """Tell what the first step of a stage did to every group of parameters; refuse what breaks the contract."""
+        begin = time.time()
+        rows = first.rows()
+        self.logbook.pause(time.time() - begin)
+        if rows is None:
+            return
+        self._unproven = False
+        self._report("parameter_contract", stage=span.phase.name, step=self.step, rows=rows)
+        if found := contract.faults(rows):
+            raise TrainingError(f"the first step of stage {span.phase.name!r} breaks the parameter contract: {found}")
+
     def _validates(self, step: int) -> bool:
         """Whether validation follows step `step` (counted from one)."""
         return bool(self.fixed) and (step % self.training.validate_every == 0 or step in self._ends)
@@ -259,6 +283,9 @@ class Training:
         self.logbook.tracker.log({"step": self.step, "stage": span.phase.name, **values, **times})
         self.logbook.pause(now - begin)
         self.validation_loss, best = values["validation_loss"], self.progress.best
+        if self.training.schedule == "plateau":
+            known = Plateau.of(self.progress.plateau).after(self.validation_loss, self.training)
+            self.progress = replace(self.progress, plateau=known.told())
         if best is not None and not self.validation_loss < best["loss"]:
             return False
         self.progress = replace(self.progress, best={"step": self.step, "loss": self.validation_loss})
@@ -272,7 +299,7 @@ class Training:
             None if best["step"] == self.step else resume.best(self.run, best["step"], self.distributed, self._report)
         )
         if state:
-            checkpoint.restore_model({"model": {**state["model"], **(state["average"] or {})}}, self.model)
+            checkpoint.restore_model(checkpoint.judged(state), self.model)
         elif ema:
             ema.settle()
         if ema:

@@ -1,8 +1,8 @@
 """Everything applied to a model from outside: processes, devices, sharding, compilation, recomputation.
 
 Decisions:
-- Models are written for one device. What a run adds stands here, in this order: activation checkpointing, compile,
-  then FSDP2 (`training.shard`) or DDP. torch.distributed is the engine.
+- Models are written for one device. What a run adds stands here, in this order: activation checkpointing,
+  compile, offload of activations to host memory, then FSDP2 (`training.shard`) or DDP. torch.distributed is the engine.
 - One process joins no process group: nothing to pay for what is not used.
 - Each rank weights its loss by its part of the batch (see `step.train_step`), so uneven parts stay exact.
 """
@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stepladder.core.config import ParameterError
 from stepladder.core.schema import TrainingParams
+from stepladder.training.offload import offload
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
@@ -126,7 +127,7 @@ class StopConsensus:
 
 
 def prepare(model: nn.Module, training: TrainingParams) -> None:
-    """Apply, in place and once, what does not depend on the stage: recomputation and compilation."""
+    """Apply, in place and once, what does not depend on the stage: recomputation, compilation and offload."""
     if training.activation_checkpointing:
         for block in blocks(model):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
@@ -135,7 +136,12 @@ def prepare(model: nn.Module, training: TrainingParams) -> None:
 
         inductor.fallback_random = True  # torch's own numbers in compiled code too, so that it learns the same
         for block in blocks(model):  # block by block: quicker than the whole, and whichever way the loss calls them
-            block.compile()
+            if training.activation_offload:  # what moves activations stays outside: torch cannot compile it
+                block.forward = torch.compile(block.forward)
+            else:
+                block.compile()
+    if training.activation_offload:
+        offload(blocks(model))
 
 
 def shard(module: nn.Module, training: TrainingParams, distributed: DistributedContext) -> None:

@@ -26,10 +26,21 @@ from stepladder.data.shards import recipe_of
 
 SPEED = {  # of `training`: what may differ between starts; all else shapes it, fields that a study adds too
     *("accumulate", "workers", "prefetch", "processes", "threads", "use_ladder", "precision", "compile"),
-    *("activation_checkpointing", "shard", "validate_every", "validation_batches", "checkpoint_every", "keep"),
+    *(
+        "activation_checkpointing",
+        "activation_offload",
+        "shard",
+        "validate_every",
+        "validation_batches",
+        "checkpoint_every",
+        "keep",
+    ),
     *("log_every", "overfit_threshold"),
 }
 CHANGES = "training.changes"
+PLATEAU = {"plateau_factor", "plateau_patience", "plateau_threshold", "plateau_floor"}  # count with that schedule alone
+BY_VALIDATION = {"validate_every", "validation_batches"}  # shape the updates with it
+START = {"start_from", "start_from_missing", "start_from_surplus"}  # the first stands there as a digest, if at all
 PROCESS = "stepladder.training.worker"
 
 
@@ -57,7 +68,10 @@ def config_fingerprint(run: Run, study: Study, params: Parameters, training: Tra
     values = training.model_dump(mode="json", exclude={"changes"})
     if changes := [change.model_dump() for change in training.changes]:
         values["changes"] = changes  # none: as if there were no such field, which fingerprints of old do not have
-    shaping = {f"training.{name}": value for name, value in values.items() if name not in SPEED}
+    silent = SPEED - BY_VALIDATION if training.schedule == "plateau" else SPEED | PLATEAU
+    shaping = {f"training.{name}": value for name, value in values.items() if name not in silent | START}
+    if training.start_from:
+        shaping["training.start_from"] = started_from(run, training)  # whatever its name
     stages = [[phase.name, phase.steps, list(phase.trainable), phase.learning_rate] for phase in study.phases(params)]
     return {"seed": params.seed, "data": data(run), "stages": stages, **model, **shaping}
 
@@ -75,6 +89,15 @@ def at(training: TrainingParams, step: int) -> TrainingParams:
         if change.after <= step:
             values |= change.model_dump(exclude={"after"})
     return training.model_copy(update=values) if values else training
+
+
+def started_from(run: Run, training: TrainingParams) -> str:
+    """SHA-256 of the weights that a training starts from."""
+    from stepladder.training import starting  # with torch, which who only asks for a course does without
+
+    origin = starting.find(run, training)
+    assert origin is not None, "training.start_from names nothing"
+    return origin.sha256
 
 
 def data(run: Run) -> str:
@@ -98,7 +121,19 @@ def code_read(study: str) -> dict[str, str]:
 def job_key(run: Run, params: Parameters) -> Key:
     """What a training process is started with: parameters, code, data, and the setting that the ladder chose."""
     values = visible("05_training", params.model_dump(mode="json"))
-    return Key(values, code_read(run.study), files.plain({"the data": data(run), "ladder.json": run.chosen}))
+    inputs: dict[str, Any] = {"the data": data(run), "ladder.json": run.chosen}
+    if params.training.start_from:
+        inputs["the weights of training.start_from"] = started_from(run, params.training)
+    return Key(values, code_read(run.study), files.plain(inputs))
+
+
+def check_plateau(training: TrainingParams, validated: bool) -> None:
+    """Refuse the schedule `plateau` with a `ParameterError` where nothing is validated."""
+    if training.schedule == "plateau" and not validated:
+        raise ParameterError(
+            "parameter 'training.schedule' = 'plateau': there is no validation sample that it could go by; give the "
+            "split validation something, or choose another schedule"
+        )
 
 
 def check_shard(spans: Sequence[PhaseSpan], training: TrainingParams) -> None:

@@ -29,6 +29,7 @@ from stepladder.training.parallel import DistributedContext, synchronize_gradien
 from stepladder.training.tasks import Tasks, recounted
 from stepladder.training.trainable import set_trainable
 
+Watch = Callable[[Mapping[str, float] | None], None]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -113,7 +114,9 @@ class StepResult:
         return [self.loss, *self.parts.values()]
 
 
-def train_step(train_state: TrainState, step: int, micros: Iterable[Batch], clock: Clock | None = None) -> StepResult:
+def train_step(
+    train_state: TrainState, step: int, micros: Iterable[Batch], clock: Clock | None = None, watch: Watch | None = None
+) -> StepResult:
     """One optimizer step over this rank's micro-batches.
 
     Args:
@@ -121,6 +124,7 @@ def train_step(train_state: TrainState, step: int, micros: Iterable[Batch], cloc
         step: global number of the step; seeds dropout.
         micros: collated micro-batches, `training.accumulate` of them.
         clock: receives the seconds of the phases load, host_to_device, forward, backward and optimizer.
+        watch: called between backward and update, with the labelled units of the step by task, where there are tasks.
     """
     lap = clock.lap if clock else _no_lap
     loss, parts, counts = None, {}, None
@@ -136,6 +140,8 @@ def train_step(train_state: TrainState, step: int, micros: Iterable[Batch], cloc
     assert loss is not None, "a step has at least one micro-batch"
     if train_state.tasks and counts:
         train_state.tasks.silence(train_state.model, counts)
+    if watch:
+        watch(counts)
     norm = update(train_state, step)
     lap("optimizer")
     return StepResult(loss, parts, norm)

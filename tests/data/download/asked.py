@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,12 +60,18 @@ class Run:
         return [answer.outcome for answer in self.answers]
 
 
-def ask(urls: Sequence[str], names: Names | None = None, policy: Policy = POLICY, at_once: bool = True) -> Run:
+def ask(
+    urls: Sequence[str],
+    names: Names | None = None,
+    policy: Policy = POLICY,
+    at_once: bool = True,
+    tls: ssl.SSLContext | None = None,
+) -> Run:
     """Ask `urls` with reserved names served by the hostile server: all at once, or one after the other."""
 
     async def run() -> Run:
         resolver = names or Names()
-        async with HostileServer() as server:
+        async with HostileServer(tls=tls) as server:
             sockets = Sockets(server.port)
             home = Loopback("127.0.0.1", server.port)
             async with Asker(policy, home, lookup=resolver, open_socket=sockets) as asker:

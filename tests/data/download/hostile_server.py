@@ -6,6 +6,7 @@ Everything is written by hand on a raw connection, so that answers may be no HTT
 import asyncio
 import gzip
 import re
+import ssl
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -161,6 +162,7 @@ REDIRECTS = {
     "schemeless": "//b.example/png",
     "relative": "../png",
     "tls": "https://a.example/png",
+    "http": "http://a.example/png",
     "loop": "/to-loop",
     "1": "/png",
     "2": "/to-1",
@@ -214,6 +216,24 @@ async def _(writer: asyncio.StreamWriter) -> None:
 @page("/endless-continue")
 async def _(writer: asyncio.StreamWriter) -> None:
     await drip(writer, b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0)
+
+
+def silent_after(path: str, head: bytes) -> None:
+    """Serve a head, whose body never comes."""
+
+    async def page(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    PAGES[path] = page
+
+
+silent_after("/silent-noai", b"HTTP/1.1 200 OK\r\nX-Robots-Tag: noai\r\nContent-Length: 99\r\n\r\n")
+silent_after("/silent-404", b"HTTP/1.1 404 No\r\nContent-Length: 99\r\n\r\n")
+silent_after("/silent-big", b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n")
+silent_after("/silent-302", b"HTTP/1.1 302 Found\r\nLocation: /png\r\nContent-Length: 99\r\n\r\n")
+silent_after("/silent-200", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
 
 
 @page("/silent")
@@ -288,14 +308,18 @@ always("/robots-elsewhere", http(b"User-agent: *\nDisallow: /\n"))
 
 @dataclass
 class HostileServer:
-    """The server; `asked` are (host, path) in order, `heads` the requests' heads. An async context manager."""
+    """The server, with TLS where a context is given; `asked` are (host, path) in order, `heads` the requests' heads.
 
+    An async context manager.
+    """
+
+    tls: ssl.SSLContext | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
 
     async def __aenter__(self) -> "HostileServer":
         self._tasks: set[asyncio.Task] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000, ssl=self.tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

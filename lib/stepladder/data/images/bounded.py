@@ -36,6 +36,7 @@ __all__ = ["Decoder", "Facts", "Fault", "Kept", "Options"]
 
 MEMORY = 2_000_000_000
 START_S = 60.0
+PROGRAM = ("-m", bounded_child.__name__)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG")  # nothing else of the environment: it may hold secrets
 
@@ -142,7 +143,7 @@ class _Child:
         arguments = [str(memory), str(cpu_seconds), str(os.getpid())]
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | ENVIRONMENT
         self.process = subprocess.Popen(
-            [sys.executable, "-m", bounded_child.__name__, *arguments],
+            [sys.executable, *PROGRAM, *arguments],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

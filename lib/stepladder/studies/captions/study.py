@@ -48,6 +48,7 @@ class Captions(Study[CaptionsParams]):
     title = "Captions: a trained projection between frozen towers, from pictures of the web"
     card = CARD
     Params = CaptionsParams
+    guessed = ("choice accuracy", "parsed accuracy")
     sizes = SIZES
     planned = PLANNED
     axes: ClassVar = {
@@ -94,7 +95,12 @@ class Captions(Study[CaptionsParams]):
         """The pictures that lists name, politely and safely, in tars; and the world tower where it is made here."""
         from stepladder.studies.captions.data import gathering
 
-        return gathering.gather(raw, params, folder, tell)
+        brought = gathering.gather(raw, params, folder, tell)
+        if params.conversion.size != "small":
+            return brought
+        from stepladder.studies.captions.models.towers import own
+
+        return own.beside(brought, folder, tell)
 
     def assets(self, raw: Sequence[Path], params: CaptionsParams) -> list[Asset]:
         """Tars, and blocks of true or false statements."""
@@ -130,7 +136,7 @@ class Captions(Study[CaptionsParams]):
 
     def can_start(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
         """Whether there is something to see and something to learn in a batch."""
-        return phases.can_start(phase, model, batch)
+        return losses.can_start(batch)
 
     def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
         """Cross entropy of the assistant's tokens."""

@@ -27,6 +27,7 @@ class ToyModel(Section):
     worsens: bool = Field(False, description="every validation is worse than the one before")
     sleep: float = Field(0.0, description="seconds a step takes at least")
     keep_if_better: bool = Field(False, description="every stage is judged at its end")
+    given: str = Field("", description="identity of the first part, which is given then")
     eat: int = Field(0, description="megabytes each step takes and never gives back")
 
 
@@ -84,7 +85,12 @@ class Toy:
         return self.dataset(shards, params, keep_clear)
 
     def model(self, params):
-        return Net(params.model.width, params.model.dropout)
+        net = Net(params.model.width, params.model.dropout)
+        if params.model.given:
+            nn.init.eye_(net.first[0].weight)
+            nn.init.zeros_(net.first[0].bias)
+            net.given = {"first.": params.model.given}
+        return net
 
     def phases(self, params):
         parts = {"all": ("",), "first": ("first",), "second": ("second",)}

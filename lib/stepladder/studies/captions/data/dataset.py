@@ -52,7 +52,9 @@ class Pairs:
         self._world, self._special = sequence.world_tokens(params), tokenizer(params.conversion).special
         self.places, self.left_out = self._fitting()
         if self.shards and not self.places:
-            raise StudyError(f"no item of {len(self.shards)} shards fits model.length = {params.model.length}: raise it")
+            raise StudyError(
+                f"no item of {len(self.shards)} shards fits model.length = {params.model.length}: raise it"
+            )
         facts = [(self.shards[place.shard].attributes, place.item) for place in self.places]
         self.groups = np.array([attributes["groups"][item] for attributes, item in facts], dtype=str)
         self.clusters = np.array([attributes["families"][item] for attributes, item in facts], dtype=str)

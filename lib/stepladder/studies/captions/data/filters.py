@@ -68,7 +68,9 @@ def steps(params: CaptionsParams) -> list[Step]:
         ),
         (
             least > 0,
-            Step(f"{least} pixels a side", SIDES, lambda rows: least_side(rows) >= least, f"data.least_side{and_basic}"),
+            Step(
+                f"{least} pixels a side", SIDES, lambda rows: least_side(rows) >= least, f"data.least_side{and_basic}"
+            ),
         ),
         (
             bool(shapes),

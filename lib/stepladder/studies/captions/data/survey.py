@@ -85,7 +85,10 @@ def hosts_figure(found: Funnel, params: CaptionsParams) -> Figure:
     axis.set_yticks(place, [str(host)[:40] or "(no host)" for host in top["host"]])
     rest = found.asked - int(top["rows"].sum())
     unsure = f"; a count may be {found.hosts_error:,} too small" if found.hosts_error else ""
-    axis.set(xlim=(0, 1.25 * max(top["rows"], default=1)), xlabel=f"rows asked for ({rest:,} at other hosts{unsure})\n{_pace(params)}")
+    axis.set(
+        xlim=(0, 1.25 * max(top["rows"], default=1)),
+        xlabel=f"rows asked for ({rest:,} at other hosts{unsure})\n{_pace(params)}",
+    )
     axis.set_title("Largest hosts: share of rows, and time")
     axis.grid(axis="y", visible=False)
     axis.xaxis.set_major_formatter(FuncFormatter(_count))

@@ -91,11 +91,9 @@ def weights(place: str | None, revision: str | None, patterns: Sequence[str]) ->
 
 def texts() -> list[str]:
     """What our tokenizer is learnt from: the texts of the offline corpus."""
-    try:
-        from stepladder.studies.captions.data import synthesis
-    except ImportError:
-        return list(EXAMPLES)
-    return list(synthesis.texts())
+    from stepladder.studies.captions.data.synthesis.texts import texts
+
+    return texts()
 
 
 @functools.cache
@@ -159,11 +157,3 @@ def _sealed(inner: tokenizers.Tokenizer, special: Special, content: bytes, vocab
     inner.no_padding()
     assert inner.token_to_id("<pad>") == PADDING
     return Tokenizer(inner, special, hashlib.sha256(content + repr(special).encode()).hexdigest(), vocabulary)
-
-
-EXAMPLES: Final = (
-    "Describe this image simply.",
-    "A red square left of a blue circle.",
-    "Is the green triangle above the yellow star? Yes. No. True. False.",
-    "A cat on a sofa, a cup of coffee on a wooden table, a rocket on its launch pad.",
-)

@@ -36,7 +36,8 @@ def meaning(answer: str, reference: str) -> float:
     Raises:
         StudyError: as of `minilm.load`.
     """
-    return float(np.clip(vector(answer) @ vector(reference), 0, 1)) if answer.strip() else 0.0
+    # Six digits: a unit vector times itself is 1 to the last bit but one.
+    return round(float(np.clip(vector(answer) @ vector(reference), 0, 1)), 6) if answer.strip() else 0.0
 
 
 def retrieval(answers: Sequence[str], references: Sequence[str], most: Sequence[int] = (1, 5)) -> dict[str, float]:

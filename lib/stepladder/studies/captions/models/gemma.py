@@ -98,9 +98,7 @@ class Gemma(nn.Module):
     def _run(self, x_BTH: Tensor, kinds_BT: Tensor, **asked: bool) -> Any:
         positions_1T = torch.arange(x_BTH.shape[1], device=x_BTH.device)[None]
         masks = masked(kinds_BT, self.text.config.sliding_window, x_BTH.dtype)
-        return self.text(
-            inputs_embeds=x_BTH, attention_mask=masks, position_ids=positions_1T, use_cache=False, **asked
-        )
+        return self.text(inputs_embeds=x_BTH, attention_mask=masks, position_ids=positions_1T, use_cache=False, **asked)
 
 
 class Projector(nn.Module):

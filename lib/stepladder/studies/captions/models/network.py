@@ -96,7 +96,9 @@ class Captioner(Bridge):
         """The arms that this model has: without world tokens or controls there is less to compare."""
         bridges = {"trained", "untrained", *self.controls}
         of_world = {name for name in ARM if name.startswith("world_")}
-        return tuple(n for n, arm in ARM.items() if arm.bridge in bridges and (self.settings.world or n not in of_world))
+        return tuple(
+            n for n, arm in ARM.items() if arm.bridge in bridges and (self.settings.world or n not in of_world)
+        )
 
     def forward(self, batch: Batch, arm: str = "trained") -> Tensor:
         """Scores of the next token at every position of the arm's sequence, (B, T, vocabulary)."""

@@ -109,7 +109,9 @@ class Resampler(nn.Module):
         x_BMTVUD = self.read(x_BMTVUC) + self.row[:, None] + self.column
         x_NSD = self.norm(self.time(x_BMTVUD)).flatten(2, 4).flatten(0, 1)
         query_NWD = self.queries.expand(len(x_NSD), -1, -1)
-        heads = [part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (query_NWD, self.key(x_NSD), self.value(x_NSD))]
+        heads = [
+            part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (query_NWD, self.key(x_NSD), self.value(x_NSD))
+        ]
         found_NWD = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
         return self.network(query_NWD + found_NWD).unflatten(0, x_BMTVUC.shape[:2])
 
@@ -132,7 +134,9 @@ class Extremes(nn.Module):
     def __init__(self, latents: int, frames: int, tokens: int, width: int) -> None:
         super().__init__()
         self.tokens = tokens
-        self.network = nn.Sequential(nn.Linear(2 * frames * latents, NARROW), nn.GELU(), nn.Linear(NARROW, tokens * width))
+        self.network = nn.Sequential(
+            nn.Linear(2 * frames * latents, NARROW), nn.GELU(), nn.Linear(NARROW, tokens * width)
+        )
 
     def forward(self, x_BMTVUC: Tensor) -> Tensor:
         """(B, M, W, H)."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stepladder.core.types import Asset, StudyError
-from stepladder.studies.captions.data.layout import WEIGHTS
 from stepladder.studies.captions.data.readers import statements
+from stepladder.studies.captions.models.towers import own
 from stepladder.studies.captions.params import CaptionsParams
 
 LAYOUTS = "*.tar with K.jpg, K.txt, K.json; NLVR's or VSR's *.jsonl beside its pictures"
@@ -23,7 +23,8 @@ def assets(raw: Sequence[Path], params: CaptionsParams) -> list[Asset]:
     Raises:
         StudyError: there is nothing, or two assets have one name.
     """
-    weights = tuple(path for folder in raw for path in sorted(folder.rglob(WEIGHTS)))[:1]
+    weights = tuple(own.place_of(folder) for folder in raw if own.place_of(folder).is_file())[:1]
+    weights = weights if params.conversion.size == "small" else ()
     found = [*_tars(raw, weights), *statements.assets(raw, weights)]
     if not found:
         searched = ", ".join(folder.name for folder in raw)
@@ -37,6 +38,6 @@ def assets(raw: Sequence[Path], params: CaptionsParams) -> list[Asset]:
 def _tars(raw: Sequence[Path], weights: tuple[Path, ...]) -> Iterator[Asset]:
     for folder in raw:
         for path in sorted(folder.rglob("*.tar")):
-            moving = path.stem == "moving"
+            moving = path.stem.startswith("moving")
             name = path.stem if path.parent == folder or moving else f"{path.parent.name[:8]}_{path.stem}"
             yield Asset(name, "moving" if moving else "pictures", (path,), weights)

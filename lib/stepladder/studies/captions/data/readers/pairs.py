@@ -76,5 +76,7 @@ def _items(reader: tars.TarReader, number: int, place: int, question: str, group
     items = [Item((place,), question, text.strip(), CAPTION, **shared)] if text.strip() else []
     for asked in facts.get("questions") or ():
         kind = ITEMS.index(asked["kind"])
-        items.append(Item((place,), asked["question"], asked["answer"], kind, tuple(asked.get("choices", ())), **shared))
+        items.append(
+            Item((place,), asked["question"], asked["answer"], kind, tuple(asked.get("choices", ())), **shared)
+        )
     return items

@@ -50,7 +50,9 @@ def read(asset: Asset) -> Content:
     try:
         block = _blocks(path)[asset.meta["block"]]
     except (ValueError, KeyError, IndexError) as error:
-        raise StudyError(f"{path.name} is not the set that {asset.id} was made of ({error}); take stock again") from error
+        raise StudyError(
+            f"{path.name} is not the set that {asset.id} was made of ({error}); take stock again"
+        ) from error
     places = {place: number for number, place in enumerate(asset.files)}
     frames = [_decoded(place) for place in asset.files]
     items, lost = list[Item](), 0

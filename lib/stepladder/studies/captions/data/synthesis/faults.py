@@ -60,6 +60,7 @@ class Web:
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     answers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     faults: dict[int, str] = field(default_factory=dict[int, str])
+    spared: list[Row] = field(default_factory=list[Row])  # nothing happens to them; they may be copied
     turn: int = 0  # how many faults there were
 
 
@@ -77,6 +78,7 @@ def spread(web: Web, share: float) -> None:
     order = [web.rows[place] for place in web.rng.permutation(len(web.rows))]
     free = sorted(order, key=lambda row: row.group != "drawn")
     left = round(share * len(free))
+    web.spared = free[left:]
     while left:
         for name, kind in KINDS.items():
             if kind.rows <= left:
@@ -166,21 +168,26 @@ def _changed(web: Web, rows: Sequence[Row]) -> None:
 
 
 def _copied(web: Web, rows: Sequence[Row]) -> None:
-    rows[0].body = _other(web, rows[0]).body
+    first, copy = _twins(web, rows[0])
+    copy.body = first.body
 
 
 def _copied_anew(web: Web, rows: Sequence[Row]) -> None:
     """The picture of another row, compressed once more."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(_other(web, rows[0]).body)) as image:
-        rows[0].body = drawing.jpeg(image.convert("RGB"), quality=60)
+    first, copy = _twins(web, rows[0])
+    with Image.open(io.BytesIO(first.body)) as image:
+        copy.body = drawing.jpeg(image.convert("RGB"), quality=60)
 
 
-def _other(web: Web, row: Row) -> Row:
-    """The first row whose drawn picture nothing happens to and nobody has copied."""
-    good = [other for other in web.rows if other.number not in web.faults and other.group == "drawn"] or web.rows
-    return good[web.turn % len(good)]
+def _twins(web: Web, row: Row) -> tuple[Row, Row]:
+    """A row and a spared one in their order; the later one becomes the copy, and the fault is its."""
+    spared = web.spared.pop(0) if len(web.spared) > 1 else web.spared[0]
+    first, copy = sorted((row, spared), key=lambda row: row.number)
+    web.faults[copy.number] = web.faults.pop(row.number)
+    copy.sha256 = ""
+    return first, copy
 
 
 def _half(row: Row) -> bytes:

@@ -10,6 +10,7 @@ Decisions:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -205,7 +206,7 @@ def whole(name: str) -> "Image.Image":
     path = Path(skimage.__file__).parent / "data" / PHOTOGRAPHS[name].file
     if not path.is_file():
         raise StudyError(
-            f"scikit-image {skimage.__version__} ships no {path.name}: install a version of constraints.txt"
+            f"scikit-image {metadata.version('scikit-image')} ships no {path.name}: install that of constraints.txt"
         )
     with Image.open(path) as image:
         return image.convert("RGB")

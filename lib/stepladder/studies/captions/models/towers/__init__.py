@@ -52,4 +52,6 @@ def vision(params: CaptionsParams) -> nn.Module:
         from stepladder.studies.captions.models.towers import given
 
         return given.Places(params.conversion)
-    raise StudyError("size tiny sees by random weights, which nothing is gained by releasing: set model.vision to cached")
+    raise StudyError(
+        "size tiny sees by random weights, which nothing is gained by releasing: set model.vision to cached"
+    )

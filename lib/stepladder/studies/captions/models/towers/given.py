@@ -85,7 +85,9 @@ def pinned(parameter: str, name: str | None, revision: str | None) -> tuple[str,
     if Path(name).is_dir():
         return name, None
     if not revision:
-        raise StudyError(f"{parameter} = {name!r} is no folder here, so it names a repository: pin its commit (revision)")
+        raise StudyError(
+            f"{parameter} = {name!r} is no folder here, so it names a repository: pin its commit (revision)"
+        )
     return name, revision
 
 

@@ -31,7 +31,9 @@ class Lite:
 
 def places(encoder: lite0.Lite0, top: nn.Module, pixels_NYXC: torch.Tensor) -> torch.Tensor:
     """Features (N, 49, 1280) of the network for uint8 squares of 224 pixels."""
-    mean, std = (pixels_NYXC.new_tensor(each, dtype=torch.float32) for each in (lite0.IMAGENET_MEAN, lite0.IMAGENET_STD))
+    mean, std = (
+        pixels_NYXC.new_tensor(each, dtype=torch.float32) for each in (lite0.IMAGENET_MEAN, lite0.IMAGENET_STD)
+    )
     image_NCYX = ((pixels_NYXC.float() / 255 - mean) / std).permute(0, 3, 1, 2)
     deep_NFVU = functional.relu6(top(encoder(image_NCYX)[-1]))
     return deep_NFVU.flatten(2).transpose(1, 2)

@@ -13,12 +13,13 @@ Decisions:
 - The verdict stands in the file's metadata and is a gate of 02. The strongest rival is the linear one: the principal
   components of 8 x 8 patches, as many as there are latents.
 
-Shape legend: N pictures, T frames, Y X pixels, C colours or channels, V U rows and columns of cells, D numbers of a patch.
+Shape legend: N pictures, T frames, Y X pixels, C colours or channels, V U rows and columns of cells, D numbers of
+a patch.
 """
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stepladder.core import closure, files
-from stepladder.core.types import Check, StudyError
+from stepladder.core.types import Check, Gathered, StudyError
 from stepladder.studies.captions.data.layout import WEIGHTS
 from stepladder.studies.captions.models.towers import wan
 
@@ -38,6 +39,7 @@ STEPS, BATCH, TRAINED_SIDE, RATE = 260, 8, 32, 1e-3
 NOISE = 0.02  # added to latents in training, so that neighbours mean the same
 JUDGED = 64  # pictures kept out
 SEED = 7
+STUDY = "studies/captions/"  # the part of the code that decides the tower
 
 
 class OwnWan(wan.Wan):
@@ -54,14 +56,29 @@ class OwnWan(wan.Wan):
         try:
             model.load_state_dict(load_file(path))
         except Exception as error:  # of a file that somebody else wrote, or that is cut: safetensors says what
-            raise StudyError(f"{path.name} holds no world tower of this version ({error}): delete it, run 02 again") from None
+            raise StudyError(
+                f"{path.name} holds no world tower of this version ({error}): delete it, run 02 again"
+            ) from None
         _judge(path)
         super().__init__(model, SIDE, files.file_sha256(path))
 
 
+def beside(brought: Gathered, folder: Path, tell: Callable[[str], None]) -> Gathered:
+    """What was brought into `folder`, and the tower beside it, with its verdict as a gate."""
+    tell("the world tower is made, or found")
+    path = weights(folder)
+    return Gathered(folder, brought.paths | {path}, brought.shown, [*brought.checks, verdict(path)])
+
+
+def place_of(folder: Path) -> Path:
+    """Where the tower that this code makes lies below a folder."""
+    code = {name: digest for name, digest in closure.of_modules(__name__).items() if STUDY in name}
+    return folder / "towers" / files.fingerprint(code) / WEIGHTS
+
+
 def weights(folder: Path) -> Path:
     """The file of the tower below `folder`, which is made where it is not there: half a minute."""
-    place = folder / files.fingerprint([closure.of_modules(__name__), SEED]) / WEIGHTS
+    place = place_of(folder)
     if not place.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
         with files.locked(place.parent):
@@ -74,7 +91,9 @@ def verdict(path: Path) -> Check:
     """Whether the tower in a file carries more than what it began as."""
     told = _judge(path)
     own, means, linear = told["own"], told["means"], told["components"]
-    words = f"{own:.1f} dB on {JUDGED} drawn pictures kept out; 8 x 8 means {means:.1f}, as many components {linear:.1f}"
+    words = (
+        f"{own:.1f} dB on {JUDGED} drawn pictures kept out; 8 x 8 means {means:.1f}, as many components {linear:.1f}"
+    )
     return Check("the world tower reconstructs", own > means, words, own, means)
 
 
@@ -182,7 +201,9 @@ def _train(model: Any) -> None:
     pictures_NYXC = _pictures(STEPS * 2, SEED, SIDE)
     model.train()
     for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
+        optimizer.param_groups[0]["lr"] = (
+            RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
+        )
         video_NCTYX = torch.stack(list(_crops(pictures_NYXC, drawn)))
         latent = model.quant_conv(model.encoder(video_NCTYX)).chunk(2, dim=1)[0]
         # The decoder itself: what the class calls decoding cuts off at -1 and 1, where there is no gradient.
@@ -217,7 +238,7 @@ def _pictures(count: int, seed: int, side: int) -> np.ndarray:
 
 @torch.no_grad()
 def judge(model: Any, pictures_NYXC: np.ndarray) -> dict[str, float]:
-    """Peak signal-to-noise ratios in dB of reconstructions: own, spread 8 x 8 means, principal components of patches."""
+    """Peak signal-to-noise ratios in dB of what comes back: own, 8 x 8 means spread, components of patches."""
     true = _range(pictures_NYXC)
     own = model.decode(model.encode(true).latent_dist.mode()).sample
     still_NCYX = true[:, :, 0]

@@ -41,7 +41,9 @@ class Wan:
         video_NCTYX = (frames_NTYXC.to(**self._place) / 127.5 - 1).permute(0, 4, 1, 2, 3)
         mean_NCTVU = self.model.encode(video_NCTYX).latent_dist.mode()
         config = self.model.config
-        mean, std = (mean_NCTVU.new_tensor(each)[:, None, None, None] for each in (config.latents_mean, config.latents_std))
+        mean, std = (
+            mean_NCTVU.new_tensor(each)[:, None, None, None] for each in (config.latents_mean, config.latents_std)
+        )
         return ((mean_NCTVU - mean) / std).permute(0, 2, 3, 4, 1)
 
 

@@ -1,0 +1,103 @@
+"""What 06 shows of captions beyond scores: every arm beside the trained one, and cases from best to worst.
+
+Decisions:
+- The sentence and the gates come from `evaluation.arms`; here they are only drawn. A lead whose interval holds zero is
+  drawn grey: nothing may be said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch.utils.data import default_collate
+
+from stepladder.core.types import Batch, Check, Dataset, Prediction
+from stepladder.studies.captions.evaluation import arms
+from stepladder.studies.captions.models import accounting, answering
+from stepladder.studies.captions.params import CaptionsParams
+from stepladder.studies.captions.pictures import style
+from stepladder.view.style import CHOSEN, MODEL, RIVAL, WRONG
+
+if TYPE_CHECKING:
+    from stepladder.studies.captions.models.network import Captioner
+
+SHOWN = 3  # cases at either end and in the middle
+COLOURS = {arms.EFFECT: CHOSEN, arms.WORSE: WRONG}
+
+
+def analysis(
+    model: Captioner, cases: Dataset, params: CaptionsParams
+) -> Mapping[str, pd.DataFrame | Figure | str | list[Check]]:
+    """Gates, arms as table and figure, the headline, captions in papers' metrics, cases, and whose parameters learn."""
+
+    def answer(batch: Batch, arm: str) -> Prediction:
+        return answering.predict(model, batch, arm)
+
+    known = [arm for arm in params.evaluation.arms if arm in model.arms]
+    gates = arms.checks(model, answer, cases, params)
+    records = arms.answers(answer, cases, params, known)
+    compared = arms.table(records, params)
+    return {
+        "Gates of the arms": gates,
+        "Every arm beside the trained one": compared,
+        "What the trained projection adds": leads(compared),
+        "The smallest lead": arms.sentence(compared),
+        "Captions of every arm": arms.captions(records),
+        "Best, median and worst": extremes(records, cases),
+        "Whose parameters learn": accounting.table(params),
+    }
+
+
+def leads(table: pd.DataFrame, metric: str = arms.MAIN) -> Figure:
+    """Leads of the trained arm over every other, with their intervals."""
+    rows = table[(table["metric"] == metric) & (table["arm"] != arms.TRAINED)].iloc[::-1]
+    figure = Figure(figsize=(7.5, 1.0 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows.itertuples()):
+        colour = COLOURS.get(str(row.verdict), RIVAL)
+        axes.plot([row.lead_low, row.lead_high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
+        axes.plot([row.lead], [place], "o", color=colour)
+    axes.axvline(0, color=style.INK, linewidth=1)
+    axes.set_yticks(range(len(rows)), [str(arm).replace("_", " ") for arm in rows["arm"]])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel(f"lead of the trained arm in {metric}; grey: no effect")
+    return figure
+
+
+def extremes(records: pd.DataFrame, cases: Dataset) -> Figure:
+    """Captions of the trained arm beside their references: the best, the middle, the worst by the main metric."""
+    own = records[(records["method"] == arms.TRAINED) & (records["metric"] == arms.MAIN) & (records["support"] > 0)]
+    free = own[own["answer"] != ""]
+    ranked = (free if len(free) else own).sort_values("numerator", ascending=False, kind="stable")
+    count = min(SHOWN, max(1, len(ranked) // 3))
+    middle = len(ranked) // 2 - count // 2
+    chosen = pd.concat([ranked.iloc[:count], ranked.iloc[middle : middle + count], ranked.iloc[-count:]])
+    figure = Figure(figsize=(3.1 * count, 9.6), layout="constrained")
+    grid = np.array(figure.subplots(3, count, squeeze=False)).ravel()
+    names = ["best"] * count + ["median"] * count + ["worst"] * count
+    for axes, name, (_, row) in zip(grid, names, chosen.iterrows(), strict=True):
+        axes.imshow(np.asarray(cases.sample(int(row["case"]), None)["pixels_MYXC"])[0])
+        style.bare(axes, f"{name}: {row['numerator'] / max(row['denominator'], 1e-12):.2f}")
+        said = f"says: {style.wrapped(str(row['answer']), 38)}\nis: {style.wrapped(str(row['reference']), 38)}"
+        axes.set_xlabel(said, fontsize=7.5, loc="left", color=style.INK)
+    return figure
+
+
+def attention(model: Any, cases: Dataset, count: int = 8) -> Figure:
+    """Share of attention on world tokens by layer, over some cases."""
+    from stepladder.studies.captions.models.attention import share
+
+    chosen = np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int)
+    with torch.no_grad():
+        shares = [np.asarray(share(model, default_collate([cases.sample(int(case), None)])))[..., :] for case in chosen]
+    share_L = np.mean([np.reshape(each, (-1, np.shape(each)[-1])).mean(0) for each in shares], axis=0)
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(np.arange(1, len(share_L) + 1), 100 * share_L, color=MODEL)
+    axes.set(xlabel="layer of the language model", ylabel="% of attention on world tokens")
+    return figure
