@@ -14,7 +14,7 @@ from stepladder.studies.captions.data.tokenizer import Tokenizer, tokenizer
 from stepladder.studies.captions.params import CaptionsParams
 
 COLOURS = ("red", "green", "blue", "yellow")
-PLACES, CHANNELS = 4, 24
+PLACES, CHANNELS = 4, 64
 QUESTION = "Describe this image simply."
 
 
@@ -27,7 +27,7 @@ def picture(number: int, mark: float = 0.0) -> tuple[int, np.ndarray]:
     """Colour and features (P, F) of a picture; `mark` is how loudly its family (two pictures) can be told."""
     rng = np.random.default_rng(number)
     colour, features = int(rng.integers(len(COLOURS))), rng.normal(0, 0.2, (PLACES, CHANNELS))
-    features[:, colour] += 1
+    features[:, colour] += 2
     features[:, len(COLOURS) :] += mark * np.random.default_rng([9, number // 2]).normal(0, 1, CHANNELS - len(COLOURS))
     return colour, features
 

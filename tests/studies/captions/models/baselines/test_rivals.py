@@ -88,16 +88,22 @@ def test_words_are_not_misled_by_what_no_caption_tells(tmp_path: Path) -> None:
     learnt = examples.read([shard(tmp_path / "loud.h5", TRAIN, mark=3.0)])
     cases = batch(TEST, mark=3.0)
     look, told = (Neighbour(learnt, words(), eye) for eye in (Look(learnt), Words(learnt, words().vocabulary)))
-    assert _mean(cases, told, "ROUGE-L") > _mean(cases, look, "ROUGE-L") + 0.1
+    assert _mean(cases, told, "ROUGE-L") > _mean(cases, look, "ROUGE-L") + 0.03
+    assert _mean(cases, told, "token probability") > _mean(cases, look, "token probability") + 0.03
 
 
-def test_strengths_are_chosen_by_other_families(tmp_path: Path) -> None:
-    """Where features tell the family alone, its own copies would promise much that a new family does not keep."""
-    path = shard(tmp_path / "marks.h5", TRAIN, mark=3.0)
-    learnt = examples.read([path])
-    hidden = examples.Examples(**{**vars(learnt), "families": np.array([f"{place}" for place in range(len(learnt))])})
-    honest, fooled = (Neighbour(one, words(), Look(one)).strength for one in (learnt, hidden))
-    assert honest.smoothing >= fooled.smoothing and honest.picture >= fooled.picture
+def test_strengths_are_chosen_by_other_families() -> None:
+    """Features tell the family alone: its own copies promise much, and a new family keeps nothing of it."""
+    rng, families = np.random.default_rng(0), np.repeat(np.arange(40), 3)
+    marks, colours = rng.normal(size=(40, 30)), rng.integers(100, 108, 40)
+    said = [(int(colours[family]), 120) for family in families]
+    kinds, texts = [0] * len(said), ["-"] * len(said)
+    honest, fooled = (
+        Neighbour(one, words(), Look(one))
+        for names in (families, np.arange(len(said)))
+        for one in [examples.Examples([(5,)] * len(said), said, texts, kinds, names, marks[families])]
+    )
+    assert honest.strength.picture > 10 * fooled.strength.picture
 
 
 def test_a_shard_in_int8_is_read_with_its_scale(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ from stepladder.studies.captions.models.baselines.trigram import History, Trigra
 
 QUERIES, FOLDS = 120, 4  # training items by which strengths are chosen, in parts of whole families
 CANDIDATES = 64  # neighbours of which one's answer is said
-PICTURE, QUESTION, SMOOTHING = (0.03, 0.06, 0.12, 0.25, 0.5), (0.05, 0.15, 0.5), (0.3, 1.0, 3.0, 10.0)
+PICTURE, QUESTION = (0.03, 0.06, 0.12, 0.25, 0.5, 2.0), (0.05, 0.15, 0.5)
+SMOOTHING = (0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
