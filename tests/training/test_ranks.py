@@ -76,3 +76,40 @@ def test_averages_accumulation_and_judged_stages_end_alike_and_resume_exactly(ma
         best = [run.events("gate")[-1]["check"] for run in (single, straight, halved)]
         assert best == ["kept" if values["model"]["keep_if_better"] else "ready"] * 3
     assert not faults, "\n".join(faults)
+
+
+def test_given_weights_a_start_from_others_and_a_plateau_hold_in_two_processes_too(make_run, tmp_path):
+    """All at once, copied and divided, against one process; stopped half-way and continued, to the last bit."""
+    source = make_run("source", {"training": {"steps": STEPS, "batch": 5}})
+    training_of(source, DistributedContext())
+    training = {"steps": STEPS, "validate_every": 2, "batch": 5, "keep": 9, "ema": 0.9, "activation_offload": True}
+    training |= {"schedule": "plateau", "plateau_patience": 0, "plateau_threshold": 0.5, "warmup": 1}
+    start = {"start_from": "toy/source", "start_from_surplus": ["first."]}
+    model = {"stages": ["second"], "given": "revision 7", "keep_if_better": True}
+    values = {"training": {**training, **start, "checkpoint_every": HALF}, "model": model}
+    alone = make_run("alone", values)
+    training_of(alone, DistributedContext())
+    jobs, runs = [], []
+    for shard in (False, True):
+        two = merge(values, {"training": {"processes": 2, "shard": shard}})
+        straight, halved = (make_run(f"{name}_{shard}", two) for name in ("straight", "halved"))
+        measured = make_run(f"measured_{shard}", merge(two, {"training": {"checkpoint_every": 0}}))
+        runs.append((shard, straight, halved, measured))
+        jobs += [{"run": str(straight.folder)}, {"run": str(halved.folder), "until": HALF}]
+        jobs += [{"run": str(halved.folder)}, {"run": str(measured.folder)}]
+    in_two(tmp_path / "ranks", jobs)
+    faults = []
+    for shard, straight, *others in runs:
+        one, two = flat(weights(alone)), flat(weights(straight))
+        faults += [f"shard {shard}: {name} differs from one process" for name in close(one, two, 2e-5)]
+        assert weights(straight)["given"] == {"first.": "revision 7"} and not any("first" in name for name in two)
+        table = [run.events("parameter_contract")[0]["rows"] for run in (alone, straight)]
+        for single, double in zip(*table, strict=True):
+            assert {**single, "gradient": 0} == {**double, "gradient": 0}
+            assert single["gradient"] == double["gradient"] or abs(single["gradient"] - double["gradient"]) < 1e-4
+        for other in others:
+            again = flat(weights(other))
+            if not all(torch.equal(two[name], again[name]) for name in two) or untimed(straight) != untimed(other):
+                faults.append(f"shard {shard}: {other.name} ends with other weights or metrics")
+    assert len({line["lr"] for line in alone.metrics() if "lr" in line}) > 1, "the plateau cut nothing"
+    assert not faults, "\n".join(faults)

@@ -139,7 +139,14 @@ class TrainingParams(Section):
     shard: bool = Field(False, description="FSDP2 instead of DDP when there are several processes")
     validate_every: int = Field(50, ge=1, description="optimizer steps between validations")
     validation_batches: int = Field(4, ge=1, description="batches of one validation")
-    checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
+    checkpoint_every: int = Field(
+        50,
+        ge=0,
+        description="optimizer steps between checkpoints; 0: as many as lose the least time, as it is measured",
+    )
+    interruption_hours: float = Field(
+        24.0, gt=0, description="mean hours between interruptions of the machine, for checkpoint_every: 0"
+    )
     keep: int = Field(2, ge=1, description="newest checkpoints kept beside the best one")
     overfit_threshold: float = Field(
         0.5, gt=0, lt=1, description="share of the first loss at which 03_smoke_test says that ten samples are learnt"

@@ -35,6 +35,7 @@ from stepladder.training.logbook import Logbook, TrainingError
 from stepladder.training.optimize import EMA, Plateau, learning_rate_factor, set_rates
 from stepladder.training.parallel import DistributedContext, StopConsensus
 from stepladder.training.request import SaveRequest
+from stepladder.training.saving import Saves
 from stepladder.training.schedule import PhaseSpan
 from stepladder.training.step import StepModule, TrainState, make_train_state, to_device, train_step
 from stepladder.training.task_gradients import TaskGradients
@@ -67,6 +68,7 @@ class Training:
         self.run, self.study, self.params, self.training = run, study, params, training
         self.train, self.validation, self.cases = data
         self.distributed = distributed or DistributedContext()
+        self.saves = Saves(training, self.distributed)
         self.request = SaveRequest(run, self.distributed.first)
         self.stop_consensus = StopConsensus(self.distributed, stop, self.request.asked)
         self.spans = schedule.spans(study, params)
@@ -107,6 +109,7 @@ class Training:
         state = self._resume()
         self.distributed.wait()
         self.logbook.open(self._tracker(), self.step)
+        self.saves.open(self.step)
         ending = "failed"
         try:
             self._walk(state)
@@ -142,7 +145,7 @@ class Training:
         if first:
             self._prove(span, first)
         # What is due after this step. All ranks come to the same answer, or they would wait for each other for ever.
-        saves = step % training.checkpoint_every == 0 or step == span.end
+        saves = self.saves.due(step) or step == span.end
         validates = self._validates(step)
         syncs = self.stop_consensus.due(step) or saves or validates
         # Kept on the device: reading a number would make the host wait for the GPU.
@@ -322,6 +325,7 @@ class Training:
             self.request.answer()
         self.distributed.wait()
         self.logbook.pause(time.time() - begin)
+        self.saves.done(self.step, time.time() - begin)
 
     # Records ---------------------------------------------------------------------------------------------------------
 

@@ -25,17 +25,9 @@ from stepladder.core.types import TrainingPhase
 from stepladder.data.shards import recipe_of
 
 SPEED = {  # of `training`: what may differ between starts; all else shapes it, fields that a study adds too
-    *("accumulate", "workers", "prefetch", "processes", "threads", "use_ladder", "precision", "compile"),
-    *(
-        "activation_checkpointing",
-        "activation_offload",
-        "shard",
-        "validate_every",
-        "validation_batches",
-        "checkpoint_every",
-        "keep",
-    ),
-    *("log_every", "overfit_threshold"),
+    *("accumulate", "workers", "prefetch", "processes", "threads", "use_ladder", "precision", "compile", "shard"),
+    *("activation_checkpointing", "activation_offload", "validate_every", "validation_batches"),
+    *("checkpoint_every", "interruption_hours", "keep", "log_every", "overfit_threshold"),
 }
 CHANGES = "training.changes"
 PLATEAU = {"plateau_factor", "plateau_patience", "plateau_threshold", "plateau_floor"}  # count with that schedule alone

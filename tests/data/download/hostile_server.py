@@ -352,9 +352,9 @@ class HostileServer:
 
     async def _answer(self, host: str, path: str, writer: asyncio.StreamWriter) -> None:
         robot = host.partition(".")[0]
-        if path == "/robots.txt" and robot == "robots-silent":
-            await asyncio.sleep(60)
-        elif path == "/robots.txt":
+        if path == "/robots.txt" and robot in ("robots-slow", "robots-silent"):
+            await asyncio.sleep(0.2 if robot == "robots-slow" else 60)
+        if path == "/robots.txt":
             writer.write(ROBOTS.get(robot, http(b"", "404 None")))
         elif path in PAGES:
             await PAGES[path](writer)

@@ -189,6 +189,17 @@ PIECES = [
 FUZZED = dataclasses.replace(POLICY, deadline_s=0.3)
 
 
+def test_who_gives_up_does_not_take_the_rules_from_others():
+    async def asked() -> Answer:
+        async with HostileServer() as server, Asker(POLICY, Loopback("127.0.0.1", server.port)) as asker:
+            first, second = (asyncio.create_task(asker.ask("http://robots-slow.example/png")) for _ in range(2))
+            await asyncio.sleep(0.05)
+            first.cancel()
+            return await second
+
+    assert asyncio.run(asked()).outcome == "ok"
+
+
 @settings(max_examples=150)
 @given(st.data())
 def test_whatever_bytes_come_are_an_outcome(data: st.DataObject):

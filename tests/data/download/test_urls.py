@@ -121,6 +121,11 @@ def test_normalising_is_idempotent_and_never_lets_an_inner_address_through(url):
         assert not refusal(found.host)
 
 
+def test_a_password_is_not_repeated_in_a_reason():
+    found = check("http://somebody:secret@a.example/")
+    assert not isinstance(found, Url) and "secret" not in found.reason and "user name" in found.reason
+
+
 def test_rows_of_a_real_list(shared_data: Path):
     """1,000 rows of a real list: all are normalised, idempotently, and the spaces of one are encoded."""
     import pyarrow.parquet as pq

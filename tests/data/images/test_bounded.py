@@ -205,7 +205,7 @@ def test_every_odd_and_broken_file_is_decoded_or_classed(shared_data: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "I;16"])
 def test_the_largest_pictures_fit_into_the_memory_of_a_process(mode: str) -> None:
     file = BytesIO()
     Image.new(mode, (8000, 8000)).save(file, "PNG", compress_level=1)

@@ -33,7 +33,7 @@ from stepladder.data.download.policy import Policy
 from stepladder.data.download.report import Report, report
 from stepladder.data.download.settling import Settle, Settled
 from stepladder.data.download.walking import Ask, Walk
-from stepladder.data.download.wanted import DownloadError, Wanted
+from stepladder.data.download.wanted import FULL, DownloadError, Wanted, no_space
 
 __all__ = ["DownloadError", "Report", "Settle", "Settled", "Wanted", "download", "report", "retry"]
 
@@ -86,16 +86,20 @@ def download(
                 await Walk(ledger, folder, policy, settle, asker.ask, here, here.tell(tell), asked_to_stop).go()
 
     with files.locked(folder), _terminated(stopping):
-        here.run(lambda: asyncio.run(walk()), stopping)
+        try:
+            here.run(lambda: asyncio.run(walk()), stopping)
+        except OSError as error:
+            if error.errno in FULL:
+                raise no_space(Path(error.filename or folder)) from None
+            raise
     return report(folder, time.monotonic() - began)
 
 
-def retry(folder: Path, policy: Policy, outcomes: Iterable[str] = TRANSIENT, blocks: Iterable[int] = ()) -> int:
+def retry(folder: Path, outcomes: Iterable[str] = TRANSIENT, blocks: Iterable[int] = ()) -> int:
     """Open rows that may succeed another time; the next `download` asks them. How many they are.
 
     Args:
         folder: of a download.
-        policy: it was made with.
         outcomes: classes to ask again: those that may pass by themselves.
         blocks: blocks, such as suspect ones, of which everything is asked again that asking can change.
 
@@ -104,7 +108,7 @@ def retry(folder: Path, policy: Policy, outcomes: Iterable[str] = TRANSIENT, blo
     """
     if not (folder / NAME).exists():
         raise DownloadError(f"{folder} holds no download: there is no {NAME}")
-    with files.locked(folder), Ledger(folder, policy) as ledger:
+    with files.locked(folder), Ledger(folder) as ledger:
         return ledger.again(outcomes, blocks)
 
 

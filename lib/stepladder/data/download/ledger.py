@@ -93,20 +93,14 @@ class Ledger:
         DownloadError: it was made with blocks or windows of another size.
     """
 
-    def __init__(self, folder: Path, policy: Policy):
+    def __init__(self, folder: Path, policy: Policy | None = None):
         self.path = folder / NAME
-        self.block, self.window = policy.block, policy.block * policy.window
         self.base = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
         self.base.execute("PRAGMA journal_mode = WAL")
         self.base.execute("PRAGMA synchronous = NORMAL")
         self.base.executescript(SCHEMA)
-        for name, value in (("block", policy.block), ("window", policy.window)):
-            kept = self._fact(name, value)
-            if kept != value:
-                self.base.close()
-                raise DownloadError(
-                    f"{name} {value}: {self.path} was made with {kept}; keep that, or take a new folder"
-                )
+        self.block = self._kept("block", policy and policy.block)
+        self.window = self.block * self._kept("window", policy and policy.window)
 
     def __enter__(self) -> "Ledger":
         return self
@@ -320,7 +314,11 @@ class Ledger:
         found = self.base.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return default if found is None else found[0]
 
-    def _fact(self, name: str, value: int) -> int:
-        """What the ledger was made with; kept now where it is new."""
-        self.base.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
-        return self._value(name, value)
+    def _kept(self, name: str, value: int | None) -> int:
+        """What the ledger was made with, or is made with now; None: whatever that was."""
+        self.base.execute("INSERT OR IGNORE INTO facts SELECT ?1, ?2 WHERE ?2 IS NOT NULL", (name, value))
+        kept = self._value(name, 0)
+        if value not in (None, kept):
+            self.base.close()
+            raise DownloadError(f"{name} {value}: {self.path} was made with {kept}; keep that, or take a new folder")
+        return kept

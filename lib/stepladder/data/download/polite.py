@@ -86,8 +86,8 @@ class Polite:
         """The next time at which a host may be asked again that now must not; None where no host waits for a time."""
         return self._later[0][0] if self._later else None
 
-    def done(self, host: str, answer: Answer, now: float) -> tuple[list[int], str]:
-        """Note what a host answered; the rows that are given up in this pass, and why."""
+    def done(self, host: str, answer: Answer, now: float) -> tuple[list[int], Answer]:
+        """Note what a host answered; the rows that are given up in this pass, and what is recorded of them."""
         state = self._hosts[host]
         state.flying -= 1
         state.failures = state.failures + 1 if answer.outcome in FAULTS else 0
@@ -96,17 +96,24 @@ class Polite:
             wait = UNTOLD_PAUSE_S
         if host and wait is not None:
             self.pause(host, now + wait)
-        why = ""
-        if host and state.failures >= self.policy.failures:
-            why = f"{state.failures} failures of {host} in a row, the last: {answer.outcome}"
-        elif host and wait is not None and wait > self.policy.longest_wait_s:
-            why = f"{host} asked for a pause of {wait:.0f} s, longer than a pass waits"
-        given_up = [number for _, number in state.waiting] if why else []
-        if given_up:
+        given_up: list[int] = []
+        left = self.resting(host, now)
+        if host and not left and state.failures >= self.policy.failures:
+            left = Answer("host_down", f"{state.failures} failures of {host} in a row")
+        if left:
+            given_up = [number for _, number in state.waiting]
             state.waiting.clear()
             self.waiting -= len(given_up)
         self._list(host, now)
-        return given_up, why
+        return given_up, left or answer
+
+    def resting(self, host: str, now: float) -> Answer | None:
+        """What is recorded of rows of a host that asked for a longer pause than a pass waits; None for any other."""
+        state = self._hosts.get(host)
+        pause = state.paused - now if state else 0.0
+        if pause <= self.policy.longest_wait_s:
+            return None
+        return Answer("host_down", f"{host} asked for a pause of {pause:.0f} s", retry_after=pause)
 
     def forget(self, now: float) -> None:
         """Drop hosts that nothing waits for and that are owed no pause; what was seen of them counts no more."""

@@ -165,8 +165,15 @@ class Walk:
             if row.due > wall and row.host:
                 self.polite.pause(row.host, now + row.due - wall)
         seed = f"{self.policy.seed} {window.number} {least}"
+        resting: list[tuple[int, Answer]] = []
         for place, index in enumerate(interleaved([row.host for row in rows], seed)):
-            self.polite.add(rows[index].host, window.number * AWAY + place, rows[index].number, now)
+            row = rows[index]
+            if left := self.polite.resting(row.host, now):
+                resting.append((row.number, left))
+            else:
+                self.polite.add(row.host, window.number * AWAY + place, row.number, now)
+        for number, left in resting:
+            self._enter(number, left, now)
 
     async def _wait(self) -> None:
         """Until an answer came, a host may be asked again, or a while has passed."""
@@ -193,9 +200,9 @@ class Walk:
     def _answered(self, number: int, answer: Answer) -> None:
         host, now = self._rows[number].host, time.monotonic()
         self._enter(number, answer, now)
-        given_up, why = self.polite.done(host, answer, now)
+        given_up, left = self.polite.done(host, answer, now)
         for other in given_up:
-            self._enter(other, Answer("host_down", why), now)
+            self._enter(other, left, now)
         self._asked += 1
         self._fine += answer.outcome == "ok"
         if now > self._told + TELL_S:

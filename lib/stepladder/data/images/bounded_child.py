@@ -43,7 +43,7 @@ class Options:
         mode: see `resize.resize`.
         only_smaller: leave pictures as they are that would grow.
         least_side: pictures whose smaller side is below are `too_small`.
-        most_pixels: pictures of more are `too_many_pixels`; at most 89 million.
+        most_pixels: pictures of more are `too_many_pixels`; the memory of a process is meant for 64 million.
         quality: of JPEG, where a picture is encoded anew.
     """
 

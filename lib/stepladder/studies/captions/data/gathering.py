@@ -7,12 +7,14 @@ Decisions:
 - How often and how fast hosts are asked (`connections`, `passes`, ...) is not part of the key: it changes no picture.
 - Almost the same picture of two families, such as one compressed anew, is left out but for its first row, over all
   blocks: else one split could hold what another is scored on. Views of one photograph are one family and stay.
+- The world tower that is made here (size `small`) lies beside the pictures: whoever finds the ones finds the other.
 - A synthetic corpus lies beside its web; only that, and only where the run says `synthetic`, is served on loopback.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ DECIDE = (
 TOLD_ELSEWHERE = ("url", "sha256", "original_width", "original_height")  # by the ledger and by what is decoded
 LEAST_SIDE = 16  # pixels: what is smaller counts readers and shows nothing
 NEAR = 6  # bits of 64 in which almost equal pictures differ at most: compressed anew 0 to 4, others 10 and more
+TOWERS = "towers"  # folder of the world towers made here, whatever the pictures
 NOBODY = "offline.example"  # who asks the offline web
 
 
@@ -46,7 +49,7 @@ def gather(raw: Sequence[Path], params: CaptionsParams, folder: Path, tell: Call
     Args:
         raw: files and folders.
         params: of which `data` decides what is brought, and how hosts are asked.
-        folder: where what is brought lies, below a key of its own.
+        folder: where what is brought lies, below a key of its own; in size `small` with the world tower of our own.
         tell: told in sentences how far it is.
 
     Raises:
@@ -54,16 +57,35 @@ def gather(raw: Sequence[Path], params: CaptionsParams, folder: Path, tell: Call
         ParameterError: nobody is named whom hosts may reach.
         DownloadError: the disk is full.
     """
+    brought = _pictures(raw, params, Path(folder), tell)
+    return _with_tower(brought, Path(folder), tell) if params.conversion.size == "small" else brought
+
+
+def _pictures(raw: Sequence[Path], params: CaptionsParams, folder: Path, tell: Callable[[str], None]) -> Gathered:
     from stepladder.studies.captions.data import lists
 
     found = lists.find(raw)
     if not found:
         return Gathered()
-    place = Path(folder) / key(found, params.data)
+    place = folder / key(found, params.data)
     place.mkdir(parents=True, exist_ok=True)
     report = _downloaded(found, params, place, tell)
     tell(str(report))
-    return Gathered(place, frozenset(report.tars), gathered.shown(found, report), gathered.checks(report, params.data))
+    checks = gathered.checks(report, params.data)
+    return Gathered(place, frozenset(report.tars), gathered.shown(found, report), checks)
+
+
+def _with_tower(brought: Gathered, folder: Path, tell: Callable[[str], None]) -> Gathered:
+    """The world tower of our own beside the pictures, and what it was judged."""
+    from stepladder.studies.captions.models.towers import own
+
+    tell("the world tower: made here once, in half a minute")
+    made = own.weights(folder / TOWERS)
+    beside = made if brought.root is None else brought.root / made.name
+    if not beside.is_file() or beside.read_bytes() != made.read_bytes():
+        files.write_bytes(beside, made.read_bytes())
+    checks = (*brought.checks, own.verdict(beside))
+    return replace(brought, root=beside.parent, paths=brought.paths | {beside}, checks=checks)
 
 
 def key(lists: Sequence[Path], data: CaptionsData) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stepladder.core.types import Batch, StudyError
 from stepladder.studies.captions.data.layout import CLOSE, IMAGE, MOST_PICTURES, OPEN, PAD, TEXT, WORLD
@@ -142,9 +143,14 @@ def without(batch: Batch, *kinds: int, margin: int = 1) -> Batch:
     kinds_BT = batch["kinds_T"]
     gone_BT = torch.isin(kinds_BT, torch.tensor(kinds, device=kinds_BT.device))
     if IMAGE in kinds:
-        image_BT = (kinds_BT == IMAGE).float()[:, None]
-        gone_BT |= torch.nn.functional.max_pool1d(image_BT, 2 * margin + 1, 1, margin)[:, 0].bool()
+        gone_BT |= pictured(kinds_BT, margin)
     return compact(batch, ~gone_BT)
+
+
+def pictured(kinds_BT: Tensor, margin: int) -> Tensor:
+    """Which positions belong to pictures: image positions and `margin` tokens on either side."""
+    image_BT = (kinds_BT == IMAGE).float()[:, None]
+    return functional.max_pool1d(image_BT, 2 * margin + 1, 1, margin)[:, 0].bool()
 
 
 def prompt(batch: Batch) -> Batch:

@@ -3,12 +3,11 @@
 Decisions:
 - The mean over the supervised tokens of a sample, then over samples: a batch may be divided however one likes, and a
   long caption does not outweigh an answer of one word.
-- The phase is the arm: text alone for the language model, each control for itself, and the trained arm.
+- The phase is the arm: each control for itself, and the trained arm. The language model learns from text alone, with
+  words in the places of pictures (see `told`).
 
 Shape legend: B batch, T tokens, V vocabulary.
 """
-
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -16,14 +15,16 @@ from torch.nn import functional
 
 from stepladder.core.types import Batch, Check, Loss, TrainingPhase
 from stepladder.studies.captions.data.sequence import IGNORED
+from stepladder.studies.captions.models import told
 from stepladder.studies.captions.models.network import Captioner
-
-ARM_OF_PHASE: Final = {"language": "text_only", "world_constant": "world_constant", "pooled": "pooled"}
 
 
 def loss(model: Captioner, batch: Batch, phase: TrainingPhase) -> Loss:
     """Mean negative log-probability per supervised token, in nats; part `correct`: how many are the likeliest."""
-    read, x_BTH = model.read(batch, ARM_OF_PHASE.get(phase.name, "trained"))
+    if phase.name == "language":
+        read, x_BTH = told.in_words(model.language, batch, model.tokenizer.special.margin)
+    else:
+        read, x_BTH = model.read(batch, phase.name if phase.name in model.controls else "trained")
     logits_BTV = model.logits(x_BTH, read["kinds_T"])[:, :-1].float()
     labels_BT = read["labels_T"][:, 1:]
     nats_BT = functional.cross_entropy(logits_BTV.transpose(1, 2), labels_BT, ignore_index=IGNORED, reduction="none")

@@ -133,5 +133,7 @@ def turned(x_BKTD: Tensor, turn_2TD: Tensor) -> Tensor:
 
 
 def _begin(module: nn.Module) -> None:
-    if isinstance(module, (nn.Embedding, nn.Linear)):
+    if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=SPREAD)
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)

@@ -20,6 +20,7 @@ import numpy as np
 
 from stepladder.core import files
 from stepladder.core.types import Source
+from stepladder.data.images import tars
 from stepladder.studies.captions.data.synthesis import drawing, faults, moving, photographs, scenes
 from stepladder.studies.captions.data.synthesis.faults import Row, Web
 
@@ -41,15 +42,17 @@ def synthesize(folder: Path, count: int, seed: int, params: "CaptionsParams") ->
     The same bytes for the same seed and `params.data`.
     """
     folder, data = Path(folder), params.data
-    for old in (WEB, MOVING):
-        shutil.rmtree(folder / old, ignore_errors=True)
+    shutil.rmtree(folder / WEB, ignore_errors=True)
+    for old in folder.glob(f"{MOVING}*"):
+        old.unlink()
     web = Web(list(_rows(count, data.block, seed)), np.random.default_rng((seed, 1)))
     faults.spread(web, data.faults)
     _write(web, folder, seed)
-    for block in range(0, data.moving, data.block):
-        _write_moving(folder / MOVING, range(block, min(block + data.block, data.moving)), data.block, seed)
-    members = (LIST, *((f"{MOVING}/*.tar",) if data.moving else ()))
-    return [Source(str(folder), "captions", members)]
+    for block, first in enumerate(range(0, data.moving, data.block)):
+        numbers = range(first, min(first + data.block, data.moving))
+        members = (member for number in numbers for member in _members(number, seed))
+        tars.write(folder / f"{MOVING}{block:05d}.tar", members)
+    return [Source(str(folder), "captions", (LIST, *((f"{MOVING}*.tar",) if data.moving else ())))]
 
 
 def places(count: int, block: int, rng: np.random.Generator) -> list[tuple[str, int] | None]:
@@ -142,15 +145,8 @@ def _url(row: Row) -> str:
     return row.url or f"http://{row.address}"
 
 
-def _write_moving(folder: Path, numbers: range, block: int, seed: int) -> None:
-    """One tar of moving scenes: of each its frames, caption and facts."""
-    from stepladder.data.images import tars
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tars.write(folder / f"{numbers.start // block:05d}.tar", (m for number in numbers for m in _members(number, seed)))
-
-
 def _members(number: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Of a moving scene: frames, caption and facts."""
     rng = np.random.default_rng((seed, 4, number))
     moved = moving.moving(rng)
     key, questions = f"{number:08d}", moving.questions(rng, moved)

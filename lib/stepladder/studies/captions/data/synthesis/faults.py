@@ -105,7 +105,7 @@ def removed() -> bytes:
     return drawing.jpeg(image)
 
 
-def bomb(side: int = 60_000) -> bytes:
+def bomb(side: int) -> bytes:
     """A PNG of a hundred bytes whose header promises `side` x `side` pixels."""
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
@@ -164,7 +164,7 @@ def _private_address(web: Web, rows: Sequence[Row]) -> None:
 
 
 def _changed(web: Web, rows: Sequence[Row]) -> None:
-    rows[0].sha256 = "0" * 63 + "1"
+    rows[0].sha256 = f"{rows[0].number:064x}"
 
 
 def _copied(web: Web, rows: Sequence[Row]) -> None:
@@ -205,7 +205,10 @@ def _expanding(web: Web, rows: Sequence[Row]) -> None:
 
 
 def _dot(row: Row) -> bytes:
-    return drawing.jpeg(np.full((1, 1, 3), 255, np.uint8))
+    """One pixel, of a colour of its own: twins would be duplicates."""
+    from PIL import Image
+
+    return drawing.encoded(Image.new("RGB", (1, 1), (row.number % 256, row.number // 256 % 256, 0)), ".png")
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -227,7 +230,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "copy": Kind(_copied, ("duplicate",)),
         "410": Kind(_answer(status=410), ("gone",)),
         "empty": Kind(_file(lambda row: b""), ("empty",)),
-        "many pixels": Kind(_file(lambda row: bomb()), ("too_many_pixels",)),
+        "many pixels": Kind(_file(lambda row: bomb(60_000 + row.number)), ("too_many_pixels",)),
         "one pixel": Kind(_file(_dot), ("too_small",)),
         "slow": Kind(_answer(pause=0.05), ("ok",)),
         "private address": Kind(_private_address, ("blocked_address",)),

@@ -81,7 +81,9 @@ class Words:
 
     def __init__(self, learnt: Examples, vocabulary: int):
         self._look = Look(learnt)
-        captions = [answer if kind == CAPTION else () for answer, kind in zip(learnt.answers, learnt.kinds, strict=True)]
+        captions = [
+            answer if kind == CAPTION else () for answer, kind in zip(learnt.answers, learnt.kinds, strict=True)
+        ]
         self._told_I = np.array([len(caption) > 0 for caption in captions])
         if not self._told_I.any():  # only questions: then it is their answers that are foretold
             captions, self._told_I = list(learnt.answers), np.ones(len(learnt), bool)

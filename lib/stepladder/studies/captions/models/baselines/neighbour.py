@@ -123,9 +123,7 @@ class Neighbour:
         blind = self._eye is None or seen_R is None
         return Near(np.zeros(len(question_I)) if blind else self._eye.items_IR @ seen_R, question_I)
 
-    def _likelihood(
-        self, answer: Sequence[int], weight_I: np.ndarray, strength: Strength, everybody: Trigram
-    ) -> float:
+    def _likelihood(self, answer: Sequence[int], weight_I: np.ndarray, strength: Strength, everybody: Trigram) -> float:
         """Log-probability of an answer's tokens, end of turn included."""
         total = 0.0
         for history, token in steps(answer):
