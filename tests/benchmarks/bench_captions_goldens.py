@@ -30,7 +30,9 @@ PAIRS = (("cat", "kitten"), ("A cat sits on the sofa.", "The stock market fell t
 
 def main() -> None:
     """Measure, print, record."""
-    answers = {model: blink.outputs(DATA / "zeyofu__BLINK_Benchmark" / "eval" / "saved_outputs" / model) for model in README}
+    answers = {
+        model: blink.outputs(DATA / "zeyofu__BLINK_Benchmark" / "eval" / "saved_outputs" / model) for model in README
+    }
     record = {
         "metrics": metrics(),
         "metrics_expected": GOLDENS,
@@ -44,8 +46,8 @@ def main() -> None:
     for row in record["blink"]:
         print(f"BLINK val, {row['model']}: {row['mean']:.2f} ± {row['half_width']:.1f} (README {row['printed']})")
     for row in record["parsers"]:
-        told = f"the same letter {row['named']:.1%}, abstentions included {row['agrees']:.1%}, abstains {row['abstains']:.1%}"
-        print(f"{row['parser']}, of {row['answers']} answers: {told}")
+        told = f"the same letter {row['named']:.1%}, abstentions included {row['agrees']:.1%}"
+        print(f"{row['parser']}, of {row['answers']} answers: {told}, abstains {row['abstains']:.1%}")
     print(record["meaning"])
     for row in record["could_not_be_seen"]:
         told = f"{row['difference']:+.1f} points, McNemar p = {row['p']:.3f}, n = {row['n']}"
@@ -66,8 +68,13 @@ def scored(model: str, answers: pd.DataFrame) -> dict[str, Any]:
     table = blink.score(answers["task"], list(answers["prediction"] == answers["answer"]))
     mean = table.iloc[-1]
     tasks = dict(zip(table["task"], table["accuracy"], strict=True))
-    ours = [parser.parse(text, choices) for text, choices in zip(answers["full_prediction"], shown(answers), strict=True)]
-    right = [place is not None and f"({parser.LETTERS[place]})" == one for place, one in zip(ours, answers["answer"], strict=True)]
+    ours = [
+        parser.parse(text, choices) for text, choices in zip(answers["full_prediction"], shown(answers), strict=True)
+    ]
+    right = [
+        place is not None and f"({parser.LETTERS[place]})" == one
+        for place, one in zip(ours, answers["answer"], strict=True)
+    ]
     by_parser = blink.score(answers["task"], right, [place is None for place in ours]).iloc[-1]
     printed = {"model": model, "printed": README[model], "mean": float(mean["accuracy"]), "n": int(mean["n"])}
     by_ours = {"by_our_parser": float(by_parser["accuracy"]), "abstained": float(by_parser["abstained"])}

@@ -57,7 +57,9 @@ class Cases:
             "pictures": np.int64(1),
             "question_S": _bytes("what is it?" if caption else f"is it {asked}?"),
             "reference_S": _bytes(answer),
-            "choices_CS": np.stack([_bytes(choice) for choice in ([] if caption else choices) + [""] * CHOICES][:CHOICES]),
+            "choices_CS": np.stack(
+                [_bytes(choice) for choice in ([] if caption else choices) + [""] * CHOICES][:CHOICES]
+            ),
             "choice_ids_CL": ids_of(choices),
             "choices": np.int64(len(choices)),
             "answer": np.int64(-1 if caption else choices.index(answer)),

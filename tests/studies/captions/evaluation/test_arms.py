@@ -80,7 +80,9 @@ def test_the_pairing_sees_what_unpaired_intervals_hide() -> None:
     def slightly(batch: Batch, arm: str) -> Prediction:
         hard = [float(row.sum()) % 7 for row in batch["reference_S"].float()]
         prediction = certain(batch, [""] * len(hard), [False] * len(hard))
-        prediction["likelihood_BC"] = prediction["likelihood_BC"] - torch.tensor(hard)[:, None] + 0.05 * (arm == "trained")
+        prediction["likelihood_BC"] = (
+            prediction["likelihood_BC"] - torch.tensor(hard)[:, None] + 0.05 * (arm == "trained")
+        )
         return prediction
 
     row = arms.table(arms.answers(slightly, Cases(), params(), ("blank",)), params()).set_index(["arm", "metric"])
@@ -120,7 +122,8 @@ class Model:
 
 
 @pytest.mark.parametrize(
-    ("model", "passed"), [(Model(), [True, True]), (Model(sees=False), [False, True]), (Model(leaks=True), [None, False])]
+    ("model", "passed"),
+    [(Model(), [True, True]), (Model(sees=False), [False, True]), (Model(leaks=True), [None, False])],
 )
 def test_gates_notice_a_world_that_is_not_read_and_one_that_leaks(model: Model, passed: list[bool | None]) -> None:
     found = arms.checks(model, model.answer, Cases(), params())

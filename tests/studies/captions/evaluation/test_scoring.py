@@ -60,13 +60,18 @@ def test_to_abstain_is_wrong_and_a_sentence_is_read(batch: dict[str, torch.Tenso
         return certain(batch, [text] * 8, [True] * 8)
 
     assert _values(scoring.score(batch, said("I cannot tell."), params()), "parsed accuracy") == [0] * 4
-    yes, no = (_values(scoring.score(batch, said(text), params()), "parsed accuracy") for text in ("Yes, it is.", "No."))
+    yes, no = (
+        _values(scoring.score(batch, said(text), params()), "parsed accuracy") for text in ("Yes, it is.", "No.")
+    )
     assert [one + other for one, other in zip(yes, no, strict=True)] == [1] * 4
 
 
 def test_a_caption_of_another_colour_is_worse_than_its_own_and_better_than_none(batch: dict[str, torch.Tensor]) -> None:
     own = [scoring.text_of(row) for row in batch["reference_S"]]
-    other = [text.replace(next(c for c in drawn_cases.COLOURS if c in text), "pink") if "ball" in text else text for text in own]
+    other = [
+        text.replace(next(c for c in drawn_cases.COLOURS if c in text), "pink") if "ball" in text else text
+        for text in own
+    ]
     scores = [scoring.score(batch, certain(batch, said, [True] * 8), params()) for said in (own, other, [""] * 8)]
     for metric in ("ROUGE-L", "meaning"):
         best, worse, worst = (sum(_values(records, metric)) for records in scores)

@@ -44,13 +44,20 @@ def answers(answer: Answer, cases: Dataset, params: CaptionsParams, arms: Sequen
     """
     names = [*dict.fromkeys([TRAINED, *(arms or params.evaluation.arms)])]
     rows = []
-    for indices, batch in metrics.batches(cases, metrics.choose(cases, params.evaluation.samples), params.evaluation.batch):
+    for indices, batch in metrics.batches(
+        cases, metrics.choose(cases, params.evaluation.samples), params.evaluation.batch
+    ):
         for arm in names:
             prediction = answer(batch, arm)
             said = [scoring.item_of(batch, prediction, place) for place in range(len(indices))]
             for record in scoring.score(batch, prediction, params):
                 case, item = int(indices[record.item]), said[record.item]
-                told = {"method": arm, "group": str(cases.groups[case]), "unit": str(cases.clusters[case]), "case": case}
+                told = {
+                    "method": arm,
+                    "group": str(cases.groups[case]),
+                    "unit": str(cases.clusters[case]),
+                    "case": case,
+                }
                 rows.append({**told, "answer": item.text or "", "reference": item.reference, **vars(record)})
     return pd.DataFrame(rows).drop(columns="item")
 
@@ -63,8 +70,8 @@ def table(records: pd.DataFrame, params: CaptionsParams) -> pd.DataFrame:
 
     Returns:
         Columns `arm, metric, value, low, high, n, families` of the arm itself, `half_width` of an accuracy over n
-        questions, and `lead, lead_low, lead_high, verdict` of the trained arm over it, with McNemar's `p` for accuracies
-        (nan elsewhere, and for the trained arm).
+        questions, and `lead, lead_low, lead_high, verdict` of the trained arm over it, with McNemar's `p` for
+        accuracies (nan elsewhere, and for the trained arm).
     """
     summary = metrics.summarize(records, params.evaluation, params.seed)
     summary = summary[(summary["group"] == "all") & np.isfinite(summary["value"])]

@@ -63,7 +63,7 @@ def shard(path: Path, numbers: range, mark: float = 0.0, int8: bool = False) -> 
 def _flat(name: str, key: str, told: list[dict]) -> dict[str, np.ndarray]:
     rows = [words().encode(item[key]) for item in told]
     ends_I = np.cumsum([len(row) for row in rows]).astype(np.int32)
-    return {f"{name}_ids_K": np.array(sum(rows, []), np.int32), f"{name}_ends_I": ends_I}
+    return {f"{name}_ids_K": np.array([token for row in rows for token in row], np.int32), f"{name}_ends_I": ends_I}
 
 
 def batch(numbers: range, mark: float = 0.0) -> Batch:

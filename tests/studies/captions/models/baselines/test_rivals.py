@@ -9,12 +9,11 @@ import torch
 from stepladder.core.types import Baseline, Batch, StudyError
 from stepladder.studies.captions.evaluation import scoring
 from stepladder.studies.captions.models.baselines import examples
-from stepladder.studies.captions.models.baselines.commonest import Commonest
 from stepladder.studies.captions.models.baselines.eyes import Bags, Look, Words
 from stepladder.studies.captions.models.baselines.neighbour import Neighbour
 from stepladder.studies.captions.models.baselines.rivals import baselines
 from stepladder.studies.captions.params import CaptionsParams
-from tests.studies.captions.models.baselines.drawn_shards import COLOURS, batch, shard, words
+from tests.studies.captions.models.baselines.drawn_shards import batch, shard, words
 
 pytest.importorskip("tokenizers")
 TRAIN, TEST = range(80), range(100, 130)
@@ -79,7 +78,9 @@ def test_likelihoods_of_all_first_tokens_sum_to_one(tmp_path: Path) -> None:
     rival = Neighbour(learnt, words(), Look(learnt))
     near = rival._near(rival._eye.of(learnt.pooled_IG[0]), rival._questions_IV[0])  # pyright: ignore
     weight_I = near.weights(rival.strength)
-    one = [rival._likelihood([token], weight_I, rival.strength, rival._everybody) for token in range(words().vocabulary)]
+    one = [
+        rival._likelihood([token], weight_I, rival.strength, rival._everybody) for token in range(words().vocabulary)
+    ]
     assert np.exp(one).sum() == pytest.approx(1)
 
 
@@ -138,5 +139,3 @@ def test_rare_words_weigh_more_and_an_empty_text_weighs_nothing() -> None:
     bags = Bags([[1, 2], [1, 3], [1, 4]], 6)([[1, 2], []]).toarray()
     assert bags[0, 2] > bags[0, 1]
     assert np.linalg.norm(bags, axis=1) == pytest.approx([1, 0])
-
-

@@ -11,6 +11,7 @@ Shape legend: I items, N pictures of a shard, M pictures of an item, P places, F
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def pooled(vision_PF: np.ndarray) -> np.ndarray:
     side = isqrt(len(vision_PF))
     grid_YXF = vision_PF[: side * side].reshape(side, side, -1).astype(np.float32)
     ends = np.linspace(0, side, QUARTERS + 1)
-    spans = [slice(int(low), max(int(np.ceil(high)), 1)) for low, high in zip(ends[:-1], ends[1:], strict=True)]
+    spans = [slice(int(low), max(int(np.ceil(high)), 1)) for low, high in pairwise(ends)]
     quarters = [grid_YXF[rows, columns].mean(axis=(0, 1)) for rows in spans for columns in spans]
     return np.concatenate([grid_YXF.mean(axis=(0, 1)), *quarters])
 
