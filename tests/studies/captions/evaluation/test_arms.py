@@ -105,6 +105,12 @@ def test_captions_of_arms_are_told_by_what_papers_print_and_by_what_they_find() 
     assert table.loc["trained", "n"] == 30
 
 
+def test_choices_are_told_by_kind_with_what_their_number_could_not_show() -> None:
+    (row,) = arms.by_kind(arms.answers(seeing, Cases(), params(), NAMES)).to_dict("records")
+    assert (row["kind"], row["n"], row["trained"]) == ("true_false", 30, 1)
+    assert row["shuffled"] < 1 and 0.05 < row["half_width"] < 0.2
+
+
 class Model:
     """Scores that depend on the world where it is on, or (broken) never, or (leaking) even where it is off."""
 
@@ -135,3 +141,12 @@ def test_a_model_without_world_tokens_has_no_such_gate() -> None:
     given = params()
     given = given.model_copy(update={"model": given.model.model_copy(update={"world": False})})
     assert arms.checks(Model(), Model().answer, Cases(), given) == []
+
+
+def test_the_report_of_06_holds_headline_sentences_tables_and_gates() -> None:
+    report = arms.report(Model(), seeing, Cases(20), params(), NAMES)
+    assert report["What the trained projection adds"].startswith("token probability: trained")
+    assert {"Arms", "Captions of every arm", "Choices by kind of question"} < set(report)
+    assert [check.ok for check in report["Gates of the world tokens"]] == [False, True], (
+        "this fake is deaf to the world"
+    )

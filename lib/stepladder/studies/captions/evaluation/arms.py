@@ -105,6 +105,21 @@ def _lead(records: pd.DataFrame, metric: str, arm: str, params: CaptionsParams) 
     return lead
 
 
+def by_kind(records: pd.DataFrame, metric: str = scoring.ACCURACIES[0]) -> pd.DataFrame:
+    """One metric of every arm by kind of question, with the number of questions and what they could not show.
+
+    Temporal questions stand in a row of their own here: whether several frames help is read from it.
+    """
+    asked = records[(records["metric"] == metric) & (records["support"] > 0)]
+    if asked.empty:
+        return pd.DataFrame()
+    table = asked.pivot_table(index="part", columns="method", values="numerator", sort=False)
+    counts = asked[asked["method"] == TRAINED].groupby("part")["case"].size().reindex(table.index)
+    table.insert(0, "n", counts)
+    table.insert(1, "half_width", [half_width(table.loc[kind, TRAINED], int(n)) for kind, n in counts.items()])
+    return table.rename_axis(index="kind", columns=None).reset_index()
+
+
 def captions(records: pd.DataFrame) -> pd.DataFrame:
     """What the captions of every arm look like: papers' metrics, how often they find their picture, empty ones."""
     rows = records[(records["metric"] == "meaning") & (records["support"] > 0)]
@@ -170,10 +185,11 @@ def report(
     """All that 06 shows of arms, by title: the headline, a sentence per arm, tables, gates. Arguments as above."""
     records = answers(answer, cases, params, arms)
     compared = table(records, params)
+    tables = {"Choices by kind of question": by_kind(records), "Captions of every arm": captions(records)}
     return {
         "What the trained projection adds": effect.sentence(compared),
         "Arm by arm": "\n\n".join(effect.sentences(compared, params.evaluation.confidence)),
         "Arms": compared,
-        "Captions of every arm": captions(records),
+        **{title: found for title, found in tables.items() if len(found)},
         "Gates of the world tokens": checks(logits, answer, cases, params),
     }
