@@ -113,13 +113,17 @@ def test_a_shard_in_int8_is_read_with_its_scale(tmp_path: Path) -> None:
     assert whole.answers == coarse.answers
 
 
-def test_of_many_items_some_are_taken_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_items_some_are_drawn_from_all_shards_and_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = [shard(tmp_path / "a.h5", range(10)), shard(tmp_path / "b.h5", range(10, 20))]
     monkeypatch.setattr(examples, "MOST", 8)
     learnt = examples.read(paths)
     assert len(learnt) == len(learnt.pooled_IG) == 8
     assert len(set(learnt.families) & {f"family {number}" for number in range(5)}) >= 2, "both shards are in it"
     assert len(set(learnt.families) & {f"family {number}" for number in range(5, 10)}) >= 2
+    assert set(learnt.kinds) == {0, 2}, "captions and questions"
+    assert [words().decode(answer) for answer in learnt.answers] == learnt.texts
 
 
 def test_shards_without_items_are_refused() -> None:
