@@ -97,12 +97,8 @@ def piece(rng: np.random.Generator, count: int, start: int) -> pa.Table:
         {
             "uid": [f"{one * 0x9E3779B97F4A7C15 % 2**128:032x}" for one in number.tolist()],
             "url": [
-<<<<<<< HEAD
-                f"https://cdn{h}.example/uploads/{n:09d}/picture-of-{n * 7919:x}.jpg" for h, n in zip(host, number)
-=======
                 f"https://cdn{h}.example/uploads/{n:09d}/picture-of-{n * 7919:x}.jpg"
                 for h, n in zip(host, number, strict=True)
->>>>>>> wt-LISTS
             ],
             "text": texts(rng, count),
             "original_width": width,
