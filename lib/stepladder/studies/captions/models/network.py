@@ -100,6 +100,11 @@ class Captioner(Bridge):
             n for n, arm in ARM.items() if arm.bridge in bridges and (self.settings.world or n not in of_world)
         )
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The arms beside the trained one that `evaluation.arms` asks for and this model has."""
+        return tuple(arm for arm in self.arms if arm in self.evaluation.arms and arm != "trained")
+
     def forward(self, batch: Batch, arm: str = "trained") -> Tensor:
         """Scores of the next token at every position of the arm's sequence, (B, T, vocabulary)."""
         read, x_BTH = self.read(batch, arm)
