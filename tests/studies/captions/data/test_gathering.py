@@ -20,12 +20,11 @@ import pytest
 from PIL import Image
 
 from stepladder.core.errors import ParameterError
-from stepladder.core.types import Check, Gathered
+from stepladder.core.types import Gathered, StudyError
 from stepladder.data.images.tars import TarReader
 from stepladder.studies.captions.data import gathering
 from stepladder.studies.captions.data.synthesis import corpus, faults
-from stepladder.studies.captions.models.towers import own
-from stepladder.studies.captions.params import CaptionsConversion, CaptionsParams
+from stepladder.studies.captions.params import CaptionsParams
 
 ROWS, BLOCK = 150, 25
 
@@ -33,8 +32,7 @@ ROWS, BLOCK = 150, 25
 def parameters(**data) -> CaptionsParams:
     """Parameters of a hurried guest of the offline web."""
     known = {"synthetic": ROWS, "block": BLOCK, "per_second": 50.0, "faults": 0.3}
-    sections = {"data": known | data, "conversion": {"size": "tiny"}}
-    return CaptionsParams.model_validate({"study": "captions", "profile": "quick", "run": "test", **sections})
+    return CaptionsParams.model_validate({"study": "captions", "profile": "quick", "run": "test", "data": known | data})
 
 
 @dataclass(frozen=True)
@@ -212,28 +210,28 @@ def test_the_key_is_of_what_decides_the_pictures(tmp_path: Path):
     assert gathering.key([path], parameters().data) != key
 
 
-def test_the_tower_made_here_lies_beside_the_pictures(walked: Walked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Made once for all lists; where there is no list, it is all there is."""
-    made = []
+@pytest.mark.parametrize("told", ["What is this?", "{}", '[{"question": "Why?"}]', '[{"kind": "why"}]', "3"])
+def test_questions_that_are_none_are_named_with_their_row(tmp_path: Path, told: str):
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"url": ["http://a.example/1.jpg"], "text": ["A cat."], "questions": [told]}), path)
+    with pytest.raises(StudyError, match=r"questions of http://a\.example/1\.jpg"):
+        list(gathering.wanted([path], parameters()))
 
-    def weights(folder: Path) -> Path:
-        path = folder / "key" / "world_tower.safetensors"
-        if not path.exists():
-            path.parent.mkdir(parents=True)
-            path.write_bytes(b"weights")
-            made.append(path)
-        return path
 
-    monkeypatch.setattr(own, "weights", weights)
-    monkeypatch.setattr(own, "verdict", lambda path: Check("tower", path.read_bytes() == b"weights", "judged"))
-    small = parameters().model_copy(update={"conversion": CaptionsConversion.defaults()})
-    for _ in range(2):
-        found = gathering.gather([walked.raw], small, walked.folder, lambda _: None)
-        assert found.root == walked.root and found.paths == walked.found.paths | {walked.root / made[0].name}
-        assert found.checks[-1].ok and len(found.checks) == 4
-    assert len(made) == 1
-    (tmp_path / "raw").mkdir()
-    assert gathering.gather([tmp_path / "raw"], small, walked.folder, print).paths == frozenset(made)
+def test_rows_become_wanted_with_all_they_say(tmp_path: Path):
+    asked = [{"question": "Is it a cat?", "answer": "true", "kind": "true_false", "choices": ["true", "false"]}]
+    row = {
+        "url": "http://a.example/1.jpg",
+        "text": "A cat.",
+        "sha256": "ab" * 32,
+        "original_width": 3,
+        "licence": "CC0",
+    }
+    path = tmp_path / "list.jsonl"
+    path.write_text(json.dumps({**row, "questions": json.dumps(asked)}) + "\n")
+    (wanted,) = gathering.wanted([path], parameters())
+    assert (wanted.number, wanted.url, wanted.sha256) == (0, row["url"], row["sha256"])
+    assert wanted.facts == {"text": "A cat.", "licence": "CC0", "questions": asked}
 
 
 def test_faces_are_blurred_where_asked():

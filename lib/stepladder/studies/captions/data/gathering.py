@@ -7,26 +7,25 @@ Decisions:
 - How often and how fast hosts are asked (`connections`, `passes`, ...) is not part of the key: it changes no picture.
 - Almost the same picture of two families, such as one compressed anew, is left out but for its first row, over all
   blocks: else one split could hold what another is scored on. Views of one photograph are one family and stay.
-- The world tower that is made here (size `small`) lies beside the pictures: whoever finds the ones finds the other.
 - A synthetic corpus lies beside its web; only that, and only where the run says `synthetic`, is served on loopback.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepladder.core import files
 from stepladder.core.errors import ParameterError
-from stepladder.core.types import Gathered
+from stepladder.core.types import Gathered, StudyError
 from stepladder.data.download.connecting import Loopback
 from stepladder.data.download.downloading import Report, Settled, Wanted, download
 from stepladder.data.download.ledger import Ledger
 from stepladder.data.download.policy import Policy
 from stepladder.data.images.bounded import Decoder, Kept, Options
 from stepladder.studies.captions.data import gathered, offline
+from stepladder.studies.captions.data.layout import ITEMS
 from stepladder.studies.captions.data.synthesis.corpus import FAULTS
 from stepladder.studies.captions.params import CaptionsData, CaptionsParams
 
@@ -39,7 +38,6 @@ DECIDE = (
 TOLD_ELSEWHERE = ("url", "sha256", "original_width", "original_height")  # by the ledger and by what is decoded
 LEAST_SIDE = 16  # pixels: what is smaller counts readers and shows nothing
 NEAR = 6  # bits of 64 in which almost equal pictures differ at most: compressed anew 0 to 4, others 10 and more
-TOWERS = "towers"  # folder of the world towers made here, whatever the pictures
 NOBODY = "offline.example"  # who asks the offline web
 
 
@@ -49,7 +47,7 @@ def gather(raw: Sequence[Path], params: CaptionsParams, folder: Path, tell: Call
     Args:
         raw: files and folders.
         params: of which `data` decides what is brought, and how hosts are asked.
-        folder: where what is brought lies, below a key of its own; in size `small` with the world tower of our own.
+        folder: where what is brought lies, below a key of its own.
         tell: told in sentences how far it is.
 
     Raises:
@@ -57,35 +55,17 @@ def gather(raw: Sequence[Path], params: CaptionsParams, folder: Path, tell: Call
         ParameterError: nobody is named whom hosts may reach.
         DownloadError: the disk is full.
     """
-    brought = _pictures(raw, params, Path(folder), tell)
-    return _with_tower(brought, Path(folder), tell) if params.conversion.size == "small" else brought
-
-
-def _pictures(raw: Sequence[Path], params: CaptionsParams, folder: Path, tell: Callable[[str], None]) -> Gathered:
     from stepladder.studies.captions.data import lists
 
     found = lists.find(raw)
     if not found:
         return Gathered()
-    place = folder / key(found, params.data)
+    place = Path(folder) / key(found, params.data)
     place.mkdir(parents=True, exist_ok=True)
     report = _downloaded(found, params, place, tell)
     tell(str(report))
     checks = gathered.checks(report, params.data)
     return Gathered(place, frozenset(report.tars), gathered.shown(found, report), checks)
-
-
-def _with_tower(brought: Gathered, folder: Path, tell: Callable[[str], None]) -> Gathered:
-    """The world tower of our own beside the pictures, and what it was judged."""
-    from stepladder.studies.captions.models.towers import own
-
-    tell("the world tower: made here once, in half a minute")
-    made = own.weights(folder / TOWERS)
-    beside = made if brought.root is None else brought.root / made.name
-    if not beside.is_file() or beside.read_bytes() != made.read_bytes():
-        files.write_bytes(beside, made.read_bytes())
-    checks = (*brought.checks, own.verdict(beside))
-    return replace(brought, root=beside.parent, paths=brought.paths | {beside}, checks=checks)
 
 
 def key(lists: Sequence[Path], data: CaptionsData) -> str:
@@ -113,8 +93,23 @@ def wanted(lists: Sequence[Path], params: CaptionsParams) -> Iterator[Wanted]:
     for number, row in enumerate(filters.chosen(lists, params)):
         facts = {name: value for name, value in row.items() if name not in TOLD_ELSEWHERE and value is not None}
         if facts.get("questions"):
-            facts["questions"] = json.loads(facts["questions"])
+            facts["questions"] = _questions(facts["questions"], row["url"])
         yield Wanted(number, row["url"], row.get("sha256") or "", facts)
+
+
+def _questions(told: Any, url: str) -> list[dict[str, Any]]:
+    """The questions of a row: JSON in a text, or as a jsonl file has it already."""
+    try:
+        found = json.loads(told) if isinstance(told, str) else told
+        known = isinstance(found, list) and all(q["kind"] in ITEMS and q["question"] and q["answer"] for q in found)
+    except (TypeError, KeyError, ValueError):
+        found, known = [], False
+    if not known:
+        raise StudyError(
+            f"questions of {url}: {str(told)[:80]!r} is no JSON list of question, answer and kind, which is "
+            f"one of {', '.join(ITEMS)}; give that column another name if it means something else"
+        )
+    return found
 
 
 def _downloaded(lists: Sequence[Path], params: CaptionsParams, place: Path, tell: Callable[[str], None]) -> Report:
@@ -132,7 +127,7 @@ def _downloaded(lists: Sequence[Path], params: CaptionsParams, place: Path, tell
         report = bring()
         if report.complete and (near := near_twins(report.tars)):
             tell(f"{len(near)} pictures are almost the same as earlier ones and are left out")
-            _leave_out(place, asking, near)
+            _leave_out(place, near)
             report = bring()
     return report
 
@@ -178,7 +173,7 @@ def _hashed(reader: "TarReader") -> Iterable[tuple[int, str, int]]:
         yield int(name), facts.get("family") or facts["url"], int(facts["dhash"], 16)
 
 
-def _leave_out(place: Path, asking: Policy, numbers: Sequence[int]) -> None:
+def _leave_out(place: Path, numbers: Sequence[int]) -> None:
     """Enter almost twins into the ledger, by which the next download writes their tars anew."""
-    with files.locked(place), Ledger(place, asking) as ledger:
+    with files.locked(place), Ledger(place) as ledger:
         ledger.settled(-1, {}, dict.fromkeys(numbers, "near_duplicate"))  # of no block: all of theirs become stale

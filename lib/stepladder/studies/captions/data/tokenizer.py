@@ -109,14 +109,17 @@ def _own() -> Tokenizer:
         vocab_size=VOCABULARY, special_tokens=list(OWN), initial_alphabet=alphabet, show_progress=False
     )
     inner.train_from_iterator(texts(), trainer)
-    ids = {name: inner.token_to_id(name) for name in OWN}
+    ids = {name: number for number, name in enumerate(OWN)}  # the trainer puts them first
     special = Special(
         begin=ids["<bos>"],
         end=ids["<end_of_turn>"],
         user=(ids["<user>"],),
         model=(ids["<model>"],),
         picture=((ids["<start_of_image>"],), (ids["<end_of_image>"],)),
-        **{name: ids[f"<{name}>"] for name in ("image", "world", "open", "close")},
+        image=ids["<image>"],
+        world=ids["<world>"],
+        open=ids["<open>"],
+        close=ids["<close>"],
     )
     return _sealed(inner, special, inner.to_str().encode(), VOCABULARY)
 

@@ -44,6 +44,10 @@ class Prompts:
         """Every row `count` times, one after the other."""
         return Prompts(*(part.repeat_interleave(count, 0) for part in (self.x_RTH, self.kinds_RT, self.length_R)))
 
+    def taken(self, rows_N: Tensor) -> "Prompts":
+        """These rows alone."""
+        return Prompts(self.x_RTH[rows_N], self.kinds_RT[rows_N], self.length_R[rows_N])
+
     def followed(self, x_RLH: Tensor, said_RL: Tensor) -> "Prompts":
         """The rows with further tokens behind them, where `said_RL` says that there are some."""
         place_RL = self.length_R[:, None] + torch.arange(x_RLH.shape[1], device=x_RLH.device)
@@ -114,19 +118,26 @@ def _greedy(model: Captioner, prompts: Prompts, most: int) -> Tensor:
 
 def _likelihood(model: Captioner, prompts: Prompts, ids_RCL: Tensor) -> Tensor:
     """Log-probability of every choice of every row, (R, C); -inf where a choice has no tokens."""
-    choices = ids_RCL.shape[1]
-    ids_RL = ids_RCL.flatten(0, 1)
+    choices, longest = ids_RCL.shape[1], int((ids_RCL >= 0).sum(2).max())
+    ids_RL = ids_RCL[..., :longest].flatten(0, 1)
     there_RL = ids_RL >= 0
-    asked = prompts.repeated(choices)
-    whole = asked.followed(model.language.embed(ids_RL.clamp(min=0)), there_RL)
+    sums_R = ids_RL.new_full((len(ids_RL),), -torch.inf, dtype=torch.float32)
+    rows_N = there_RL.any(1).nonzero()[:, 0]
+    sums_R[rows_N] = _summed(model, prompts.repeated(choices).taken(rows_N), ids_RL[rows_N])
+    return sums_R.unflatten(0, (-1, choices))
+
+
+def _summed(model: Captioner, prompts: Prompts, ids_RL: Tensor) -> Tensor:
+    """Log-probability of one choice behind every prompt, (R,); ids of -1 are none."""
+    there_RL, ids_RL = ids_RL >= 0, ids_RL.clamp(min=0)
+    whole = prompts.followed(model.language.embed(ids_RL), there_RL)
     hidden_RTH = model.language.hidden(whole.x_RTH, whole.kinds_RT)
     # What is said of a token stands one position before it.
-    place_RL = asked.length_R[:, None] - 1 + torch.arange(ids_RL.shape[1], device=ids_RL.device)
+    place_RL = prompts.length_R[:, None] - 1 + torch.arange(ids_RL.shape[1], device=ids_RL.device)
     hidden_RLH = hidden_RTH.gather(1, place_RL[..., None].expand(-1, -1, hidden_RTH.shape[2]))
     logs_RLV = model.language.logits(hidden_RLH).float().log_softmax(2)
-    logs_RL = logs_RLV.gather(2, ids_RL.clamp(min=0)[..., None])[..., 0]
-    sums_R = torch.where(there_RL, logs_RL, 0.0).sum(1)
-    return torch.where(there_RL.any(1), sums_R, -torch.inf).unflatten(0, (-1, choices))
+    logs_RL = logs_RLV.gather(2, ids_RL[..., None])[..., 0]
+    return torch.where(there_RL, logs_RL, 0.0).sum(1)
 
 
 def _at(hidden_RTH: Tensor, place_R: Tensor) -> Tensor:

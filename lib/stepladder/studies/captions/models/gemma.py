@@ -11,8 +11,9 @@ Shape legend: B batch, T tokens, H channels, V vocabulary, N pictures, P places,
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -28,47 +29,79 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 
 from stepladder.studies.captions.data import sequence, tokenizer
 from stepladder.studies.captions.data.sequence import Features
+from stepladder.studies.captions.models.language import Language
 from stepladder.studies.captions.models.projection import averaged
 from stepladder.studies.captions.params import CaptionsParams
 
 FILES = ("*.safetensors", "*.json")  # of published weights
 
 
+TEXT: Final[Mapping[str, Mapping[str, Any]]] = {
+    "tiny": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "query_pre_attn_scalar": 32,
+        "sliding_window": 32,
+    },
+    "gemma3_4b": {
+        "hidden_size": 2560,
+        "intermediate_size": 10_240,
+        "num_hidden_layers": 34,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 1024,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
+}
+VISION: Final[Mapping[str, Mapping[str, Any]]] = {
+    "tiny": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 56,
+        "patch_size": 14,
+    },
+    "gemma3_4b": {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "image_size": 896,
+        "patch_size": 14,
+    },
+}
+
+
 def config(size: str) -> Gemma3Config:
     """The configuration of a size: `tiny`, or that of google/gemma-3-4b-it."""
-    text, vision = _tiny() if size == "tiny" else _published()
-    tokens, vocabulary = sequence.FEATURES[size].tokens, tokenizer.vocabulary(size)
     return Gemma3Config(
-        text_config=Gemma3TextConfig(vocab_size=vocabulary, **text),
-        vision_config=SiglipVisionConfig(vision_use_head=False, **vision),
-        mm_tokens_per_image=tokens,
+        text_config=text_config(size),
+        vision_config=SiglipVisionConfig(vision_use_head=False, **VISION[size]),
+        mm_tokens_per_image=sequence.FEATURES[size].tokens,
     )
 
 
-def _tiny() -> tuple[dict[str, Any], dict[str, Any]]:
-    text = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 6, "num_attention_heads": 2}
-    text |= {"num_key_value_heads": 1, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 32}
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    return text, vision | {"image_size": 56, "patch_size": 14}
+def text_config(size: str) -> Gemma3TextConfig:
+    """The language model's part of it."""
+    return Gemma3TextConfig(vocab_size=tokenizer.vocabulary(size), **TEXT[size])
 
 
-def _published() -> tuple[dict[str, Any], dict[str, Any]]:
-    text = {"hidden_size": 2560, "intermediate_size": 10_240, "num_hidden_layers": 34, "num_attention_heads": 8}
-    text |= {"num_key_value_heads": 4, "head_dim": 256, "query_pre_attn_scalar": 256, "sliding_window": 1024}
-    text["rope_scaling"] = {"rope_type": "linear", "factor": 8.0}
-    vision = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
-    return text, vision | {"image_size": 896, "patch_size": 14}
-
-
-class Gemma(nn.Module):
+class Gemma(Language):
     """See `language.Language`.
 
     Attributes:
-        text: the text model of Gemma 3.
+        text: a `Gemma3TextModel`, whose own types say less than is true.
         projector: its published projector of pictures; None where one is trained.
     """
 
-    def __init__(self, text: Gemma3TextModel, projector: "Projector | None" = None) -> None:
+    def __init__(self, text: Any, projector: nn.Module | None = None) -> None:
         super().__init__()
         self.text, self.projector = text, projector
         self.width: int = text.config.hidden_size
@@ -87,7 +120,7 @@ class Gemma(nn.Module):
 
     def attention(self, x_BTH: Tensor, kinds_BT: Tensor) -> list[Tensor]:
         """Mean over heads, by layer: (B, T, T)."""
-        usual = self.text.config._attn_implementation
+        usual = self.text.config._attn_implementation or "sdpa"
         self.text.set_attn_implementation("eager")  # the only one that tells its weights
         try:
             found = self._run(x_BTH, kinds_BT, output_attentions=True).attentions
@@ -97,7 +130,8 @@ class Gemma(nn.Module):
 
     def _run(self, x_BTH: Tensor, kinds_BT: Tensor, **asked: bool) -> Any:
         positions_1T = torch.arange(x_BTH.shape[1], device=x_BTH.device)[None]
-        masks = masked(kinds_BT, self.text.config.sliding_window, x_BTH.dtype)
+        window = self.text.config.sliding_window or kinds_BT.shape[1]
+        masks = masked(kinds_BT, window, x_BTH.dtype)
         return self.text(inputs_embeds=x_BTH, attention_mask=masks, position_ids=positions_1T, use_cache=False, **asked)
 
 
@@ -134,9 +168,9 @@ def build(params: CaptionsParams) -> Gemma:
     """Gemma's text model: random weights of its own (`tiny`), or published ones in bfloat16 with their projector."""
     size = params.conversion.size
     if size == "tiny":
-        return Gemma(Gemma3TextModel(config(size).text_config))
+        return Gemma(Gemma3TextModel(text_config(size)))
     if weightless():
-        text = Gemma3TextModel(config(size).text_config).bfloat16()
+        text = Gemma3TextModel(text_config(size)).bfloat16()
         return Gemma(text, Projector(sequence.FEATURES[size], text.config.hidden_size).bfloat16())
     return _taken(published(params).model)
 

@@ -84,7 +84,7 @@ class Captioner(Bridge):
         self.controls = nn.ModuleDict({name: Bridge(params, spoken.width, CONTROL[name]) for name in named})
         self.vision_tower = _tower(params)
         self.given: Mapping[str, str] = language.given(params)
-        self._params, self._untrained = params, dict[str, Bridge]()
+        self._params, self._begun = params, list[Bridge]()  # in a list: no part of the model
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -117,13 +117,13 @@ class Captioner(Bridge):
         kinds_BT, bridge = batch["kinds_T"], self._bridge(how.bridge)
         x_BTH = self.language.embed(batch["tokens_T"])
         if how.vision != "none":
-            pictures_BMPF = self._vision(batch, how.vision)
-            project = bridge.vision_projection or self.language.projector
-            x_BTH = placed(x_BTH, kinds_BT == IMAGE, project(pictures_BMPF).flatten(1, 2))
+            seen_BNH = bridge.pictures(self._vision(batch, how.vision), self.language.projector)
+            x_BTH = placed(x_BTH, kinds_BT == IMAGE, seen_BNH)
         if how.world != "none":
-            x_BTH = placed(x_BTH, kinds_BT == WORLD, bridge.world_projection(_world(batch, how.world)).flatten(1, 2))
-            for kind, row in ((OPEN, 0), (CLOSE, 1)):
-                x_BTH = torch.where((kinds_BT == kind)[..., None], bridge.brackets.weight[row].to(x_BTH.dtype), x_BTH)
+            world_BNH, brackets_2H = bridge.world(_world(batch, how.world))
+            x_BTH = placed(x_BTH, kinds_BT == WORLD, world_BNH)
+            for kind, row_H in ((OPEN, brackets_2H[0]), (CLOSE, brackets_2H[1])):
+                x_BTH = torch.where((kinds_BT == kind)[..., None], row_H.to(x_BTH.dtype), x_BTH)
         return batch, x_BTH
 
     def _how(self, name: str) -> Arm:
@@ -160,13 +160,15 @@ class Captioner(Bridge):
             return self
         if name == "untrained":
             return self._beginning()
-        return self.controls[name]  # pyright: ignore[reportReturnType]
+        bridge = self.controls[name]
+        assert isinstance(bridge, Bridge)
+        return bridge
 
     def _beginning(self) -> Bridge:
         """The bridge as it was initialised; no parameter of the model, and where the model is."""
-        if "untrained" not in self._untrained:
-            self._untrained["untrained"] = Bridge(self._params, self.language.width, self.settings.projection)
-        return self._untrained["untrained"].to(next(self.language.parameters()).device).eval()
+        if not self._begun:
+            self._begun.append(Bridge(self._params, self.language.width, self.settings.projection).eval())
+        return self._begun[0].to(next(self.language.parameters()).device)
 
 
 def build(params: CaptionsParams) -> Captioner:

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stepladder.studies.captions.models.language import Language
+
 HEAD = 32  # channels of an attention head, at most
 SPREAD = 0.02  # standard deviation of weights at first
 BASE = 10_000.0  # of the wavelengths of rotary positions
 
 
-class Transformer(nn.Module):
+class Transformer(Language):
     """See `language.Language`.
 
     Args:
@@ -33,9 +35,10 @@ class Transformer(nn.Module):
 
     def __init__(self, vocabulary: int, width: int, layers: int) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.projector = width, None
         self.table = nn.Embedding(vocabulary, width)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
+        blocks = [Block(width) for _ in range(layers)]
+        self.blocks, self.head = nn.ModuleList(blocks), blocks[0].attention.head
         self.norm = nn.RMSNorm(width)
         self.apply(_begin)
 
@@ -45,7 +48,7 @@ class Transformer(nn.Module):
 
     def hidden(self, x_BTH: Tensor, kinds_BT: Tensor) -> Tensor:
         """What the blocks make of a sequence; `kinds_BT` is for those who tell pictures apart."""
-        turn_2TD = rotations(x_BTH.shape[1], self.blocks[0].attention.head, x_BTH)  # pyright: ignore
+        turn_2TD = rotations(x_BTH.shape[1], self.head, x_BTH)
         for block in self.blocks:
             x_BTH = block(x_BTH, turn_2TD)
         return self.norm(x_BTH)
@@ -56,10 +59,11 @@ class Transformer(nn.Module):
 
     def attention(self, x_BTH: Tensor, kinds_BT: Tensor) -> list[Tensor]:
         """Mean over heads, by layer: (B, T, T)."""
-        turn_2TD = rotations(x_BTH.shape[1], self.blocks[0].attention.head, x_BTH)  # pyright: ignore
+        turn_2TD = rotations(x_BTH.shape[1], self.head, x_BTH)
         found = []
         for block in self.blocks:
-            found.append(block.attention.weights(block.before(x_BTH), turn_2TD))  # pyright: ignore
+            assert isinstance(block, Block)
+            found.append(block.attention.weights(block.before(x_BTH), turn_2TD))
             x_BTH = block(x_BTH, turn_2TD)
         return found
 

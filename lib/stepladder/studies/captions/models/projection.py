@@ -47,6 +47,17 @@ class Bridge(nn.Module):
             self.world_projection = world(params, width, kind) if has_world else None
             self.brackets = nn.Embedding(2, width) if has_world else None
 
+    def pictures(self, x_BMPF: Tensor, given: nn.Module | None) -> Tensor:
+        """Vectors of all pictures' image positions, (B, M x tokens, H); by the `given` projector without one here."""
+        project = self.vision_projection or given
+        assert project is not None, "a projector is trained where none was published"
+        return project(x_BMPF).flatten(1, 2)
+
+    def world(self, x_BMTVUC: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of all pictures' world positions, (B, M x W, H), and of the brackets around each, (2, H)."""
+        assert self.world_projection is not None and self.brackets is not None, "asked only where there is a world"
+        return self.world_projection(x_BMTVUC).flatten(1, 2), self.brackets.weight
+
 
 class Vision(nn.Module):
     """Tokens of a picture from its vision features: averages over cells, norm, network of one hidden layer."""
@@ -109,10 +120,8 @@ class Resampler(nn.Module):
         x_BMTVUD = self.read(x_BMTVUC) + self.row[:, None] + self.column
         x_NSD = self.norm(self.time(x_BMTVUD)).flatten(2, 4).flatten(0, 1)
         query_NWD = self.queries.expand(len(x_NSD), -1, -1)
-        heads = [
-            part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (query_NWD, self.key(x_NSD), self.value(x_NSD))
-        ]
-        found_NWD = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        query, key, value = heads(query_NWD), heads(self.key(x_NSD)), heads(self.value(x_NSD))
+        found_NWD = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return self.network(query_NWD + found_NWD).unflatten(0, x_BMTVUC.shape[:2])
 
 
@@ -181,6 +190,11 @@ def world(params: CaptionsParams, width: int, kind: str) -> nn.Module:
             return Extremes(features.latents, frames, tokens, width)
         case _:
             return Resampler(features, frames, tokens, width)
+
+
+def heads(x_NWD: Tensor) -> Tensor:
+    """Channels divided among heads: (N, heads, W, channels of a head)."""
+    return x_NWD.unflatten(2, (HEADS, -1)).transpose(1, 2)
 
 
 def averaged(x_BMPF: Tensor, tokens: int) -> Tensor:
