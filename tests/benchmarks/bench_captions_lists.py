@@ -24,8 +24,8 @@ from stepladder.dev import records
 
 ROWS = (1_000_000, 2_000_000)
 GROUP, HOSTS, REPEATED = 100_000, 60_000, 0.02
-ENGLISH = "the of and a in for with on at from new photo red dog house stock image beach old blue car free best".split()
-FOREIGN = "der die und mit für auf ein rotes haus hund bild neu strand alt blau auto kostenlos".split()
+ENGLISH = "the of and a in for with on at from new photo red dog house stock image beach old blue car free best"
+FOREIGN = "der die und mit für auf ein rotes haus hund bild neu strand alt blau auto kostenlos"
 DATA = {"basic": True, "least_clip": 0.2, "most_aspect": 2.5, "rows": 100_000_000}
 
 
@@ -97,7 +97,8 @@ def piece(rng: np.random.Generator, count: int, start: int) -> pa.Table:
         {
             "uid": [f"{one * 0x9E3779B97F4A7C15 % 2**128:032x}" for one in number.tolist()],
             "url": [
-                f"https://cdn{h}.example/uploads/{n:09d}/picture-of-{n * 7919:x}.jpg" for h, n in zip(host, number)
+                f"https://cdn{h}.example/uploads/{n:09d}/picture-of-{n * 7919:x}.jpg"
+                for h, n in zip(host, number, strict=True)
             ],
             "text": texts(rng, count),
             "original_width": width,
@@ -116,7 +117,7 @@ def texts(rng: np.random.Generator, count: int) -> list[str]:
     words = rng.zipf(1.3, long.sum()) - 1
     found, place = [], 0
     for length, foreign in zip(long.tolist(), (rng.random(count) < 1 / 3).tolist(), strict=True):
-        own = FOREIGN if foreign else ENGLISH
+        own = (FOREIGN if foreign else ENGLISH).split()
         found.append(" ".join(own[word % len(own)] for word in words[place : place + length].tolist()))
         place += length
     return found

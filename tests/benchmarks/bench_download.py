@@ -228,10 +228,10 @@ def drill(folder: Path, size: Size, kills: int, seed: int = 0) -> Drilled:
     log, place, rows, began = folder / "requests", folder / "killed", size.rows, time.monotonic()
     draws = random.Random(seed)
     final: dict[int, int] = {}  # rows that the ledger had done with at a kill -> requests by then
-    in_hand, before = [], 0
+    in_hand, before, left = [], 0, rows
     with served(rows, log) as port:
         for kill in range(kills):
-            more = size.connections + draws.random() * (rows - len(final)) / (kills - kill)
+            more = min(size.connections, left / 2) + draws.random() * left / (kills + 1 - kill)
             until = asked(log).total() + more
             with start(place, port, size) as process:
                 while process.poll() is None and log.read_bytes().count(b"\n") < until:
@@ -239,6 +239,7 @@ def drill(folder: Path, size: Size, kills: int, seed: int = 0) -> Drilled:
                 time.sleep(draws.choice([0.0, 0.0, 0.2]))
                 process.kill()
             requests, known = asked(log), outcomes(place) if place.exists() else {}
+            left = rows - sum(outcome is not None for outcome, _ in known.values())
             missing = requests.total() - sum(times for _, times in known.values())
             in_hand.append(missing - before)
             before = missing

@@ -1,10 +1,10 @@
 """Random reads of 2,000 JPEG files with decoding: our tars against files with Pillow, and against webdataset.
 
-Run `python tests/benchmarks/bench_tars.py`. The pictures (256 x 256, about 22 KB) are made here, and lie as files and in
-four tars. Every reader hands over RGB arrays; ours and the files in a random order, webdataset in the order of the tars,
-which is its fastest (with its shuffle beside it) and with the fastest of its own decoders. Passes take turns and the
-least CPU time of each reader counts, since other processes share the machine. Bytes alone are measured too: what is left
-of the difference when everybody decodes by the same library.
+Run `python tests/benchmarks/bench_tars.py`. The pictures (256 x 256, about 22 KB) are made here, and lie as files and
+in four tars. Every reader hands over RGB arrays; ours and the files in a random order, webdataset in the order of the
+tars, which is its fastest (with its shuffle beside it) and with the fastest of its own decoders. Passes take turns and
+the least CPU time of each reader counts, since other processes share the machine. Bytes alone are measured too: what is
+left of the difference when everybody decodes by the same library.
 
 The record is tests/benchmarks/records/tars.json.
 """

@@ -38,6 +38,7 @@ PARTS = {
     "memory_runs_out": 60,
     "memory_forecast": 40,
     "overlap": 20,
+    "offload": 40,
     "ladder": 90,
     "resume": 60,
     "burgers": 480,

@@ -120,7 +120,7 @@ def test_memory_of_every_study_can_be_forecast_by_fake_tensors(smoke, name, tmp_
 def test_the_whole_check_runs_without_a_card(smoke, tmp_path):
     outputs, code = smoke("pde")
     assert code == 0
-    parts = "studies,precision,memory_runs_out,memory_forecast,overlap,ladder,resume,burgers"
+    parts = "studies,precision,memory_runs_out,memory_forecast,overlap,offload,ladder,resume,burgers"
     command = [sys.executable, str(ROOT / "tests" / "gpu" / "check.py"), "--device", "cpu", "--minutes", "30"]
     command += ["--studies", "pde", "--walked", f"pde={outputs}", "--work", str(tmp_path), "--parts", parts]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -18,7 +18,7 @@ from stepladder.core.run import Run
 from stepladder.data import loading
 from stepladder.data.sampling import slots
 from stepladder.machine.signals import Preempted
-from stepladder.training import checkpoint, parallel, worker
+from stepladder.training import contents, parallel, worker
 from stepladder.training.loop import Training
 from stepladder.training.parallel import DistributedContext
 from stepladder.training.step import StepModule, make_train_state, train_step
@@ -74,7 +74,7 @@ def network_steps(job: dict[str, Any], distributed: DistributedContext) -> dict[
             train_state, step, ({name: value[list(part)] for name, value in batch.items()} for part in own)
         )
         losses.append([float(distributed.total(result.loss.clone())), float(result.norm)])
-    return {"losses": losses, "weights": checkpoint.state_of(model, train_state)["model"]}
+    return {"losses": losses, "weights": contents.state_of(model, train_state)["model"]}
 
 
 def training_of(run: Run, distributed: DistributedContext, until: int = 0) -> None:

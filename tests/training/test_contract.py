@@ -16,6 +16,8 @@ from stepladder.training.logbook import TrainingError
 from stepladder.training.step import lone_train_state, train_step
 from stepladder.training.trainable import ContractError, set_trainable
 from tests.training.conftest import train_here, untimed
+from tests.training.networks import CASES, NETWORKS
+from tests.training.test_parallel import SAMPLES, begun
 from tests.training.test_tasks import A, batch_of, state_of
 
 
@@ -118,6 +120,20 @@ def test_a_step_without_any_label_leaves_the_proof_to_the_next():
     assert first.rows() is None
 
 
+@pytest.mark.parametrize(("scale", "finite"), [(2.0**10, True), (2.0**127, False)])
+def test_scaled_gradients_are_told_at_their_size_and_an_overflow_leaves_it_to_the_next_step(scale, finite):
+    """As in float16 on a card."""
+    plain, training = first_step(Layers(), ("a",)), TrainingParams(batch=2)
+    model = Layers()
+    state = lone_train_state(Chain(), model, TrainingPhase("s", 1, ("a",)), training, seed=0)
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    first = FirstStep(state)
+    train_step(state, 0, [{"x": torch.ones(2, 3) * (1 if finite else 8)}], watch=first)
+    rows = first.rows()
+    assert (rows is not None) == finite
+    assert not finite or rows[0]["gradient"] == pytest.approx(plain[0]["gradient"])
+
+
 @settings(deadline=None)
 @given(
     seed=st.integers(0, 99),
@@ -167,7 +183,7 @@ def test_a_resumed_stage_is_not_proven_again(make_run):
 def test_looking_changes_nothing(make_run, monkeypatch):
     looked, blind = make_run("looked"), make_run("blind")
     train_here(looked)
-    monkeypatch.setattr("stepladder.training.loop.Training._prove", lambda *_: None)
+    monkeypatch.setattr("stepladder.training.contract.proven", lambda *_: True)
     train_here(blind)
     assert untimed(looked) == untimed(blind)
 
@@ -192,3 +208,14 @@ def test_given_weights_are_not_trained():
     model.given = {"slwo": "x"}
     with pytest.raises(ContractError, match="'slwo' is given, but nothing"):
         set_trainable(model, TrainingPhase("s", 1, ("a",)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "phase"), CASES)
+def test_no_stage_of_a_study_breaks_the_contract(name, phase):
+    train_state = begun(name, phase)
+    first = FirstStep(train_state)
+    train_step(train_state, 0, [NETWORKS[name].batch(SAMPLES)], watch=first)
+    rows = first.rows()
+    assert rows and not faults(rows)
+    assert any(row["verdict"] == "learns" for row in rows)

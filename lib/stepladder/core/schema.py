@@ -261,6 +261,11 @@ class LadderParams(Section):
         0.02, ge=0, description="settings forecast within this share of the best are ties: take the cheapest"
     )
     busy: float = Field(0.9, gt=0, le=1, description="target share of time in the step rather than waiting for data")
+    variants: dict[str, list[Any]] = Field(
+        {},
+        description="field of `model` -> values: after the search each combination is measured at the chosen setting, "
+        "and none is chosen",
+    )
     scaling: ScalingParams | None = Field(None, description="the scaling law; null: not asked for")
 
 

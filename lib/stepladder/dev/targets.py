@@ -6,7 +6,7 @@ Decisions:
 - A part of the project has a file of rows in `target_rows`.
 """
 
-from stepladder.dev.target_rows import ladder, machines, pde, plateau, road, roofs, scroll
+from stepladder.dev.target_rows import captions, ladder, machines, pde, plateau, road, roofs, scroll
 from stepladder.dev.target_rows.row import Row
 
 # By part of the project.
@@ -18,4 +18,5 @@ ROWS: dict[str, tuple[Row, ...]] = {
     "Scroll": scroll.ROWS,
     "PDE": pde.ROWS,
     "Roofs": roofs.ROWS,
+    "Captions": captions.ROWS,
 }

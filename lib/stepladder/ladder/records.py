@@ -176,6 +176,15 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """What the chosen setting takes with other values of `model` (see `variants`)."""
+
+    model: Mapping[str, Any]  # overrides of `model`
+    trial: Trial[FullProbe]
+    fake_bytes: int | None  # of its step by fake tensors
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """Everything one search did, in the order it did it."""
 
@@ -190,6 +199,7 @@ class SearchResult:
     fake_bytes: int | None = None  # of the chosen setting's step by fake tensors, for accelerators that are not here
     device_limit: float | None = None  # bytes of the accelerator that might be used; None without one
     machine: "Machine | None" = None  # where it was measured
+    variants: tuple[Variant, ...] = ()  # other models at the chosen setting, where they were asked for
 
     @property
     def seconds(self) -> float:
@@ -197,6 +207,7 @@ class SearchResult:
         trials = [*self.steps, *(candidate.trial for candidate in self.rungs)]
         trials += [self.loader] if self.loader else []
         trials += [self.soak.trial] if self.soak else []
+        trials += [variant.trial for variant in self.variants]
         return sum(trial.seconds for trial in trials)
 
 
@@ -215,6 +226,7 @@ def read_search(found: Json) -> SearchResult:
         "cells": tuple(_cell(cell) for cell in found["cells"]),
         "soak": soak and _candidate(soak),
         "machine": machine and Machine(**{**machine, "limits": Limits(**machine["limits"])}),
+        "variants": tuple(_variant(one) for one in found.get("variants", ())),  # searches of old have none
     }
     return SearchResult(**{**found, **read})
 
@@ -223,6 +235,10 @@ def _candidate(found: Json) -> Candidate:
     forecast = found["forecast"]
     read: Json = {"trial": _trial(found["trial"], FullProbe), "forecast": forecast and _cell(forecast)}
     return Candidate(**{**found, **read})
+
+
+def _variant(found: Json) -> Variant:
+    return Variant(**{**found, "trial": _trial(found["trial"], FullProbe)})
 
 
 def _cell(found: Json) -> Cell:

@@ -9,6 +9,7 @@ Decisions:
   what the chosen setting says. What they wait for each other is not in it.
 - A notebook that has the search run on another machine reads it from there (`read`): the file says which machine was
   measured, and what it allows.
+- Other models that `ladder.variants` names are measured at the chosen setting afterwards; nothing is chosen by them.
 - Utilisation is reported against its target and never fails the stage: on a machine without an accelerator the best
   setting may well load in the training process itself. What fails the stage is that nothing runs, or memory that fills.
 """
@@ -18,19 +19,21 @@ import math
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from stepladder.core import files
-from stepladder.core.config import ParameterError
+from stepladder.core.config import ParameterError, merge
 from stepladder.core.errors import Damaged
 from stepladder.core.run import Run
 from stepladder.core.schema import Parameters
 from stepladder.core.types import Check
-from stepladder.ladder import search
+from stepladder.ladder import search, variants
 from stepladder.ladder.diagnosis import Diagnosis, diagnose
 from stepladder.ladder.measure.measurer import ProcessMeasurer
+from stepladder.ladder.measure.runner import Runner
 from stepladder.ladder.records import Candidate, Machine, SearchResult, read_search
 from stepladder.machine import limits
 from stepladder.training import worker
@@ -55,12 +58,19 @@ def run_ladder(
             of an earlier search are removed.
         on_candidate: called with every candidate as soon as it is judged.
     """
+    models = variants.combinations(params)  # refused before anything is measured
     shutil.rmtree(trials, ignore_errors=True)
     ladder, processes = params.ladder, params.training.processes
     allowed = limits.read()
     memory, cores = ladder.memory_fraction * allowed.memory_free / processes, allowed.cpus / processes
-    job = {"run": str(run.folder), "values": params.model_dump(mode="json")}
-    measurer = ProcessMeasurer(JOB, job, trials, ladder.seconds, memory, ladder.batch, processes=processes)
+    runner = Runner()
+
+    def measurer_of(model: Mapping[str, Any], number: int = 0) -> ProcessMeasurer:
+        job = {"run": str(run.folder), "values": merge(params.model_dump(mode="json"), {"model": dict(model)})}
+        place, batches = (trials / f"variant_{number}", ()) if number else (trials, ladder.batch)
+        return ProcessMeasurer(JOB, job, place, ladder.seconds, memory, batches, runner, processes)
+
+    measurer = measurer_of({})
 
     def told(candidate: Candidate) -> None:
         rate = candidate.rate if candidate.rate is None or math.isfinite(candidate.rate) else None
@@ -76,8 +86,10 @@ def run_ladder(
             device_limit=None if device is None else ladder.memory_fraction * device,
             machine=Machine(_device(), allowed),
         )
+        if found.chosen:
+            found = replace(found, variants=variants.measured(models, found.chosen, ladder, measurer_of))
     finally:
-        measurer.close()
+        runner.close()
     said = diagnose(found, ladder, cores)
     save(found, said, folder / "ladder.json")
     return found, said

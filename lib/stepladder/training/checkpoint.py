@@ -6,13 +6,9 @@ Decisions:
 - Whoever wants a checkpoint that is damaged gets the newest whole one instead, and is told. Where all are damaged,
   training sets them aside and begins anew (see `loop`); everybody else gets an error with the way out.
 - Only folders named as above count. Whatever else lies among them is somebody else's: never read, never deleted.
-- A checkpoint holds everything a step changes: weights, optimizer, averaged weights, scaler, stage, step, best
-  validation loss. Sampling, schedules and random numbers are functions of the step and need nothing.
-- Weights that the model is given (see `trainable`) are left out: of them it holds the identities, and belongs to no
-  model that is given others.
+- What a checkpoint holds is said in `contents`, and where training stands in `Progress`.
 - Kept: the newest few, and for each of them the best of its stage by validation loss, so that training can go on from
-  any of them as if the later ones had never been. The optimizer's state is named by
-  parameter, so it does not depend on the number of ranks.
+  any of them as if the later ones had never been.
 """
 
 import contextlib
@@ -20,26 +16,22 @@ import pickle
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint import state_dict as gathered
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from stepladder.core import files, records
 from stepladder.core.errors import Damaged
 from stepladder.core.paths import command
 from stepladder.core.schema import Parameters
 from stepladder.core.study import Study
-from stepladder.training.step import TrainState
-from stepladder.training.trainable import given, given_prefixes, match_weights
+from stepladder.training.contents import judged
+from stepladder.training.trainable import match_weights
 
-WHOLE = gathered.StateDictOptions(full_state_dict=True, cpu_offload=True)
-SOME = gathered.StateDictOptions(full_state_dict=True, broadcast_from_rank0=False, strict=False)
 NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -73,49 +65,6 @@ class Progress:
 
 
 Report = Callable[..., None]  # like `Run.event`
-
-
-def state_of(model: nn.Module, train_state: TrainState) -> dict[str, Any]:
-    """All tensors of a training but the given ones, whole and on the CPU of the first rank. Every rank must call it."""
-    first, prefixes = train_state.distributed.first, given_prefixes(model)
-    own = {name: value for name, value in model.state_dict().items() if not name.startswith(prefixes)}
-    return {
-        "model": {name: _whole(value, first) for name, value in own.items()},
-        "given": given(model),
-        "optimizer": gathered.get_optimizer_state_dict(model, train_state.optimizer, options=WHOLE),
-        "average": {n: _whole(v, first) for n, v in train_state.ema.values.items()} if train_state.ema else None,
-        "scaler": train_state.scaler.state_dict() if train_state.scaler else None,
-    }
-
-
-def restore_model(state: dict[str, Any], model: nn.Module) -> None:
-    """Load the weights; `ContractError` when they are not exactly the model's, or it is given others."""
-    match_weights(model, state["model"], state.get("given", {}))
-    load_some(model, state["model"])
-
-
-def load_some(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load weights that were looked at; what is not among them stays. Every rank must call it, with the same."""
-    gathered.set_model_state_dict(model, dict(weights), options=SOME)
-
-
-def judged(state: dict[str, Any]) -> dict[str, Any]:
-    """A state with the weights that validation judged: averaged ones where they were kept."""
-    return {**state, "model": {**state["model"], **(state["average"] or {})}}
-
-
-def restore_train_state(state: dict[str, Any], model: nn.Module, train_state: TrainState) -> None:
-    """Load what belongs to a stage under way: optimizer, averaged weights, scaler."""
-    gathered.set_optimizer_state_dict(model, train_state.optimizer, state["optimizer"], options=SOME)
-    for name, parameter in model.named_parameters():
-        if name not in state["optimizer"]["state"]:  # of a task that nothing has labelled yet; torch would make one up
-            train_state.optimizer.state.pop(parameter, None)
-    for name, value in (state["average"] or {}).items():
-        assert train_state.ema is not None, "averaged weights of a training that keeps none"
-        own = train_state.ema.values[name]
-        own.copy_(distribute_tensor(value, own.device_mesh, own.placements) if isinstance(own, DTensor) else value)
-    if train_state.scaler and state["scaler"]:
-        train_state.scaler.load_state_dict(state["scaler"])
 
 
 def save(folder: Path, state: dict[str, Any], progress: Progress) -> Path:
@@ -338,9 +287,3 @@ def _seal(place: Path) -> dict[str, Any]:
     if place.name != f"step_{seal['step']:08d}":
         raise DamagedError(f"it is the checkpoint of step {seal['step']} under another name")
     return seal
-
-
-def _whole(value: torch.Tensor, wanted: bool) -> torch.Tensor:
-    """A tensor's full value, gathered where it is sharded, on the CPU where it is wanted; else nothing."""
-    whole = value.full_tensor() if isinstance(value, DTensor) else value
-    return whole.cpu() if wanted else torch.empty(0)

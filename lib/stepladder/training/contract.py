@@ -12,7 +12,7 @@ Decisions:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from stepladder.training.logbook import TrainingError
 from stepladder.training.step import TrainState
 from stepladder.training.trainable import given_prefixes, group_of
 
@@ -95,6 +96,21 @@ class FirstStep:
             norm = torch.linalg.vector_norm(_local(gradient), dtype=_wide(gradient)).to(total)
             total = total + torch.stack([norm.square() * share, torch.ones_like(norm)])
         return total
+
+
+def proven(first: FirstStep, stage: str, step: int, report: Callable[..., None]) -> bool:
+    """Tell what the step has done, as the event `parameter_contract`; False where it has updated nothing yet.
+
+    Raises:
+        TrainingError: the contract is broken, by whom and how.
+    """
+    rows = first.rows()
+    if rows is None:
+        return False
+    report("parameter_contract", stage=stage, step=step, rows=rows)
+    if found := faults(rows):
+        raise TrainingError(f"the first step of stage {stage!r} breaks the parameter contract: {found}")
+    return True
 
 
 def faults(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -28,7 +28,7 @@ from stepladder.core.types import Batch, Check, Dataset
 from stepladder.data import mixing
 from stepladder.data.sampling import Drawn, Order, StepBatches, Stream, loader, validation_batches
 from stepladder.machine.signals import Preempted
-from stepladder.training import checkpoint, contract, parallel, resume, schedule, starting, tracking
+from stepladder.training import checkpoint, contents, contract, parallel, resume, schedule, starting, tracking
 from stepladder.training.checkpoint import Progress
 from stepladder.training.contract import FirstStep
 from stepladder.training.logbook import Logbook, TrainingError
@@ -143,7 +143,9 @@ class Training:
         result = train_step(self.train_state, self.step, micros, watch=first)
         self.step = step = self.step + 1
         if first:
-            self._prove(span, first)
+            begin = time.time()
+            self._unproven = not contract.proven(first, span.phase.name, step, self._report)
+            self.logbook.pause(time.time() - begin)
         # What is due after this step. All ranks come to the same answer, or they would wait for each other for ever.
         saves = self.saves.due(step) or step == span.end
         validates = self._validates(step)
@@ -175,7 +177,7 @@ class Training:
             return None
         # The weights now, the part of the training state when its stage is entered: the optimizer does not exist yet.
         state, before = found
-        checkpoint.restore_model(state, self.model)
+        contents.restore_model(state, self.model)
         self._report("resumed", step=before.step, stage=before.stage, code_changed=before.code != self.progress.code)
         self.progress, self.step = replace(before, code=self.progress.code), before.step
         return state
@@ -197,7 +199,7 @@ class Training:
         self.train_state.begin, self._unproven = span.begin, not under_way
         if under_way:
             assert state is not None, f"{self.step} steps are done, and no checkpoint says so"
-            checkpoint.restore_train_state(state, self.model, self.train_state)
+            contents.restore_train_state(state, self.model, self.train_state)
         self._report("training_stage", stage=span.phase.name, step=self.step, end=span.end, total=self.last)
 
     def _fit(self, span: PhaseSpan) -> None:
@@ -260,18 +262,6 @@ class Training:
 
     # After a step ----------------------------------------------------------------------------------------------------
 
-    def _prove(self, span: PhaseSpan, first: FirstStep) -> None:
-        """Tell what the first step of a stage did to every group of parameters; refuse what breaks the contract."""
-        begin = time.time()
-        rows = first.rows()
-        self.logbook.pause(time.time() - begin)
-        if rows is None:
-            return
-        self._unproven = False
-        self._report("parameter_contract", stage=span.phase.name, step=self.step, rows=rows)
-        if found := contract.faults(rows):
-            raise TrainingError(f"the first step of stage {span.phase.name!r} breaks the parameter contract: {found}")
-
     def _validates(self, step: int) -> bool:
         """Whether validation follows step `step` (counted from one)."""
         return bool(self.fixed) and (step % self.training.validate_every == 0 or step in self._ends)
@@ -302,7 +292,7 @@ class Training:
             None if best["step"] == self.step else resume.best(self.run, best["step"], self.distributed, self._report)
         )
         if state:
-            checkpoint.restore_model(checkpoint.judged(state), self.model)
+            contents.restore_model(contents.judged(state), self.model)
         elif ema:
             ema.settle()
         if ema:
@@ -316,7 +306,7 @@ class Training:
         """Checkpoint everything; the first rank writes, all wait."""
         begin = time.time()
         self.progress = replace(self.progress, step=self.step)
-        state = checkpoint.state_of(self.model, self.train_state)
+        state = contents.state_of(self.model, self.train_state)
         if self.distributed.first:
             place = checkpoint.save(self.run.checkpoints, state, self.progress)
             checkpoint.rotate(self.run.checkpoints, self.training.keep, self.step)

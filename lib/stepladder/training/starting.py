@@ -22,7 +22,7 @@ from stepladder.core import identity
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.schema import TrainingParams
-from stepladder.training import checkpoint
+from stepladder.training import checkpoint, contents
 from stepladder.training.checkpoint import CheckpointError
 from stepladder.training.trainable import ContractError, differing, given, misfits, some
 
@@ -44,7 +44,7 @@ class Origin:
         """
         try:
             if self.path.is_dir():
-                state = checkpoint.judged(checkpoint.state_in(self.path))
+                state = contents.judged(checkpoint.state_in(self.path))
                 return state["model"], state.get("given", {})
             return _safetensors(self.path), {}
         except CheckpointError as error:
@@ -98,7 +98,7 @@ def begin(model: nn.Module, origin: Origin, training: TrainingParams) -> dict[st
     if faults:
         raise ContractError(f"the weights of training.start_from do not fit the model: {'; '.join(faults)}")
     taken = {name: value for name, value in weights.items() if name not in found["surplus"]}
-    checkpoint.load_some(model, taken)
+    contents.load_some(model, taken)
     return {
         "tensors": len(taken),
         "parameters": sum(value.numel() for value in taken.values()),

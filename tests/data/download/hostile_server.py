@@ -288,6 +288,7 @@ ROBOTS: dict[str, bytes] = {
     "robots-html": http(b"<!DOCTYPE html><html>agent</html>"),
     "robots-binary": http(bytes(range(256)) * 20),
     "robots-401": http(b"", "401 No"),
+    "robots-tagged": http(b"User-agent: *\nAllow: /\n", X_Robots_Tag="noindex, noai"),
     "robots-410": http(b"", "410 Gone"),
     "robots-429": http(b"", "429 Slow", Retry_After="30"),
     "robots-500": http(b"", "500 Oh"),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepladder.data.download.downloading import DownloadError, Settled, Wanted, download, report, retry
+from stepladder.data.download.downloading import DownloadError, Settled, Wanted, download, leave_out, report, retry
 from stepladder.data.download.ledger import FAMILIES
 from stepladder.data.download.outcomes import Answer
 from stepladder.data.images.tars import TarReader
@@ -117,6 +117,30 @@ def test_pieces_of_one_family_are_duplicates_of_each_other_not_placeholders(tmp_
     fetched(tmp_path, wanted, Web({row.url: picture("same") for row in wanted}))
     agree(tmp_path)
     assert list(classes(tmp_path).values()) == ["ok"] + ["duplicate"] * 9
+
+
+def test_what_is_found_out_later_leaves_the_tars(tmp_path: Path):
+    fetched(tmp_path, rows(30), Web())
+    leave_out(tmp_path, {3: "near_duplicate", 27: "near_duplicate"})
+    assert not report(tmp_path).complete
+    before = (tmp_path / "00001.tar").stat().st_mtime_ns
+    assert fetched(tmp_path, rows(30), web := Web()).complete and not web.asked
+    agree(tmp_path)
+    assert classes(tmp_path)[27] == "near_duplicate" and (tmp_path / "00001.tar").stat().st_mtime_ns == before
+
+
+def test_a_tar_that_was_deleted_is_fetched_again_and_no_other(tmp_path: Path):
+    fetched(tmp_path, rows(30), Web({urls(13)[0]: GONE}))
+    before = bytes_of(tmp_path)
+    (tmp_path / "00001.tar").unlink()
+    assert fetched(tmp_path, rows(30), web := Web()).complete
+    agree(tmp_path)
+    assert web.asked.total() == 9 and bytes_of(tmp_path) == before
+
+
+def test_an_empty_list_is_complete(tmp_path: Path):
+    found = fetched(tmp_path, [], Web())
+    assert found.complete and not found.rows and found.table().empty and found.mix().empty
 
 
 def test_other_bytes_than_the_list_says_are_kept_out(tmp_path: Path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stepladder.data.download.addresses import refusal
 from stepladder.data.download.outcomes import OUTCOMES, TRANSIENT
-from tests.data.download.asked import Names, Run, ask, ask_beyond
+from tests.data.download.asked import IMPATIENT, Names, Run, ask, ask_beyond
 from tests.data.download.hostile_server import PAGES, ROBOTS
 from tests.data.download.test_urls import addresses
 
@@ -213,7 +213,7 @@ RULED = {
     **dict.fromkeys(("robots-all", "robots-us", "robots-moved", "robots-bomb", "robots-loop", "robots-file"), "robots"),
     **dict.fromkeys(("robots-slow-rules", "robots-stars"), "robots"),
     **dict.fromkeys(("robots-others", "robots-path", "robots-empty", "robots-html", "robots-binary"), "ok"),
-    **dict.fromkeys(("robots-401", "robots-410", "robots-long", "robots-missing"), "ok"),
+    **dict.fromkeys(("robots-401", "robots-410", "robots-long", "robots-missing", "robots-tagged"), "ok"),
     "robots-429": "too_many",
     **dict.fromkeys(("robots-500", "robots-503"), "server"),
     **dict.fromkeys(("robots-cut", "robots-garbage"), "cut"),
@@ -226,8 +226,14 @@ CASES |= {f"http://{host}.example/png": outcome for host, outcome in RULED.items
 
 @pytest.fixture(scope="module")
 def served() -> Run:
-    """All of them asked at once, of one asker."""
-    return ask(list(CASES), Names(NAMES))
+    """All of them asked at once, of one asker; what never ends, of an impatient one."""
+    quick = [url for url, outcome in CASES.items() if outcome != "timeout"]
+    slow = [url for url in CASES if url not in quick]
+    run, late = ask(quick, Names(NAMES)), ask(slow, policy=IMPATIENT)
+    answers = dict(zip(quick + slow, run.answers + late.answers, strict=True))
+    run.answers[:] = [answers[url] for url in CASES]
+    assert set(late.sockets.tried) == {("127.0.0.1", late.server.port)}
+    return run
 
 
 @pytest.mark.parametrize("url", CASES)
@@ -255,7 +261,7 @@ def test_every_page_of_the_hostile_server_is_a_case():
 
 
 def test_robots_are_asked_once_and_before_anything_else(served):
-    for host in ("a.example", *(f"{name}.example" for name in RULED)):
+    for host in ("a.example", *(f"{name}.example" for name, outcome in RULED.items() if outcome != "timeout")):
         asked = [path for name, path in served.server.asked if name == host]
         assert asked[0] == "/robots.txt"
     assert [host for host, path in served.server.asked if path == "/robots.txt"].count("a.example") == 1

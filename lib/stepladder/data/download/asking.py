@@ -22,7 +22,7 @@ import aiohttp
 from yarl import URL
 
 from stepladder.data.download.connecting import Blocked, Gate, Lookup, Loopback, OpenSocket
-from stepladder.data.download.outcomes import Answer, Refused
+from stepladder.data.download.outcomes import Answer, Refused, told
 from stepladder.data.download.policy import Policy
 from stepladder.data.download.reading import Accept, beginning, images, read, reserved, retry_after
 from stepladder.data.download.robots import MOST, Robots
@@ -116,20 +116,20 @@ class Asker:
     async def _page(self, url: Url, accept: Accept) -> Answer | Url:
         if self._policy.robots and (forbidden := await self._robots.forbids(url)):
             return forbidden
-        return await self._visit(url, lambda response: self._picture(response, accept))
+        return await self._visit(
+            url, lambda response: read(response, self._policy.most_bytes, accept), self._policy.robots
+        )
 
     async def _robots_file(self, url: Url) -> Answer:
-        return await self._timed(url, lambda step: self._visit(step, lambda response: beginning(response, MOST)))
+        """A robots.txt; what its own headers reserve concerns nobody who does not keep it."""
+        return await self._timed(url, lambda step: self._visit(step, lambda response: beginning(response, MOST), False))
 
-    async def _picture(self, response: aiohttp.ClientResponse, accept: Accept) -> bytes:
-        return await read(response, self._policy.most_bytes, accept)
-
-    async def _visit(self, url: Url, read: Read) -> Answer | Url:
-        """One request: an answer, or where a redirect leads."""
+    async def _visit(self, url: Url, body: Read, obey: bool) -> Answer | Url:
+        """One request: an answer, or where a redirect leads. `obey` headers that reserve it, `body` reads the rest."""
         try:
             proxy = await self._proxy(url)
             async with self._session.get(URL(url.text, encoded=True), allow_redirects=False, proxy=proxy) as response:
-                return await self._answer(url, response, read)
+                return await self._answer(url, response, body, obey)
         except (aiohttp.ClientError, OSError) as error:
             return Answer(_outcome(error), _sentence(error), url=url.text)
 
@@ -144,29 +144,29 @@ class Asker:
                     raise
         return proxy
 
-    async def _answer(self, url: Url, response: aiohttp.ClientResponse, read: Read) -> Answer | Url:
+    async def _answer(self, url: Url, response: aiohttp.ClientResponse, body: Read, obey: bool) -> Answer | Url:
         """What status and headers say, and where they let it be read, the body."""
         headers = response.headers
         tags = headers.getall("X-Robots-Tag", [])
-        told = Answer(
+        begun = Answer(
             "ok",
             url=url.text,
             status=response.status,
-            headers={"content_type": headers.get("Content-Type", "")[:200], "x_robots": ", ".join(tags)[:200]},
+            headers={"content_type": told(headers.get("Content-Type", "")), "x_robots": told(", ".join(tags))},
             retry_after=retry_after(headers.get("Retry-After")),
         )
-        if self._policy.robots and (directive := reserved(tags, self._agent)):
-            return replace(told, outcome="noai", reason=f"X-Robots-Tag: {directive}")
+        if obey and (directive := reserved(tags, self._agent)):
+            return replace(begun, outcome="noai", reason=f"X-Robots-Tag: {directive}")
         if response.status in REDIRECTS:
             return follow(url, headers.get("Location", ""), self._policy.most_url)
         if response.status != 200:
-            return replace(told, outcome=_of_status(response.status), reason=f"status {response.status}")
+            return replace(begun, outcome=_of_status(response.status), reason=f"status {response.status}")
         try:
-            return replace(told, body=await read(response))
+            return replace(begun, body=await body(response))
         except Refused as refusal:
-            return replace(told, outcome=refusal.outcome, reason=refusal.reason)
+            return replace(begun, outcome=refusal.outcome, reason=refusal.reason)
         except (aiohttp.ClientError, OSError) as error:
-            return replace(told, outcome=_outcome(error), reason=_sentence(error))
+            return replace(begun, outcome=_outcome(error), reason=_sentence(error))
 
 
 def _of_status(status: int) -> str:
@@ -184,11 +184,11 @@ def _cause(error: Exception) -> Exception:
 
 
 def _sentence(error: Exception) -> str:
-    """The error in one line of at most 200 plain letters, since some hold what a host sent."""
+    """The error in one line, since some hold what a host sent."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection ended within the headers"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the body ends early or is garbled"
     cause = _cause(error)
     text = f"no HTTP: {cause.message}" if isinstance(cause, aiohttp.ClientResponseError) else str(cause)
-    return " ".join((text or type(cause).__name__).encode("ascii", "backslashreplace").decode().split())[:200]
+    return told(text or type(cause).__name__)

@@ -19,7 +19,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +35,7 @@ from stepladder.data.download.settling import Settle, Settled
 from stepladder.data.download.walking import Ask, Walk
 from stepladder.data.download.wanted import FULL, DownloadError, Wanted, no_space
 
-__all__ = ["DownloadError", "Report", "Settle", "Settled", "Wanted", "download", "report", "retry"]
+__all__ = ["DownloadError", "Report", "Settle", "Settled", "Wanted", "download", "leave_out", "report", "retry"]
 
 POLL_S = 0.1  # how often the calling thread looks for signals
 
@@ -110,6 +110,17 @@ def retry(folder: Path, outcomes: Iterable[str] = TRANSIENT, blocks: Iterable[in
         raise DownloadError(f"{folder} holds no download: there is no {NAME}")
     with files.locked(folder), Ledger(folder) as ledger:
         return ledger.again(outcomes, blocks)
+
+
+def leave_out(folder: Path, outcomes: Mapping[int, str]) -> None:
+    """Take out pictures found to be none later (`near_duplicate`, say); the next `download` writes their tars anew.
+
+    Args:
+        folder: of a download.
+        outcomes: number of a row -> what it is.
+    """
+    with files.locked(folder), Ledger(folder) as ledger:
+        ledger.leave_out(outcomes)
 
 
 class Here(Executor):

@@ -20,11 +20,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 from stepladder.data.download.outcomes import OUTCOMES, TRANSIENT
 from stepladder.data.download.policy import Policy
-from stepladder.data.download.wanted import DownloadError, Wanted, entry, no_space, storable
+from stepladder.data.download.wanted import Asked, DownloadError, Pending, Row, Wanted, entry, no_space, storable
 
 NAME = "ledger.sqlite"
 FAMILIES = 5  # so many families with the same bytes: no picture of any of them
@@ -44,46 +43,9 @@ CREATE TABLE IF NOT EXISTS blocks (block INTEGER PRIMARY KEY, state TEXT NOT NUL
 """
 PASSING = ", ".join(f"'{name}'" for name in sorted(TRANSIENT))
 OPEN = f"(outcome IS NULL OR (outcome IN ({PASSING}) AND asked < :passes AND coalesce(due, 0) <= :latest))"
+CHANGE = "UPDATE rows SET outcome = ?, reason = ? WHERE number = ? AND outcome <> ?"
 # Not told by asking: a second asking would tell the same.
 UNASKED = "'ok', 'duplicate', 'placeholder', 'near_duplicate'"
-
-
-class Asked(NamedTuple):
-    """One attempt, as it is recorded: what came, and where its body lies."""
-
-    number: int
-    outcome: str
-    reason: str
-    status: int | None
-    seconds: float
-    size: int
-    time: float
-    due: float | None
-    sha: bytes | None
-    at: int | None
-
-
-class Row(NamedTuple):
-    """A row of a block as the ledger knows it."""
-
-    number: int
-    url: str
-    facts: str
-    outcome: str | None
-    sha: bytes | None
-    at: int | None
-    size: int | None
-
-
-class Pending(NamedTuple):
-    """A row that is open: how often it was asked, when it may be asked again, the SHA-256 it must have."""
-
-    number: int
-    url: str
-    host: str
-    asked: int
-    due: float
-    wants: bytes | None
 
 
 class Ledger:
@@ -225,18 +187,25 @@ class Ledger:
             twins: verdicts on rows of this and of other blocks; the tar of another that changes becomes stale.
         """
         with self.writing():
-            change = "UPDATE rows SET outcome = ?, reason = ? WHERE number = ? AND outcome <> ?"
-            for number, outcome in twins.items():
-                found = self.base.execute(change, (outcome, OUTCOMES[outcome], number, outcome))
-                if found.rowcount and number // self.block != block:
-                    self._state(number // self.block, "stale", unless="open")
-            self.base.executemany(change, [(o, why, number, o) for number, (o, why) in outcomes.items()])
+            self._judge(twins)
+            self.base.executemany(CHANGE, [(o, why, number, o) for number, (o, why) in outcomes.items()])
             self.base.execute("UPDATE rows SET at = NULL WHERE number >= ? AND number < ?", self._span(block))
             self._state(block, "settled")
 
-    def stale(self) -> list[int]:
-        """Blocks whose tars are to be written anew."""
-        found = self.base.execute("SELECT block FROM blocks WHERE state = 'stale' ORDER BY block")
+    def leave_out(self, verdicts: Mapping[int, str]) -> None:
+        """Note what was found out about rows after their blocks were settled: number -> outcome."""
+        with self.writing():
+            self._judge(verdicts)
+
+    def _judge(self, verdicts: Mapping[int, str]) -> None:
+        """Change the outcomes of rows; tars of settled blocks that hold them become stale."""
+        for number, outcome in verdicts.items():
+            if self.base.execute(CHANGE, (outcome, OUTCOMES[outcome], number, outcome)).rowcount:
+                self._state(number // self.block, "stale", unless="open")
+
+    def blocks(self, state: str) -> list[int]:
+        """Blocks in a state, in order."""
+        found = self.base.execute("SELECT block FROM blocks WHERE state = ? ORDER BY block", (state,))
         return [block for (block,) in found]
 
     def rewritten(self, block: int) -> None:

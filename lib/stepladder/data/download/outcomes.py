@@ -86,3 +86,8 @@ class Answer:
     def transient(self) -> bool:
         """Whether it may pass by itself."""
         return self.outcome in TRANSIENT
+
+
+def told(text: str) -> str:
+    """What a host or list said, for tables and ledgers: one line of at most 200 plain letters, whatever it was."""
+    return " ".join(text[:1000].encode("ascii", "backslashreplace").decode().split())[:200]

@@ -132,13 +132,12 @@ def report(folder: Path, seconds: float = 0.0) -> Report:
 
 def _hosts(base: sqlite3.Connection) -> dict[str, dict[str, int]]:
     """Rows by outcome of the hosts with most rows, the largest first."""
-    found = base.execute(
-        "SELECT r.host, coalesce(r.outcome, ?), count(*) FROM rows r JOIN "
-        "(SELECT host, count(*) AS size FROM rows GROUP BY host ORDER BY size DESC, host LIMIT ?) h "
-        "ON h.host = r.host GROUP BY r.host, 2 ORDER BY h.size DESC, r.host",
+    largest = "SELECT host FROM rows GROUP BY host ORDER BY count(*) DESC, host LIMIT ?"
+    hosts: dict[str, dict[str, int]] = {host: {} for (host,) in base.execute(largest, (HOSTS,))}
+    mix = base.execute(
+        f"SELECT host, coalesce(outcome, ?), count(*) FROM rows WHERE host IN ({largest}) GROUP BY 1, 2",
         (UNASKED, HOSTS),
     )
-    hosts: dict[str, dict[str, int]] = {}
-    for host, outcome, count in found:
-        hosts.setdefault(host, {})[outcome] = count
+    for host, outcome, count in mix:
+        hosts[host][outcome] = count
     return hosts

@@ -7,7 +7,7 @@ Decisions (RFC 9309, read by protego as search engines read it):
 - Rules are kept for 24 hours, a failure for a minute: long enough for those who wait, short enough for a later pass.
 - The first 500 KiB count. A file made to be slow (thousands of robots times thousands of rules, thousands of wildcards)
   is not read: fails closed.
-- The cache is bounded by the text it was made from, since a hostile file of 500 KiB becomes 10 MB of rules.
+- The cache is bounded by what its files make of memory (robots times lines), not by their number.
 - Who waits for a file that another asked for shares it; one that gives up does not take it from the others.
 """
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 MOST = 500 << 10  # bytes of a robots.txt that count
 KEPT_S = 86400.0
 FAILED_S = 60.0
-CACHE = 20_000_000  # characters of robots.txt that rules are kept of
+CACHE = 20_000_000  # weight of all rules that are kept: characters, and robots times lines; at most some 500 MB
 LEAST = 1000  # what an entry weighs at least
-WORK = 3_000_000  # robots times lines: about 1 CPU-s
-WILDCARDS = 20_000
+WORK = 1_000_000  # robots times lines that are read: 0.5 CPU-s and 25 MB
+WILDCARDS = 5_000  # that are read: 50 CPU-ms for an address
 SAME = TRANSIENT | {"tls", "blocked_address"}  # classes that the address itself would get
 
 
@@ -85,8 +85,9 @@ class Robots:
         url = check(f"{origin}/robots.txt")
         assert isinstance(url, Url), url  # its origin was checked
         answer = await self._fetch(url)
-        rules = _judged(answer)
-        self._keep(origin, len(answer.body), KEPT_S if not isinstance(rules, Answer) else FAILED_S)
+        text = answer.body.decode("utf-8", "replace").removeprefix("\ufeff")
+        rules = _parsed(text) if answer.outcome == "ok" else _missing(answer)
+        self._keep(origin, len(text) + min(_work(text), WORK), KEPT_S if not isinstance(rules, Answer) else FAILED_S)
         return rules
 
     def _keep(self, origin: str, weight: int, seconds: float) -> None:
@@ -96,26 +97,26 @@ class Robots:
         entry.until = time.monotonic() + seconds
         self._weight += max(weight, LEAST) - entry.weight
         entry.weight = max(weight, LEAST)
-        oldest = iter(list(self._entries))
         while self._weight > CACHE:
-            if (name := next(oldest)) != origin:
-                self._drop(name)
+            self._drop(next(iter(self._entries)))  # the oldest
 
 
-def _judged(answer: Answer) -> Protego | Answer | None:
-    if answer.outcome == "ok":
-        return _parsed(answer.body.decode("utf-8", "replace").removeprefix("\ufeff"))
+def _missing(answer: Answer) -> Answer | None:
     if answer.status is not None and 400 <= answer.status < 500 and answer.status != 429:
         return None
     outcome = answer.outcome if answer.outcome in SAME else "robots"
-    return replace(answer, outcome=outcome, reason=f"robots.txt: {answer.reason or answer.outcome}", body=b"")
+    return replace(answer, outcome=outcome, reason=f"robots.txt: {answer.reason}")
 
 
-def _parsed(text: str) -> Protego | Answer | None:
+def _parsed(text: str) -> Protego | Answer:
     from protego import Protego
 
+    if _work(text) > WORK or text.count("*") > WILDCARDS:
+        return Answer("robots", "robots.txt: more robots, rules or wildcards than are read")
+    return Protego.parse(text)
+
+
+def _work(text: str) -> int:
+    """Robots times lines: a rule is stored once for every robot of its group."""
     lines = text.splitlines()
-    agents = sum("agent" in line.lower() for line in lines)
-    if agents * len(lines) > WORK or text.count("*") > WILDCARDS:
-        return Answer("robots", f"robots.txt: {len(lines)} lines for {agents} robots, more than is read")
-    return Protego.parse(text) if agents else None
+    return sum("agent" in line.lower() for line in lines) * len(lines)

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.core import files
-from stepladder.data.download.ledger import Row
 from stepladder.data.download.outcomes import OUTCOMES
-from stepladder.data.download.wanted import Wanted
+from stepladder.data.download.wanted import Row, Wanted
 from stepladder.data.images import tars
 
 CHUNK = 64 << 20  # bytes of bodies

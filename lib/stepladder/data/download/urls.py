@@ -20,7 +20,7 @@ from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, unquote_to_bytes, urljoin
 
 from stepladder.data.download import addresses
-from stepladder.data.download.outcomes import Answer, Refused
+from stepladder.data.download.outcomes import Answer, Refused, told
 
 PORTS = {"http": 80, "https": 443}
 LOCAL = ("localhost", "localdomain", "local", "internal", "home.arpa", "intranet", "lan", "corp", "home")
@@ -60,20 +60,20 @@ def check(url: str, longest: int = 4096) -> Url | Answer:
     try:
         return _parsed(url, longest)
     except Refused as refusal:
-        return Answer(refusal.outcome, refusal.reason, url=url[:longest].encode("utf-8", "replace").decode())
+        return Answer(refusal.outcome, told(refusal.reason), url=url[:longest].encode("utf-8", "replace").decode())
 
 
 def follow(url: Url, location: str, longest: int = 4096) -> Url | Answer:
     """Where a redirect from `url` to `location` leads, checked like any address; `redirects` where it leads nowhere."""
-    if UNWANTED.search(location) or not location.strip(" "):
-        return Answer("redirects", f"leads to {location[:80]!r}", url=url.text)
     try:
+        if UNWANTED.search(location) or not location.strip(" "):
+            raise ValueError("no address")
         target = urljoin(url.text, location.strip(" "))
     except ValueError as error:
-        return Answer("redirects", f"leads to {location[:80]!r}: {error}", url=url.text)
+        return Answer("redirects", told(f"leads to {location[:80]!r}: {error}"), url=url.text)
     step = check(target, longest)
     if isinstance(step, Answer) and step.outcome == "bad_url":
-        return Answer("redirects", f"leads to {location[:80]!r}: {step.reason}", url=url.text)
+        return Answer("redirects", told(f"leads to {location[:80]!r}: {step.reason}"), url=url.text)
     if isinstance(step, Url) and url.scheme == "https" and step.scheme == "http":
         return Answer("redirects", f"leads from https to {step.text[:80]!r}", url=url.text)
     return step

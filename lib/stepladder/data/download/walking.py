@@ -17,13 +17,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stepladder.data.download.ledger import Asked, Ledger, Pending, Row
+from stepladder.data.download.ledger import Ledger
 from stepladder.data.download.order import interleaved
 from stepladder.data.download.outcomes import TRANSIENT, Answer
 from stepladder.data.download.policy import Policy
 from stepladder.data.download.polite import Polite
-from stepladder.data.download.settling import Block, Settle
+from stepladder.data.download.settling import Block, Settle, tar_path
 from stepladder.data.download.spool import Spool
+from stepladder.data.download.wanted import Asked, Pending, Row
 
 OPEN = 3  # windows
 BATCH = 32  # attempts of a transaction
@@ -74,7 +75,7 @@ class Walk:
         self.ask, self.elsewhere, self.tell, self.stop = ask, elsewhere, tell, stop
         self.spool = Spool(folder / "spool")
         self.polite = Polite(policy)
-        self._coming = ledger.windows()
+        self._coming: list[int] = []
         self._open: dict[int, Window] = {}
         self._rows: dict[int, Pending] = {}
         self._flying: set[asyncio.Task[Answer]] = set()
@@ -93,6 +94,7 @@ class Walk:
             Exception: what `ask` or `settle` raised: a programming error.
         """
         self._mend()
+        self._coming = self.ledger.windows()
         try:
             while not self.stop():
                 self._launch()
@@ -114,13 +116,14 @@ class Walk:
                 self.spool.close()
 
     def _mend(self) -> None:
-        """Bring spool and ledger together after a death: cut what the ledger does not know, forget what is gone."""
+        """Bring the ledger and what lies beside it together: forget rows whose bytes are gone, cut what is unknown."""
+        for block in (*self.ledger.blocks("settled"), *self.ledger.blocks("stale")):
+            if not tar_path(self.folder, block).exists():
+                self.ledger.forget(row.number for row in self.ledger.rows(block) if row.outcome == "ok")
         for path in self.spool.folder.glob("*.bodies"):
             window = int(path.stem)
-            bodies = self.ledger.spooled(window)
-            there = self.spool.end(window)
-            if lost := [number for number, at, size in bodies if at + size > there]:
-                self.ledger.forget(lost)
+            bodies, there = self.ledger.spooled(window), self.spool.end(window)
+            self.ledger.forget(number for number, at, size in bodies if at + size > there)
             self.spool.cut(window, max((at + size for _, at, size in bodies if at + size <= there), default=0))
 
     def _launch(self) -> None:
@@ -269,7 +272,7 @@ class Walk:
 
     async def _rewrite(self) -> None:
         """Write the tars anew from which something is to go that was found out later."""
-        for block in self.ledger.stale():
+        for block in self.ledger.blocks("stale"):
             await self._write(block, {})
             self.ledger.rewritten(block)
 

@@ -1,4 +1,4 @@
-"""What a download is asked for: the rows of a list; and how it says that it cannot go on.
+"""What a download is asked for: the rows of a list, as they stand at each step; and how it says that it cannot go on.
 
 A row's host is the one that would be asked, in its one spelling (`urls`), so that a list cannot get round the limits of
 a host by writing its name in many ways.
@@ -8,7 +8,7 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepladder.core import files
 from stepladder.core.errors import ParameterError
@@ -45,6 +45,44 @@ class Wanted:
     url: str
     sha256: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Asked(NamedTuple):
+    """One attempt, as it is recorded: what came, and where its body lies."""
+
+    number: int
+    outcome: str
+    reason: str
+    status: int | None
+    seconds: float
+    size: int
+    time: float
+    due: float | None
+    sha: bytes | None
+    at: int | None
+
+
+class Row(NamedTuple):
+    """A row of a block as the ledger knows it."""
+
+    number: int
+    url: str
+    facts: str
+    outcome: str | None
+    sha: bytes | None
+    at: int | None
+    size: int | None
+
+
+class Pending(NamedTuple):
+    """A row that is open: how often it was asked, when it may be asked again, the SHA-256 it must have."""
+
+    number: int
+    url: str
+    host: str
+    asked: int
+    due: float
+    wants: bytes | None
 
 
 def host_of(url: str) -> str:

@@ -146,7 +146,7 @@ class Captions(Study[CaptionsParams]):
         """Greedy answers, likelihoods of choices, and the share of attention on world tokens."""
         from stepladder.studies.captions.models import answering
 
-        return answering.predict(model, batch)
+        return answering.predict(model, batch, arms=model.others)
 
     def baselines(self, params: CaptionsParams, train: Sequence[Path]) -> dict[str, Baseline]:
         """The commonest answer, n-grams, and the words of pictures that look alike."""

@@ -124,6 +124,32 @@ def test_a_model_that_always_says_the_first_letter_scores_as_chance_once_choices
     assert table["accuracy"].iloc[-1] == pytest.approx(25, abs=6)
 
 
+def _asked(folder: Path, count: int = 300) -> list[blink.Question]:
+    (folder / "val.json").write_text(json.dumps(_rows()), encoding="utf-8")
+    (question,) = blink.read(folder / "val.json")
+    tasks = list(blink.TASKS)
+    return [blink.replace(question, idx=f"val_{number}", task=tasks[number % 2]) for number in range(count)]
+
+
+def test_a_model_is_scored_by_likelihood_and_by_what_it_says(folder: Path) -> None:
+    def ask(question: blink.Question) -> tuple[str, list[float]]:
+        """Finds the right choice likeliest, and says it only where the question's name ends with 0."""
+        right = question.choices.index("1")
+        said = f"The answer is ({'ABCD'[right]})." if question.idx.endswith("0") else "I cannot tell."
+        return said, [0.0 if place == right else -1.0 for place in range(4)]
+
+    mean = blink.evaluate(_asked(folder), ask).iloc[-1]
+    assert (mean["task"], mean["likeliest"]) == ("mean", 100)
+    assert (mean["parsed"], mean["abstained"]) == pytest.approx((10, 90))
+    assert mean["first"] == pytest.approx(25, abs=7)
+
+
+def test_a_model_that_favours_the_first_choice_is_seen(folder: Path) -> None:
+    mean = blink.evaluate(_asked(folder), lambda question: ("(A)", [0.0, -1.0, -1.0, -1.0])).iloc[-1]
+    assert mean["first"] == 100
+    assert mean["likeliest"] == mean["parsed"] == pytest.approx(25, abs=7)
+
+
 def test_the_mean_weighs_tasks_not_questions() -> None:
     table = blink.score(["Counting"] * 9 + ["Jigsaw"], [True] * 9 + [False])
     assert table["accuracy"].iloc[-1] == pytest.approx(50)

@@ -48,7 +48,7 @@ def test_a_vector_does_not_depend_on_what_else_is_encoded() -> None:
 
 def test_a_changed_file_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(minilm.SHA256, "model.safetensors", "0" * 64)
-    with pytest.raises(StudyError, match="model.safetensors is not the file"):
+    with pytest.raises(StudyError, match=r"model\.safetensors is not the file"):
         minilm.load.__wrapped__()
 
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from stepladder.studies.captions.evaluation import text_metrics as tm
 
 NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D")
-sentences = st.lists(st.sampled_from("a cat dog sits on the mat red blue".split()), min_size=1, max_size=9).map(
-    " ".join
-)
+WORDS = ("a", "cat", "dog", "sits", "on", "the", "mat", "red", "blue")
+sentences = st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join)
 corpora = st.lists(st.tuples(sentences, st.lists(sentences, min_size=1, max_size=3)), min_size=2, max_size=6)
 
 

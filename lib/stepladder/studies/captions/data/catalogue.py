@@ -3,11 +3,11 @@
 Decisions:
 - `catalogue.csv` holds facts as they are published, one row a list, with the place they were read at (`source`). What
   nobody states is empty and named in `missing`; it counts as nothing where sizes are summed.
-- `bytes` is what a run ends up with: the list and its pictures at `pixels`, as somebody measured it; `list_bytes` is the
-  list alone, which is all that is needed to choose rows.
+- `bytes` is what a run ends up with: the list and its pictures at `pixels`, as somebody measured it; `list_bytes` is
+  the list alone, which is all that is needed to choose rows.
 - The quality of a row is a weighted mean of parts between 0 and 1, each a column: how much there is, what its terms
-  allow, how directly it is read here, how many of its links are expected to live at its age (at most `OLDEST` years:
-  beyond that nobody reported). `reported` is what somebody got, `reported_when`.
+  allow, whether a disk takes it, how directly it is read here, how many of its links are expected to live at its age
+  (at most `OLDEST` years: beyond that nobody reported). `reported` is what somebody got, `reported_when`.
 - Hosts are asked by machines of yours, so they must be told who asks: without `data.contact` nothing that is not
   synthetic begins, unless a mirror holds pictures alone.
 """
@@ -22,14 +22,16 @@ from stepladder.core.config import ParameterError
 from stepladder.core.types import Source
 from stepladder.data import fetch
 from stepladder.studies.captions.data import lists, survival
+from stepladder.studies.captions.data.formats import ENDINGS
 from stepladder.studies.captions.params import CaptionsParams
 
 HERE = Path(__file__).parent
 AS_OF = 2026  # the year ages are counted to, so that the same page says the same
 PICTURES = (".tar", ".png", ".jpg", ".jpeg", ".webp", ".gif")
-MEMBERS = tuple(f"*{ending}" for ending in (*lists.ENDINGS, *PICTURES, ".json", ".txt"))
+MEMBERS = tuple(f"*{ending}" for ending in (*ENDINGS, *PICTURES, ".json", ".txt"))
 
-WEIGHTS = {"amount": 0.3, "terms": 0.3, "form": 0.2, "alive": 0.2}
+WEIGHTS = {"amount": 0.25, "terms": 0.25, "fits": 0.2, "form": 0.15, "alive": 0.15}
+DISK, UNTOLD = 1e12, 0.5  # bytes of a disk that one rents; how well fits what nobody measured
 ENOUGH = 12_400_000  # rows from which more is no better for a frozen tower's projection
 FORM = {"list": 1.0, "pictures": 0.8, "none": 0.0}
 
@@ -47,6 +49,7 @@ def read(params: CaptionsParams) -> pd.DataFrame:
     parts = {
         "amount": np.sqrt((facts["rows"].fillna(0) / ENOUGH).clip(upper=1)),
         "terms": facts["licence"].str.contains("CC BY|Apache|MIT|free for any").astype(float),
+        "fits": (DISK / sizes).clip(upper=1).fillna(UNTOLD),
         "form": facts["form"].map(FORM),
         "alive": pd.Series(expected).fillna(1.0),
     }
@@ -69,8 +72,8 @@ def sources(params: CaptionsParams) -> list[Source]:
     found = _remote(params) if params.data.source == "remote" else [_mirror(params)]
     if not params.data.contact.strip() and _asks(params):
         raise ParameterError(
-            "data.contact is empty, and a list of addresses asks thousands of hosts for pictures: give a mail address or "
-            "page where they reach you, as data.contact=you@university.example; it is told to every one of them"
+            "data.contact is empty, and a list of addresses asks thousands of hosts for pictures: give a mail address "
+            "or page where they reach you, as data.contact=you@university.example; it is told to every one of them"
         )
     return found
 
@@ -90,10 +93,10 @@ def _mirror(params: CaptionsParams) -> Source:
     path = fetch.local_path(params.data.mirror)
     if path is not None and path.is_dir():
         endings = {file.suffix.lower() for file in path.rglob("*") if file.is_file()}
-        if not endings & {*lists.ENDINGS, *PICTURES}:
+        if not endings & {*ENDINGS, *PICTURES}:
             raise ParameterError(
-                f"data.mirror = {params.data.mirror!r} holds no list ({', '.join(lists.ENDINGS)}), tar or picture, only "
-                f"{', '.join(sorted(endings - {''})) or 'nothing'}"
+                f"data.mirror = {params.data.mirror!r} holds no list ({', '.join(ENDINGS)}), tar or picture, "
+                f"only {', '.join(sorted(endings - {''})) or 'nothing'}"
             )
     return Source(params.data.mirror, "mirror", MEMBERS)
 
@@ -102,17 +105,17 @@ def _remote(params: CaptionsParams) -> list[Source]:
     """One source for every place that lists lie at, its members the lists."""
     if not params.data.lists:
         raise ParameterError(
-            "data.source is 'remote' but data.lists is empty: name the addresses of lists, as https://huggingface.co/"
-            "datasets/mlfoundations/datacomp_small/resolve/main/NAME.parquet, or fetch them yourself and use data.mirror"
+            "data.source is 'remote' but data.lists is empty: name the addresses of lists, as "
+            "https://huggingface.co/datasets/mlfoundations/datacomp_small/resolve/main/NAME.parquet, or fetch them "
+            "yourself and use data.mirror"
         )
     places: dict[str, list[str]] = {}
     for address in params.data.lists:
         parts = urlsplit(address)
         parent, _, name = parts.path.rpartition("/")
-        if parts.scheme not in ("http", "https", "file") or Path(name).suffix.lower() not in lists.ENDINGS:
+        if parts.scheme not in ("http", "https", "file") or Path(name).suffix.lower() not in ENDINGS:
             raise ParameterError(
-                f"data.lists: {address!r} is no http, https or file address of a file that ends in "
-                f"{', '.join(lists.ENDINGS)}"
+                f"data.lists: {address!r} is no http, https or file address of a file that ends in {', '.join(ENDINGS)}"
             )
         places.setdefault(parts._replace(path=f"{parent}/").geturl(), []).append(name)
     return [

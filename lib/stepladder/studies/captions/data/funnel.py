@@ -2,9 +2,9 @@
 
 Decisions:
 - Every figure is of two things at once: all rows of the lists, and those that pass the filters, which are asked for.
-- Nothing here grows with the lists. Hosts are counted exactly up to `HOSTS` of them at once; beyond that after Misra and
-  Gries (1982), merged as by Agarwal et al. (2012): a count is too small by no more than `hosts_error`. How many hosts
-  there are is estimated by linear counting (Whang et al., 1990), within 1 % up to ten million.
+- Nothing here grows with the lists. Hosts are counted exactly up to `HOSTS` of them at once; beyond that after Misra
+  and Gries (1982), merged as by Agarwal et al. (2012): a count is too small by no more than `hosts_error`. How many
+  hosts there are is estimated by linear counting (Whang et al., 1990), within 1 % up to ten million.
 """
 
 from collections import Counter

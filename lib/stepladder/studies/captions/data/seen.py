@@ -1,9 +1,10 @@
 """What was seen before, in memory that does not grow: a Bloom filter of which every key lies in one machine word.
 
 After Bloom (1970), blocked as by Putze, Sanders and Singler (2007): a key is `BITS` of the 64 bits of one word. A key
-that was never seen may be taken for a seen one, never the other way round; `false_rate` says how often. With the default
-of 2^25 words (256 MB, of which the system gives what is touched) that is at last 7 in 100,000 where all rows of
-DataComp-small are remembered by three keys each (38 million), 0.4 % for the basic filter's share of DataComp-medium.
+that was never seen may be taken for a seen one, never the other way round; `false_rate` says how often. With the
+default of 2^25 words (256 MB, of which the system gives what is touched) that is at last 7 in 100,000 where all rows
+of DataComp-small are remembered by three keys each (38 million), 0.4 % for the basic filter's share of
+DataComp-medium.
 """
 
 import numpy as np
@@ -58,7 +59,7 @@ class Seen:
         strings = keys.take(pa.array(place_K)).to_numpy(zero_copy_only=False)
         code_K = pd.util.hash_array(strings, hash_key=f"{kind:_<16}"[:16], categorize=False)
         mask_K = np.zeros(len(code_K), np.uint64)
-        bits_K = code_K * np.uint64(0x9E3779B97F4A7C15)  # another 64 bits of the same key
-        for number in range(BITS):
-            mask_K |= _ONE << ((bits_K >> np.uint64(4 + 10 * number)) & np.uint64(63))
+        bits_K = (code_K ^ (code_K >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)  # of which the upper half is
+        for number in range(BITS):  # independent of the lower bits of the code, which say the word
+            mask_K |= _ONE << ((bits_K >> np.uint64(64 - 6 * (number + 1))) & np.uint64(63))
         return code_K, mask_K

@@ -1,7 +1,7 @@
-"""What is shown of lists before anything moves: tables and figures of the funnel, the hosts, the values, what to expect.
+"""What is shown of lists before anything moves: the funnel, the hosts, what rows say, what to expect.
 
-Grey is every row of the lists, navy what the filters leave of them; green is what they cost. Raw folders without a list
-(tars, NLVR) show nothing here: nothing of theirs has to be fetched.
+Grey is every row of the lists, navy what the filters leave of them; green is what they cost. Raw folders without a
+list (tars, NLVR) show nothing here: nothing of theirs has to be fetched.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,17 @@ def survey(raw: Sequence[Path], params: CaptionsParams) -> dict[str, pd.DataFram
     if not (paths := lists.find(raw)):
         return {}
     found = funnel(paths, params)
-    shown: dict[str, pd.DataFrame | Figure] = {
-        "Rows of the lists, and what the filters leave of them": steps_table(found),
+    shown: dict[str, pd.DataFrame | Figure] = {"Rows of the lists, and what the filters leave": steps_table(found)}
+    if found.broken:
+        broken = pd.DataFrame(sorted(found.broken.items()), columns=["broken", "rows or values"])
+        shown["Broken lines: counted, and left out or mended"] = broken
+    if found.asked:
+        shown |= _to_expect(found, params)
+    return shown
+
+
+def _to_expect(found: Funnel, params: CaptionsParams) -> dict[str, pd.DataFrame | Figure]:
+    return {
         "Each filter takes its share": steps_figure(found),
         f"Hosts that are asked: about {found.distinct_hosts:,}": hosts_figure(found, params),
         "What rows say of themselves": histograms_figure(found),
@@ -40,10 +49,6 @@ def survey(raw: Sequence[Path], params: CaptionsParams) -> dict[str, pd.DataFram
         "Pictures and GB to expect, by the age of the list": _rounded(survival.by_age(found.asked, params)),
         "How many links still live": survival_figure(),
     }
-    if found.broken:
-        broken = pd.DataFrame(sorted(found.broken.items()), columns=["broken", "rows or values"])
-        shown["Broken lines: counted, and left out or mended"] = broken
-    return shown
 
 
 def steps_table(found: Funnel) -> pd.DataFrame:

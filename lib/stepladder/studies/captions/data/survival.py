@@ -3,10 +3,10 @@
 Decisions:
 - Links die. `REPORTED` holds what others got of lists of known age; the expected share falls exponentially with age, a
   least-squares line through its logarithms, and the interval is what all reports lie in. Nothing is said beyond five
-  years. Whoever gets much less has a local fault first: the same lists gave 13 %, 5 % and 0.5 % behind a bad name server
-  or proxy (datacomp#39, img2dataset#430, #400).
-- A picture's bytes follow the side it is resized to, by a power law through what published downloads took (`TAKEN`, all
-  JPEG of quality 95), within a quarter. How large pictures are as they are (`resize: no`) is not known beforehand.
+  years. Whoever gets much less has a local fault first: the same lists gave 13 %, 5 % and 0.5 % behind a bad name
+  server or proxy (datacomp#39, img2dataset#430, #400).
+- A picture's bytes follow the side it is resized to, by a power law through what published downloads took (`TAKEN`,
+  all JPEG of quality 95), within a quarter. How large pictures are as they are (`resize: no`) is not known beforehand.
 - Time has two limits, and the slower one counts: all connections together, and the largest host, which is asked no
   faster than `per_second` and by no more than `per_host` connections. A picture holds a connection for `HELD_S`: 1.2 s
   on img2dataset's page of CC3M (1,024 threads, 850 pictures a second), 1.6 s on that of LAION-400M (2,048 threads,
@@ -71,7 +71,8 @@ def picture_bytes(params: CaptionsParams) -> Range:
     """Bytes of a kept picture on disk; nan where pictures keep their size."""
     if params.data.resize == "no":
         return Range(np.nan, np.nan, np.nan)
-    power, level = np.polyfit(*np.log(np.array(TAKEN)).T, 1)
+    side, taken = np.log(np.array(TAKEN)).T
+    power, level = np.polyfit(side, taken, 1)
     middle = float(np.exp(level + power * np.log(params.data.side)))
     return Range(1 - TAKEN_WITHIN, 1, 1 + TAKEN_WITHIN).times(middle)
 

@@ -2,8 +2,6 @@
 
 Decisions:
 - An arm answers the same questions with the same weights, prompts and seeds; only what stands in its sequence differs.
-- The headline is the smallest lead: the trained arm over the strongest other one. An interval that holds zero is "no
-  effect", in these words, whatever the value; where a single family leaves no interval, that is said instead.
 - Beside a difference stands what could not have been seen: the half width of its interval, and McNemar's exact test of
   the questions on which two arms differ.
 - Two gates come before any table: with the world on, predictions are others than with it off; with it off, logits do
@@ -19,17 +17,16 @@ import torch
 
 from stepladder.core.types import Batch, Check, Dataset, Prediction
 from stepladder.evaluation import metrics
-from stepladder.evaluation.metrics import number
 from stepladder.studies.captions.data import sequence
-from stepladder.studies.captions.data.layout import ARMS, CLOSE, OPEN, WORLD
-from stepladder.studies.captions.evaluation import meaning, scoring, text_metrics
-from stepladder.studies.captions.evaluation.paired import mcnemar
+from stepladder.studies.captions.data.layout import CLOSE, OPEN, WORLD
+from stepladder.studies.captions.evaluation import effect, meaning, scoring, text_metrics
+from stepladder.studies.captions.evaluation.effect import TRAINED
+from stepladder.studies.captions.evaluation.paired import half_width, mcnemar
 from stepladder.studies.captions.params import CaptionsParams
 
+COLUMNS = ["arm", "metric", "value", "low", "high", "half_width", "n", "families"]
+COLUMNS += ["lead", "lead_low", "lead_high", "p", "verdict"]
 Answer = Callable[[Batch, str], Prediction]  # batch, arm -> what the arm says of it
-TRAINED = "trained"
-MAIN = next(iter(scoring.METRICS))
-EFFECT, WORSE, NO_EFFECT, ALONE = "an effect", "worse than this arm", "no effect", "one family, no interval"
 
 
 @torch.inference_mode()
@@ -47,14 +44,21 @@ def answers(answer: Answer, cases: Dataset, params: CaptionsParams, arms: Sequen
     """
     names = [*dict.fromkeys([TRAINED, *(arms or params.evaluation.arms)])]
     rows = []
-    for indices, batch in metrics.batches(cases, metrics.choose(cases, params.evaluation.samples), 1):
-        case = int(indices[0])
+    for indices, batch in metrics.batches(
+        cases, metrics.choose(cases, params.evaluation.samples), params.evaluation.batch
+    ):
         for arm in names:
             prediction = answer(batch, arm)
-            item = scoring.item_of(batch, prediction, 0)
-            told = {"method": arm, "group": str(cases.groups[case]), "unit": str(cases.clusters[case]), "case": case}
-            told |= {"answer": item.text or "", "reference": item.reference}
-            rows += [{**told, **vars(record)} for record in scoring.score(batch, prediction, params)]
+            said = [scoring.item_of(batch, prediction, place) for place in range(len(indices))]
+            for record in scoring.score(batch, prediction, params):
+                case, item = int(indices[record.item]), said[record.item]
+                told = {
+                    "method": arm,
+                    "group": str(cases.groups[case]),
+                    "unit": str(cases.clusters[case]),
+                    "case": case,
+                }
+                rows.append({**told, "answer": item.text or "", "reference": item.reference, **vars(record)})
     return pd.DataFrame(rows).drop(columns="item")
 
 
@@ -65,8 +69,9 @@ def table(records: pd.DataFrame, params: CaptionsParams) -> pd.DataFrame:
         records: of `answers`.
 
     Returns:
-        Columns `arm, metric, value, low, high, n, families` of the arm itself, and `lead, lead_low, lead_high, verdict`
-        of the trained arm over it, with McNemar's `p` for accuracies (nan elsewhere, and for the trained arm).
+        Columns `arm, metric, value, low, high, n, families` of the arm itself, `half_width` of an accuracy over n
+        questions, and `lead, lead_low, lead_high, verdict` of the trained arm over it, with McNemar's `p` for
+        accuracies (nan elsewhere, and for the trained arm).
     """
     summary = metrics.summarize(records, params.evaluation, params.seed)
     summary = summary[(summary["group"] == "all") & np.isfinite(summary["value"])]
@@ -75,22 +80,10 @@ def table(records: pd.DataFrame, params: CaptionsParams) -> pd.DataFrame:
         arm, metric = str(row.method), str(row.metric)
         told = {"arm": arm, "metric": metric, "value": row.value, "low": row.low, "high": row.high}
         told |= {"n": _count(records, arm, metric), "families": row.units}
+        if metric in scoring.ACCURACIES:
+            told["half_width"] = half_width(row.value, told["n"])
         rows.append(told | (_lead(records, metric, arm, params) if arm != TRAINED else {"verdict": ""}))
-    columns = [
-        "arm",
-        "metric",
-        "value",
-        "low",
-        "high",
-        "n",
-        "families",
-        "lead",
-        "lead_low",
-        "lead_high",
-        "p",
-        "verdict",
-    ]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
 def _count(records: pd.DataFrame, arm: str, metric: str) -> int:
@@ -104,7 +97,7 @@ def _of(records: pd.DataFrame, arm: str, metric: str) -> pd.DataFrame:
 def _lead(records: pd.DataFrame, metric: str, arm: str, params: CaptionsParams) -> dict[str, float | str]:
     """The trained arm less another, paired by case and resampled by family."""
     gain = metrics.compare(records, metric, TRAINED, arm, params.evaluation, params.seed)
-    lead = {"lead": gain["value"], "lead_low": gain["low"], "lead_high": gain["high"], "verdict": verdict(gain)}
+    lead = {"lead": gain["value"], "lead_low": gain["low"], "lead_high": gain["high"], "verdict": effect.verdict(gain)}
     if metric in scoring.ACCURACIES:
         right = [_of(records, name, metric).query("support > 0").set_index("case") for name in (TRAINED, arm)]
         # A shared first place among equal choices is no right answer
@@ -112,45 +105,19 @@ def _lead(records: pd.DataFrame, metric: str, arm: str, params: CaptionsParams) 
     return lead
 
 
-def verdict(gain: dict[str, float]) -> str:
-    """A difference with its interval in words."""
-    if not np.isfinite([gain["low"], gain["high"]]).all():
-        return ALONE
-    if gain["low"] <= 0 <= gain["high"]:
-        return NO_EFFECT
-    return EFFECT if gain["low"] > 0 else WORSE
+def by_kind(records: pd.DataFrame, metric: str = scoring.ACCURACIES[0]) -> pd.DataFrame:
+    """One metric of every arm by kind of question, with the number of questions and what they could not show.
 
-
-def sentence(table: pd.DataFrame, metric: str = MAIN) -> str:
-    """The headline: the trained arm over the strongest other one in `metric`."""
-    rows = table[table["metric"] == metric].set_index("arm")
-    others = rows.drop(index=TRAINED)
-    if others.empty:
-        return f"{metric}: no other arm has a value."
-    rival = str(others["value"].idxmax())
-    value = number(rows.loc[TRAINED, "value"])
-    against = f"the strongest other arm ({rival}) {number(others.loc[rival, 'value'])}"
-    return f"{metric}: trained {value}, {against}: {_told(others.loc[rival])}."
-
-
-def sentences(table: pd.DataFrame) -> list[str]:
-    """One sentence per arm: what the trained projection adds to it, metric by metric."""
-    told = []
-    for arm, rows in table[table["arm"] != TRAINED].groupby("arm", sort=False):
-        leads = "; ".join(f"{row['metric']} {_told(row)}" for _, row in rows.iterrows())
-        told.append(f"Trained over {arm} ({ARMS.get(str(arm), 'another method')}): {leads}.")
-    return told
-
-
-def _told(row: pd.Series) -> str:
-    """A lead with its interval, its test and its verdict."""
-    interval = "" if row["verdict"] == ALONE else f" [{_signed(row['lead_low'])}, {_signed(row['lead_high'])}]"
-    test = f" (McNemar p = {row['p']:.2g}, n = {row['n']})" if np.isfinite(row["p"]) else ""
-    return f"{_signed(row['lead'])}{interval}{test}, {row['verdict']}"
-
-
-def _signed(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{number(value)}"
+    Temporal questions stand in a row of their own here: whether several frames help is read from it.
+    """
+    asked = records[(records["metric"] == metric) & (records["support"] > 0)]
+    if asked.empty:
+        return pd.DataFrame()
+    table = asked.pivot_table(index="part", columns="method", values="numerator", sort=False)
+    counts = asked[asked["method"] == TRAINED].groupby("part")["case"].size().reindex(table.index)
+    table.insert(0, "n", counts)
+    table.insert(1, "half_width", [half_width(table.loc[kind, TRAINED], int(n)) for kind, n in counts.items()])
+    return table.rename_axis(index="kind", columns=None).reset_index()
 
 
 def captions(records: pd.DataFrame) -> pd.DataFrame:
@@ -206,3 +173,23 @@ def _apart(one: Prediction, two: Prediction) -> float:
     """The largest difference of two predictions' log-likelihoods; those of padding are equal."""
     first_BC, second_BC = one["likelihood_BC"], two["likelihood_BC"]
     return float(torch.where(first_BC == second_BC, 0.0, (first_BC - second_BC).abs()).max())
+
+
+def report(
+    logits: Callable[[Batch, str], torch.Tensor],
+    answer: Answer,
+    cases: Dataset,
+    params: CaptionsParams,
+    arms: Sequence[str] = (),
+) -> dict[str, pd.DataFrame | str | list[Check]]:
+    """All that 06 shows of arms, by title: the headline, a sentence per arm, tables, gates. Arguments as above."""
+    records = answers(answer, cases, params, arms)
+    compared = table(records, params)
+    tables = {"Choices by kind of question": by_kind(records), "Captions of every arm": captions(records)}
+    return {
+        "What the trained projection adds": effect.sentence(compared),
+        "Arm by arm": "\n\n".join(effect.sentences(compared, params.evaluation.confidence)),
+        "Arms": compared,
+        **{title: found for title, found in tables.items() if len(found)},
+        "Gates of the world tokens": checks(logits, answer, cases, params),
+    }

@@ -21,7 +21,7 @@ import pandas as pd
 
 from stepladder.core.types import StudyError
 from stepladder.studies.captions.evaluation.paired import half_width
-from stepladder.studies.captions.evaluation.parser import LETTERS
+from stepladder.studies.captions.evaluation.parser import LETTERS, parse
 
 POINTS = ("Point A", "Point B", "Point C", "Point D")
 TWO_IMAGES = ("the second image", "the third image")
@@ -44,6 +44,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {  # task -> its choices; of Counting the
 MOST_IMAGES = MOST_CHOICES = 4
 
 Parser = Callable[[str, Sequence[str]], int | None]
+Ask = Callable[["Question"], tuple[str, Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,29 @@ def score_answers(questions: Sequence[Question], places: Sequence[int | None]) -
     return score([question.task for question in questions], right, [place is None for place in places])
 
 
+def evaluate(questions: Sequence[Question], ask: Ask, seed: int = 0) -> pd.DataFrame:
+    """Ask a model all questions, their choices shuffled, and score it both ways.
+
+    Args:
+        questions: of `read`, with answers.
+        ask: the model: a question -> its free answer and the log-likelihood of every choice shown.
+        seed: of the order of choices.
+
+    Returns:
+        Columns `task, n, likeliest, parsed` (accuracies in percent), `half_width` (of the first), `abstained` and
+        `first` (how often the first choice shown was the likeliest, in percent: chance, unless a model favours it).
+    """
+    shown = [shuffled(question, seed) for question in questions]
+    said = [ask(question) for question in shown]
+    taken = [likeliest(likelihood_C) for _, likelihood_C in said]
+    by_words = score_answers(shown, [parse(text, one.choices) for (text, _), one in zip(said, shown, strict=True)])
+    table = score_answers(shown, list(taken)).rename(columns={"accuracy": "likeliest"})
+    first = score([question.task for question in shown], [place == 0 for place in taken])
+    return table.assign(parsed=by_words["accuracy"], abstained=by_words["abstained"], first=first["accuracy"])[
+        ["task", "n", "likeliest", "parsed", "half_width", "abstained", "first"]
+    ]
+
+
 def outputs(folder: Path) -> pd.DataFrame:
     """One model's published answers to `val`: columns `task, idx, answer, full_prediction, prediction`."""
     rows = []
@@ -192,12 +216,12 @@ def outputs(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def agreement(answers: pd.DataFrame, parse: Parser, words: bool = True) -> dict[str, float]:
+def agreement(answers: pd.DataFrame, parser: Parser, words: bool = True) -> dict[str, float]:
     """Shares of published `outputs` that a parser reads as they were read for the paper.
 
     Args:
         answers: of `outputs`, of one model or several.
-        parse: answer, choices -> place, or None.
+        parser: answer, choices -> place, or None.
         words: tell it the choices' own words, where a task has the same in every question; else letters alone.
 
     Returns:
@@ -206,7 +230,7 @@ def agreement(answers: pd.DataFrame, parse: Parser, words: bool = True) -> dict[
     """
     four = tuple(LETTERS[:MOST_CHOICES])
     choices = [(TASKS[task] if words else ()) or four for task in answers["task"]]
-    read_as = [parse(text, shown) for text, shown in zip(answers["full_prediction"], choices, strict=True)]
+    read_as = [parser(text, shown) for text, shown in zip(answers["full_prediction"], choices, strict=True)]
     known = [LETTERS[:MOST_CHOICES].find(prediction[1]) for prediction in answers["prediction"]]
     same = np.array([(-1 if place is None else place) == letter for place, letter in zip(read_as, known, strict=True)])
     none = np.array([place is None for place in read_as])

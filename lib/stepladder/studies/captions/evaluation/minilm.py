@@ -43,6 +43,7 @@ class Layer(nn.Module):
         self.attended, self.done = nn.LayerNorm(WIDTH, EPSILON), nn.LayerNorm(WIDTH, EPSILON)
 
     def forward(self, x_STH: Tensor) -> Tensor:
+        """Tokens of sentences of equal length, each aware of the others of its own."""
         maps = (self.query, self.key, self.value)
         query, key, value = (to(x_STH).unflatten(-1, (HEADS, -1)).transpose(1, 2) for to in maps)  # S A T D
         heads_SATD = functional.scaled_dot_product_attention(query, key, value)

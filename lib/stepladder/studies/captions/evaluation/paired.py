@@ -4,7 +4,7 @@ Decisions:
 - Both answered the same questions, so only those count on which they differ (McNemar 1947), by the exact binomial test:
   small numbers of differences are the rule here. Two lists of accuracies, tested as if of different questions, hide
   what pairing shows and show what is not there.
-- Intervals resample families (a photograph and its crops are one), as all intervals of evaluation do: `metrics.compare`.
+- Intervals resample families (a photograph and its crops are one) like all of evaluation: `metrics.compare`.
 - Beside every accuracy stands its half width: 124 questions cannot show 5 points.
 """
 

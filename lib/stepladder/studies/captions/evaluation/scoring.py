@@ -48,7 +48,7 @@ class Scored:
 
 
 def score(batch: Batch, prediction: Prediction, params: CaptionsParams) -> list[Record]:
-    """Records of every item and metric; support 0 where the item is not asked for it, or the method lacks the answer."""
+    """Records of every item and metric; support 0 where the item is not asked for it, or the method has no answer."""
     records = []
     for place in range(len(batch["kind"])):
         item = item_of(batch, prediction, place)

@@ -107,6 +107,11 @@ class Captioner(Bridge):
             n for n, arm in ARM.items() if arm.bridge in bridges and (self.settings.world or n not in of_world)
         )
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The arms beside the trained one that `evaluation.arms` asks for and this model has."""
+        return tuple(arm for arm in self.arms if arm in self.evaluation.arms and arm != "trained")
+
     @torch.no_grad()
     def fit(self, batch: Batch) -> None:
         """Take mean and spread of vision features from a batch, once; Gemma's projector has a norm of its own."""

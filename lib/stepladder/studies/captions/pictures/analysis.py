@@ -7,7 +7,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from stepladder.view.style import CHOSEN, MODEL, RIVAL, WRONG
 if TYPE_CHECKING:
     from stepladder.studies.captions.models.network import Captioner
 
+ASKED = (("text", "S"), ("likelihood", "C"))  # what every arm says of a batch
 SHOWN = 3  # cases at either end and in the middle
 COLOURS = {arms.EFFECT: CHOSEN, arms.WORSE: WRONG}
 
@@ -35,12 +36,9 @@ def analysis(
 ) -> Mapping[str, pd.DataFrame | Figure | str | list[Check]]:
     """Gates, arms as table and figure, the headline, captions in papers' metrics, cases, and whose parameters learn."""
 
-    def answer(batch: Batch, arm: str) -> Prediction:
-        return answering.predict(model, batch, arm)
-
-    known = [arm for arm in params.evaluation.arms if arm in model.arms]
+    answer = _together(model, model.others)
     gates = arms.checks(model, answer, cases, params)
-    records = arms.answers(answer, cases, params, known)
+    records = arms.answers(answer, cases, params, model.others)
     compared = arms.table(records, params)
     return {
         "Gates of the arms": gates,
@@ -49,8 +47,23 @@ def analysis(
         "The smallest lead": arms.sentence(compared),
         "Captions of every arm": arms.captions(records),
         "Best, median and worst": extremes(records, cases),
-        "Whose parameters learn": accounting.table(params),
+        "The plan's trainable parameters": accounting.table(),
     }
+
+
+def _together(model: Captioner, others: Sequence[str]) -> Callable[[Batch, str], Prediction]:
+    """Asks all arms of a batch at once, which costs little more than one, and hands out each when it is asked for."""
+    last: list[tuple[Batch, Prediction]] = []
+
+    def answer(batch: Batch, arm: str) -> Prediction:
+        if not last or last[0][0] is not batch:
+            last[:] = [(batch, answering.predict(model, batch, arms.TRAINED, others))]
+        found = last[0][1]
+        if arm == arms.TRAINED:
+            return found
+        return {**found, **{f"{kind}_B{axis}": found[f"{kind}_{arm}_B{axis}"] for kind, axis in ASKED}}
+
+    return answer
 
 
 def leads(table: pd.DataFrame, metric: str = arms.MAIN) -> Figure:

@@ -3,7 +3,7 @@
 Decisions:
 - A tar is an asset, whoever made it; its index is made where there is none. Its group is the folder it lies in where
   that says something, so results are split by where pictures come from.
-- The world tower's weights, where they are made here, are part of every asset (a neighbour): other weights, other shards.
+- The world tower's weights, where they are made here, are part of every asset (a neighbour): others make other shards.
 """
 
 from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ from stepladder.studies.captions.models.baselines.trigram import Trigram
 
 
 class Commonest:
-    """A baseline that always says the same: per kind of question the most frequent answer, tokens by their frequency."""
+    """Says the most frequent answer to its kind of question; how likely tokens are follows their frequency."""
 
     def __init__(self, learnt: Examples, words: Tokenizer):
         answers = [(*answer, words.special.end) for answer in learnt.answers]

@@ -3,14 +3,15 @@
 Decisions:
 - Rivals see what the model sees: vision features, question and answer of the training pictures, nothing else.
 - A picture is its features' mean over places, once whole and once for each quarter: what is where matters to captions.
-- Of very long lists a rival takes items spread evenly over them, so that fitting takes seconds at any length.
+- Of very long lists a rival takes items drawn from all of them, so that fitting takes seconds at any length.
 
 Shape legend: I items, N pictures of a shard, M pictures of an item, P places, F features, G pooled features.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import numpy as np
 from stepladder.core.types import Batch, StudyError
 from stepladder.data.shards import Shard
 
-MOST = 20_000  # items that a rival is fitted to
+MOST = 3000  # items that a rival is fitted to
 QUARTERS = 2  # rows and columns of the coarse grid beside the whole
 
 
@@ -47,57 +48,53 @@ class Examples:
 
 
 def read(shards: Sequence[Path]) -> Examples:
-    """The items of training shards.
+    """The items of training shards; of more than `MOST` some, drawn the same way every time.
 
     Raises:
         StudyError: there is no item in them.
     """
-    parts = [_of_shard(Shard(path)) for path in shards]
-    total = sum(len(part) for part in parts)
+    counts = [len(Shard(path).array("answer_ends_I")) for path in shards]
+    total = sum(counts)
     if not total:
-        raise StudyError(f"no item in {len(parts)} training shards: nothing can be learnt of them")
-    taken = set(((np.arange(min(total, MOST)) + 0.5) * total / min(total, MOST)).astype(int).tolist())
-    starts = np.cumsum([0, *(len(part) for part in parts)])
-    places = [[i for i in range(len(part)) if start + i in taken] for part, start in zip(parts, starts, strict=False)]
-    return _joined([_some(part, kept) for part, kept in zip(parts, places, strict=True) if kept])
+        raise StudyError(f"no item in {len(counts)} training shards: nothing can be learnt of them")
+    # Drawn, not every n-th: items of a picture follow each other in a rhythm, captions first.
+    drawn = np.sort(np.random.default_rng(0).permutation(total)[:MOST])
+    ends = np.cumsum(counts)
+    parts = [
+        drawn[(drawn >= end - count) & (drawn < end)] - (end - count) for end, count in zip(ends, counts, strict=True)
+    ]
+    return _joined([_of_shard(Shard(path), places) for path, places in zip(shards, parts, strict=True) if len(places)])
 
 
-def _of_shard(shard: Shard) -> Examples:
+def _of_shard(shard: Shard, places: np.ndarray) -> Examples:
+    """Items `places` of a shard; features of their pictures alone are looked at."""
     told = json.loads(bytes(shard.array("items_S")))
-    pooled_NG = np.stack([pooled(vision_PF) for vision_PF in _vision(shard)])
-    pictures_IM = shard.array("pictures_IM")
+    told = [told[place] for place in places]
     return Examples(
-        questions=_pieces(shard, "prompt"),
-        answers=_pieces(shard, "answer"),
+        questions=_pieces(shard, "prompt", places),
+        answers=_pieces(shard, "answer", places),
         texts=[item["answer"] for item in told],
         kinds=[int(item["kind"]) for item in told],
         families=np.array([str(item["family"]) for item in told]),
-        pooled_IG=np.stack([pooled_NG[places_M[places_M >= 0]].mean(axis=0) for places_M in pictures_IM]),
+        pooled_IG=_pooled(shard, shard.array("pictures_IM")[places]),
     )
 
 
-def _vision(shard: Shard) -> Iterator[np.ndarray]:
-    """Features (P, F) of every picture, one after the other; kept as float16, or as int8 with their scale."""
+def _pooled(shard: Shard, pictures_IM: np.ndarray) -> np.ndarray:
+    """Features of every item's pictures, each picture pooled once; kept as float16, or as int8 with their scale."""
     scales = shard.array("vision_scale_NPF") if "vision_scale_NPF" in shard.names else None
-    for place, vision_PF in enumerate(shard.array("vision_NPF")):
-        yield vision_PF if scales is None else vision_PF * scales[place]
+    vision_NPF, of_picture = shard.array("vision_NPF"), dict[int, np.ndarray]()
+    for place in np.unique(pictures_IM[pictures_IM >= 0]).tolist():
+        vision_PF = vision_NPF[place] if scales is None else vision_NPF[place] * scales[place]
+        of_picture[place] = pooled(vision_PF)
+    return np.stack([np.mean([of_picture[place] for place in row_M[row_M >= 0]], axis=0) for row_M in pictures_IM])
 
 
-def _pieces(shard: Shard, name: str) -> list[tuple[int, ...]]:
-    """Ids of every item; `ends` say where each one's end."""
-    ends_I = shard.array(f"{name}_ends_I")
-    return [tuple(piece.tolist()) for piece in np.split(shard.array(f"{name}_ids_K"), ends_I)[: len(ends_I)]]
-
-
-def _some(examples: Examples, places: list[int]) -> Examples:
-    return Examples(
-        questions=[examples.questions[place] for place in places],
-        answers=[examples.answers[place] for place in places],
-        texts=[examples.texts[place] for place in places],
-        kinds=[examples.kinds[place] for place in places],
-        families=examples.families[places],
-        pooled_IG=examples.pooled_IG[places],
-    )
+def _pieces(shard: Shard, name: str, places: np.ndarray) -> list[tuple[int, ...]]:
+    """Ids of items; `ends` say where each one's end."""
+    ids_K, ends_I = shard.array(f"{name}_ids_K"), shard.array(f"{name}_ends_I")
+    starts_I = np.concatenate([[0], ends_I[:-1]])
+    return [tuple(ids_K[starts_I[place] : ends_I[place]].tolist()) for place in places]
 
 
 def _joined(parts: list[Examples]) -> Examples:
@@ -116,7 +113,7 @@ def pooled(vision_PF: np.ndarray) -> np.ndarray:
     side = isqrt(len(vision_PF))
     grid_YXF = vision_PF[: side * side].reshape(side, side, -1).astype(np.float32)
     ends = np.linspace(0, side, QUARTERS + 1)
-    spans = [slice(int(low), max(int(np.ceil(high)), 1)) for low, high in zip(ends[:-1], ends[1:], strict=True)]
+    spans = [slice(int(low), max(int(np.ceil(high)), 1)) for low, high in pairwise(ends)]
     quarters = [grid_YXF[rows, columns].mean(axis=(0, 1)) for rows in spans for columns in spans]
     return np.concatenate([grid_YXF.mean(axis=(0, 1)), *quarters])
 

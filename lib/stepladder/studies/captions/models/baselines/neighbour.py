@@ -16,6 +16,7 @@ Shape legend: I items of training, G pooled features, Q queries, K candidates.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log
 
 import numpy as np
@@ -32,7 +33,8 @@ from stepladder.studies.captions.models.baselines.trigram import History, Trigra
 
 QUERIES, FOLDS = 120, 4  # training items by which strengths are chosen, in parts of whole families
 CANDIDATES = 64  # neighbours of which one's answer is said
-PICTURE, QUESTION, SMOOTHING = (0.03, 0.06, 0.12, 0.25, 0.5), (0.05, 0.15, 0.5), (0.3, 1.0, 3.0, 10.0)
+PICTURE, QUESTION = (0.03, 0.06, 0.12, 0.25, 0.5, 2.0), (0.05, 0.15, 0.5)
+SMOOTHING = (0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ class Neighbour:
 
     def _near(self, seen_R: np.ndarray | None, question_1V: sparse.csr_matrix) -> Near:
         question_I = (self._questions_IV @ question_1V.T).toarray()[:, 0]
-        blind = self._eye is None or seen_R is None
-        return Near(np.zeros(len(question_I)) if blind else self._eye.items_IR @ seen_R, question_I)
+        if self._eye is None or seen_R is None:
+            return Near(np.zeros(len(question_I)), question_I)
+        return Near(self._eye.items_IR @ seen_R, question_I)
 
     def _likelihood(self, answer: Sequence[int], weight_I: np.ndarray, strength: Strength, everybody: Trigram) -> float:
         """Log-probability of an answer's tokens, end of turn included."""
@@ -196,7 +199,7 @@ def _grams(answers: Sequence[Sequence[int]]) -> sparse.csr_matrix:
     columns: dict[tuple[int, ...], int] = {}
     rows, places = [], []
     for row, answer in enumerate(answers):
-        for gram in {*zip(answer, strict=False), *zip(answer, answer[1:], strict=False)}:
+        for gram in {*zip(answer, strict=False), *pairwise(answer)}:
             rows.append(row)
             places.append(columns.setdefault(gram, len(columns)))
     return sparse.csr_matrix((np.ones(len(rows)), (rows, places)), (len(answers), len(columns)))

@@ -8,7 +8,8 @@ Decisions:
 - A vision tower can also stand in the model (`vision`): computed in every step, to measure what the shards save, or
   released to learn.
 
-Shape legend: N pictures, T frames, Y X pixels, C colours or channels, P places, F features, V U rows and columns of latents.
+Shape legend: N pictures, T frames, Y X pixels, C colours or channels, P places, F features, V U rows and columns of
+latents.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The towers of size `gemma3_4b`: SigLIP of Gemma 3 and the autoencoder of Cosmos, from given weights.
 
 Decisions:
-- Weights come from a folder, or from a hub at a pinned commit: a name without a commit is refused, since a branch moves.
+- Weights come from a folder, or from a hub at a pinned commit: a name alone is refused, since a branch moves.
 - Of Cosmos-Predict2 the autoencoder alone is loaded (126,892,531 parameters). The pipeline around it brings a text
   encoder, a safety checker and a world model of two billion parameters that none of this uses.
 - Of Gemma 3 the vision tower alone: its projector is the language model's (see `models.gemma`).
