@@ -1,12 +1,12 @@
 """What the trained projection adds on pictures kept out, arm by arm; the same with the signal removed; and frames.
 
-Run `python tests/benchmarks/bench_captions_arms.py [SEEDS]`: the pictures of the profile quick are fetched from the offline
-web, converted and divided as the road does it; all phases are trained for the profile's steps, one thread. Then:
+Run `python tests/benchmarks/bench_captions_arms.py [SEEDS]`: the pictures of the profile quick are fetched from the
+offline web, converted and divided as the road does it; all phases are trained for the profile's steps. Then:
 
 - every arm on every item of the test split, beside the rivals that are fitted to the training split;
 - the same after the features of every picture were handed to another one, in training and test: the signal is gone,
   and a table that still tells an effect would be wrong;
-- moving scenes whose temporal questions one frame cannot answer, with latents of 5 frames, and with the first one alone.
+- moving scenes whose temporal questions one frame cannot answer, with latents of 5 frames, and of the first alone.
 
 The record is tests/benchmarks/records/captions_arms.json.
 """
