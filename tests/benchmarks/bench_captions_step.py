@@ -28,7 +28,7 @@ from stepladder.studies.captions.data.synthesis import corpus
 from stepladder.studies.captions.models.towers import own
 from stepladder.studies.captions.models.towers.tower import towers
 from stepladder.studies.captions.params import CaptionsParams
-from stepladder.training import checkpoint
+from stepladder.training import contents
 from stepladder.training.step import lone_train_state, train_step
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +94,7 @@ def timed(params: CaptionsParams, paths: list[Path], repeats: int) -> dict[str, 
 
 def sizes(model: torch.nn.Module, state: Any) -> dict[str, float]:
     """Megabytes of a checkpoint's parts."""
-    whole = checkpoint.state_of(model, state)
+    whole = contents.state_of(model, state)
     weights = sum(value.nbytes for value in whole["model"].values())
     moments = sum(v.nbytes for one in whole["optimizer"]["state"].values() for v in one.values())
     return {"weights": weights / 1e6, "optimizer": moments / 1e6}
