@@ -76,10 +76,11 @@ def push(run: Run, client: Client, public: bool = False, clock: Time = Time(), s
         HubError: there is no checkpoint, a file holds a secret, a package or the token is missing, or another pushes.
         HubUnavailable: the hub did not take it.
     """
+    environment = hub_api.known(hub_api.token(client.variable))
     with lock.hold(run.folder / STAGING, f"a push of {run.study}/{run.name}"):
         place = _best(run) if step is None else run.checkpoints / f"step_{step:08d}"
         parcel = hub_files.pack(run, place, run.folder / STAGING / "files", final=step is None)
-        hub_files.refuse_secrets(parcel, hub_api.known(hub_api.token(client.variable)))
+        hub_files.refuse_secrets(parcel, environment)
         pushed = _send(run, client, public, clock, parcel)
         shutil.rmtree(run.folder / STAGING / "files", ignore_errors=True)
     return pushed

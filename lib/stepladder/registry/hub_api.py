@@ -94,7 +94,7 @@ class Client:
             HubError: anybody can read it, and that is not meant.
             HubUnavailable: the hub did not do it.
         """
-        with self._asking("be ready") as api:
+        with self._asking(f"opening {self.repo}") as api:
             repo = api.create_repo(self.repo, private=not public, exist_ok=True).repo_id
             private = api.repo_info(repo).private
         if not private and not public:
@@ -105,31 +105,32 @@ class Client:
         """Send files as one commit and tell its id; what the hub has already is not sent again."""
         from huggingface_hub import CommitOperationAdd
 
-        with self._asking("take the commit") as api:
+        with self._asking(f"the commit to {repo}") as api:
             operations = [CommitOperationAdd(name, path) for name, path in files.items()]
             return str(api.create_commit(repo, operations, commit_message=message).oid)
 
     def fetch(self, name: str, revision: str, cache: Path | None) -> Path:
         """One file of one commit, as huggingface_hub caches it."""
-        with self._asking(f"give {name} of {revision}", wanted=False) as api:
+        with self._asking(f"fetching {name} of {self.repo}@{revision}", anonymous=True) as api:
             return Path(api.hf_hub_download(self.repo, name, revision=revision, cache_dir=cache))
 
     @contextmanager
-    def _asking(self, what: str, wanted: bool = True) -> Generator["HfApi"]:
-        """huggingface_hub with the token; its errors are told in a sentence without it."""
-        secret = token(self.variable) if wanted or os.environ.get(self.variable) else ""
+    def _asking(self, what: str, anonymous: bool = False) -> Generator["HfApi"]:
+        """huggingface_hub with the token, `anonymous` where there is none; its errors are told without it."""
+        secret = "" if anonymous and not os.environ.get(self.variable) else token(self.variable)
         api = _api(secret or False)
-        from huggingface_hub.errors import HFValidationError, HTTPError
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.errors import HTTPError as Failure  # pyright: ignore[reportPrivateImportUsage]  # httpx's
 
         try:
             yield api
         except HFValidationError as error:
             raise HubError(redact(f"{self.repo}: {error}", known(secret))) from None
-        except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        except (Failure, OSError, RuntimeError, ValueError) as error:
             if isinstance(error, RegistryError):
                 raise
             said, after, final = _told(error, self.variable)
-            text = redact(f"{endpoint()} does not {what} ({self.repo}): {said}", known(secret))
+            text = redact(f"{endpoint()}: {what} failed: {said}", known(secret))
             raise (HubError(text) if final else HubUnavailable(text, after)) from None
 
 
