@@ -94,7 +94,7 @@ def serving(token: str) -> Iterator[Hub]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             hub.asked.append((self.command, path))
             told = "\n".join(f"{k}: {v}" for k, v in self.headers.items() if k.lower() != "authorization")
-            hub.received.append(path.encode() + told.encode() + body)
+            hub.received.append(self.path.encode() + told.encode() + body)
             if fault := hub.faults(self.command, path):
                 return self._json({"error": "as the test wants it"}, fault[0], **fault[1])
             if path.startswith("/objects/"):  # a signed address: it needs no token

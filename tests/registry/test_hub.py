@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from stepladder import studies, testing
 from stepladder.cli import main
-from stepladder.core import files
+from stepladder.core import files, profiles, study
 from stepladder.core.config import ParameterError
 from stepladder.core.run import Run
 from stepladder.core.stages import before
 from stepladder.core.study import find
 from stepladder.registry import hub as pushing
+from stepladder.registry import hub_card, secrecy
 from stepladder.registry.hub import Time, follow, load, pause, push
 from stepladder.registry.hub_api import Client, HubError, HubUnavailable
 from stepladder.training import checkpoint
@@ -419,6 +420,24 @@ def test_the_command_tells_the_commit_and_never_the_token(trained, server, token
     assert token not in result.output + everything(trained)
     result = CliRunner().invoke(main.app, ["hub", "push", "template/walk", "--repo", REPO])
     assert "nothing sent" in result.output
+
+
+def test_the_command_fails_with_a_sentence_and_exit_code_1(trained, server, token, monkeypatch, capsys):
+    server.faults = lambda method, path: (401, {})
+    monkeypatch.setattr(sys, "argv", ["stepladder", "hub", "push", "template/walk", "--repo", REPO])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    said = capsys.readouterr().out
+    assert ended.value.code == 1 and "error: " in said and "the token in HF_TOKEN" in said and token not in said
+
+
+@pytest.mark.parametrize("name", study.names())
+def test_every_study_has_a_card_that_tells_source_licence_and_defects(name, outputs):
+    params = profiles.load(ROOT, name, "quick", {})
+    facts = {"study": name, "run": "quick", "step": 1, "given": {}}
+    told = hub_card.card(find(name), params, facts, hub_card.Scores(why_not="06_evaluation was not run."))
+    assert "does not say" not in told and "**06_evaluation was not run.**" in told
+    assert not secrecy.text_flaw(told) and "| what | how |" in told
 
 
 def test_a_missing_package_is_told_with_the_way_out(trained, server, client, monkeypatch):

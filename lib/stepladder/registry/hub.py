@@ -189,8 +189,7 @@ def pause(asked: list[float], now: float) -> float:
 
 def _send(run: Run, client: Client, public: bool, clock: Time, parcel: Parcel) -> Pushed:
     """One commit, unless the last one to this repository holds the same."""
-    record, where = _record(run), redact(hub_api.endpoint())
-    own = [one for one in record["commits"] if one["endpoint"] == where and client.repo in (one["repo"], one["asked"])]
+    record, own = _record(run), _own(run, client)
     if own and own[-1]["files"] == parcel.hashes:
         return Pushed(own[-1]["repo"], own[-1]["commit"], parcel.step, ())
     repo = client.ready(public)
@@ -201,7 +200,13 @@ def _send(run: Run, client: Client, public: bool, clock: Time, parcel: Parcel) -
     record["asked"] = [at for at in record["asked"] if at > now - HOUR] + [now]
     files.write_json(run.folder / RECORD, record)  # before: a commit that is asked for counts, whatever comes of it
     commit = client.commit(repo, parcel.files, f"{run.study}/{run.name}, step {parcel.step}")
-    told = {"endpoint": where, "repo": repo, "asked": client.repo, "step": parcel.step, "commit": commit}
+    told = {
+        "endpoint": redact(hub_api.endpoint()),
+        "repo": repo,
+        "asked": client.repo,
+        "step": parcel.step,
+        "commit": commit,
+    }
     told |= {"checkpoint": parcel.checkpoint, "time": now, "files": parcel.hashes}
     files.write_json(run.folder / RECORD, {**record, "commits": [*record["commits"], told]})
     run.event("hub_pushed", repo=repo, step=parcel.step, commit=commit)
@@ -210,6 +215,12 @@ def _send(run: Run, client: Client, public: bool, clock: Time, parcel: Parcel) -
 
 def _record(run: Run) -> dict[str, Any]:
     return files.read_object(run.folder / RECORD) or {"format": FORMAT, "asked": [], "commits": []}
+
+
+def _own(run: Run, client: Client) -> list[dict[str, Any]]:
+    """The commits to this repository of this hub, under its full name or the one that it is asked for by."""
+    where = redact(hub_api.endpoint())
+    return [one for one in commits(run) if one["endpoint"] == where and client.repo in (one["repo"], one["asked"])]
 
 
 def _best(run: Run) -> Path:
@@ -224,7 +235,7 @@ def _next(run: Run, client: Client, without: set[int]) -> int | None:
     """Step of the oldest checkpoint that was not sent; None where there is none."""
     from stepladder.training import checkpoint
 
-    sent = {one["checkpoint"] for one in commits(run) if client.repo in (one["repo"], one["asked"])}
+    sent = {one["checkpoint"] for one in _own(run, client)}
     waiting: list[int] = []
     for step, place in checkpoint.committed(run.checkpoints):
         try:
