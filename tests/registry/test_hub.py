@@ -5,6 +5,8 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,20 @@ def test_a_single_push_fails_with_a_sentence(fault, said, after, trained, server
     assert caught.value.after == after and token not in str(caught.value)
     server.faults = lambda method, path: None
     assert push(trained, client).sent and len(server.puts) == 1  # the weights were there already
+
+
+def test_a_date_to_come_back_at_is_understood(trained, server, client):
+    server.faults = lambda method, path: (429, {"Retry-After": formatdate(time.time() + 100, usegmt=True)})
+    with pytest.raises(HubUnavailable, match="429") as caught:
+        push(trained, client)
+    assert 60 < caught.value.after <= 100
+
+
+def test_what_could_not_be_sent_is_not_left_lying_about(trained, server, client):
+    server.faults = lambda method, path: (500, {})
+    with pytest.raises(HubUnavailable):
+        push(trained, client)
+    assert not list(trained.folder.rglob("*.safetensors"))
 
 
 def test_a_wrong_token_is_told_without_it(trained, server, client, monkeypatch):

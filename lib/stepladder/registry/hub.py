@@ -79,11 +79,13 @@ def push(run: Run, client: Client, public: bool = False, clock: Time = Time(), s
     environment = hub_api.known(hub_api.token(client.variable))
     with lock.hold(run.folder / STAGING, f"a push of {run.study}/{run.name}"):
         place = _best(run) if step is None else run.checkpoints / f"step_{step:08d}"
-        parcel = hub_files.pack(run, place, run.folder / STAGING / "files", final=step is None)
-        hub_files.refuse_secrets(parcel, environment)
-        pushed = _send(run, client, public, clock, parcel)
-        shutil.rmtree(run.folder / STAGING / "files", ignore_errors=True)
-    return pushed
+        staging = run.folder / STAGING / "files"
+        try:
+            parcel = hub_files.pack(run, place, staging, final=step is None)
+            hub_files.refuse_secrets(parcel, environment)
+            return _send(run, client, public, clock, parcel)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def follow(
