@@ -298,6 +298,22 @@ def test_ctrl_c_saves_what_came(tmp_path: Path):
     assert again.asked.total() == 30 - known
 
 
+def test_a_slow_host_holds_up_neither_its_window_nor_the_next_ones(tmp_path: Path):
+    web, others_came = Web(), asyncio.Event()
+
+    async def ask(url: str) -> Answer:
+        if url == urls(0)[0]:
+            await others_came.wait()
+            assert len(web.asked) == 29, "more windows are open than the spool is bounded for"
+        answer = await web(url)
+        if len(web.asked) == 29:  # all others of three windows
+            others_came.set()
+        return answer
+
+    assert fetched(tmp_path, rows(60), ask, window=1, connections=2).complete
+    agree(tmp_path)
+
+
 def test_a_host_that_is_down_costs_few_questions_and_its_rows_may_come_another_time(tmp_path: Path):
     down = {row.url: Answer("connect", "refused") for row in rows(100) if row.number % 5 == 0}
     found = fetched(tmp_path, rows(100), web := Web(down), passes=1, failures=3, per_host=1, window=10)
@@ -314,6 +330,14 @@ def test_a_host_that_asks_for_hours_is_left_alone(tmp_path: Path):
     found = fetched(tmp_path, wanted, web, per_host=1, passes=2)
     agree(tmp_path)
     assert web.asked.total() == 1 and found.outcomes == {"too_many": 1, "host_down": 59}
+
+
+def test_a_stop_does_not_change_what_is_said_of_a_host_that_asks_for_hours(tmp_path: Path):
+    web = Web(dict.fromkeys(urls(0, 5), Answer("too_many", retry_after=7200.0)))
+    assert not fetched(tmp_path, rows(6), web, per_host=1, stop=lambda: web.asked.total() > 0, connections=1).complete
+    fetched(tmp_path, rows(6), web, per_host=1)
+    agree(tmp_path)
+    assert classes(tmp_path) == {0: "too_many", **dict.fromkeys(range(1, 5), "ok"), 5: "host_down"}
 
 
 def test_a_pause_a_host_asked_for_outlives_a_stop(tmp_path: Path):

@@ -83,6 +83,13 @@ def test_retry_after_holds_for_the_whole_host():
     assert [round(time, 3) for time, _, _ in begun] == [0.0, 7.1, 7.2]
 
 
+def test_a_pause_holds_also_where_the_next_row_was_about_to_be_asked():
+    waiting = polite({"h": 3}, per_host=2)
+    waiting.take(0.0)
+    waiting.done("h", Answer("too_many", retry_after=10.0), 1.0)
+    assert waiting.take(1.0) is None and waiting.take(10.9) is None and waiting.take(11.0) == ("h", 1)
+
+
 def test_a_host_that_asks_for_no_certain_pause_gets_one():
     begun = play(polite({"h": 2}, per_host=1), [0.1], {0: Answer("too_many")})
     assert begun[1][0] == pytest.approx(0.1 + UNTOLD_PAUSE_S)

@@ -4,7 +4,8 @@ Decisions:
 - One thread asks and records; blocks are decoded and written elsewhere (`Executor`), meanwhile asking goes on.
 - The next window begins when the hosts of the open ones leave connections free, so a slow host is no tail that
   everything waits for; at most OPEN windows are, so the spool is bounded.
-- Blocks are settled in the order of their numbers: of equal bytes the first row is the picture, whoever came first.
+- Blocks are settled in the order of their numbers, so that few tars change later: of equal bytes the first row is the
+  picture, whoever came first.
 - Whatever ends the walk (done, asked to stop, a full disk, a programming error) ends it the same way: what is in the
   air is dropped, what came is recorded.
 """

@@ -178,8 +178,9 @@ def _blink(record: Record) -> str:
 
 def _parsers(record: Record) -> str:
     told = ", ".join(f"{row['parser']} {row['named']:.1%}" for row in record["parsers"])
-    ours = record["parsers"][0]
-    return f"{told} of {ours['answers']:,} answers; ours with abstentions that agree {ours['agrees']:.1%}"
+    ours, unseen = record["parsers"][0], record["parsers_test"][0]
+    agreed = f"with abstentions that agree {ours['agrees']:.1%}; of answers to test, unseen, {unseen['agrees']:.1%}"
+    return f"{told} of {ours['answers']:,} answers to val; ours {agreed}"
 
 
 ROWS = (*download(), *images(), *lists(), *goldens(), *offload())

@@ -134,6 +134,10 @@ class Captions(Study[CaptionsParams]):
         """The language model where it is made here, the controls, then the projection."""
         return phases.phases(params)
 
+    def fit(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> None:
+        """Sizes of features, by which they are standardised."""
+        model.fit(batch)
+
     def can_start(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
         """Whether there is something to see and something to learn in a batch."""
         return losses.can_start(batch)
@@ -146,7 +150,7 @@ class Captions(Study[CaptionsParams]):
         """Greedy answers, likelihoods of choices, and the share of attention on world tokens."""
         from stepladder.studies.captions.models import answering
 
-        return answering.predict(model, batch)
+        return answering.predict(model, batch, arms=model.others)
 
     def baselines(self, params: CaptionsParams, train: Sequence[Path]) -> dict[str, Baseline]:
         """The commonest answer, n-grams, and the words of pictures that look alike."""

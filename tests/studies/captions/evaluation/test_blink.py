@@ -50,6 +50,14 @@ def test_the_parser_reads_published_answers_better_than_its_rivals(saved: Path) 
     assert ours["agrees"] > 0.96 and letters["agrees"] > 0.94
 
 
+def test_rules_that_were_written_on_val_read_test_as_well(saved: Path) -> None:
+    import pandas as pd
+
+    unseen = pd.concat([blink.outputs(saved / model, "test") for model in README], ignore_index=True)
+    assert set(unseen["answer"]) == {"hidden"}
+    assert blink.agreement(unseen, parser.parse)["agrees"] > 0.965
+
+
 def _rows(**changed: object) -> list[dict]:
     row = {
         "idx": "val_Counting_1",

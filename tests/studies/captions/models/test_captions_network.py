@@ -105,6 +105,21 @@ def test_a_batch_may_be_divided(size):
         assert check.ok, check.reason
 
 
+@torch.no_grad()
+def test_features_are_standardised_by_the_first_batch_alone():
+    params = parameters()
+    model, batch = network.build(params).eval(), batch_of(params, pictures=(1, 1, 1))
+    there_NPF = batch["vision_MPF"][:, :1].flatten(0, 1) * 3 + 2
+    batch["vision_MPF"][:, :1], batch["vision_MPF"][:, 1:] = there_NPF[:, None], 0  # the second pictures are not there
+    model.fit(batch)
+    expected = there_NPF.float().flatten(0, 1)
+    torch.testing.assert_close(model.seen_2F[0], expected.mean(0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(model.seen_2F[1], expected.std(0, correction=0) + network.SPREAD, rtol=1e-3, atol=1e-3)
+    before = model.seen_2F.clone()
+    model.fit(batch | {"vision_MPF": batch["vision_MPF"] + 1})
+    assert torch.equal(model.seen_2F, before)
+
+
 def test_a_frame_is_told_which_one_it_is():
     params = parameters(steps=2)
     model, batch = network.build(params).eval(), batch_of(parameters(steps=2))
@@ -148,7 +163,7 @@ def test_a_step_runs_on_shapes_alone():
 class Lone:
     """As much of a study as a step asks."""
 
-    fit = staticmethod(lambda phase, model, batch: None)
+    fit = staticmethod(lambda phase, model, batch: model.fit(batch))
     tasks = staticmethod(lambda model: {})
     label_counts = staticmethod(lambda batch: {})
     loss = staticmethod(losses.loss)

@@ -205,12 +205,15 @@ def evaluate(questions: Sequence[Question], ask: Ask, seed: int = 0) -> pd.DataF
     ]
 
 
-def outputs(folder: Path) -> pd.DataFrame:
-    """One model's published answers to `val`: columns `task, idx, answer, full_prediction, prediction`."""
+def outputs(folder: Path, split: str = "val") -> pd.DataFrame:
+    """One model's published answers to `val` or `test`: columns `task, idx, answer, full_prediction, prediction`.
+
+    What was read from an answer (`prediction`) is told of `test` as well, where only the right answers are hidden.
+    """
     rows = []
     for path in sorted(folder.glob("*.json")):
         task = path.stem.replace(" ", "_")
-        rows += [{"task": task, **row} for row in json.loads(path.read_text(encoding="utf-8"))["val"]]
+        rows += [{"task": task, **row} for row in json.loads(path.read_text(encoding="utf-8"))[split]]
     if not rows:
         raise StudyError(f"no published outputs in {folder.name}: expected files such as Counting.json")
     return pd.DataFrame(rows)

@@ -6,6 +6,8 @@ Decisions:
 - World off is the plain model: positions that are left out are not there at all (`sequence.without`).
 - A control has a bridge of its own, with a vision projection of its own: it is trained beside the real one, from the
   same beginning and for as long. `untrained` is that beginning, made again from the seed of the run.
+- Features of our vision tower are standardised by what the first step sees (`fit`): most of what they say is the same
+  for every picture, and a projection would learn that first.
 - Towers are no part of the model while their features come from shards. A released vision tower is.
 - What no phase trains and `build` makes again is told in `given`, so that checkpoints may leave it out.
 - Single device, unless `model.devices` says where the language model lies.
@@ -29,6 +31,7 @@ from stepladder.studies.captions.models import language
 from stepladder.studies.captions.models.projection import Bridge
 from stepladder.studies.captions.params import CaptionsParams
 
+SPREAD: Final = 0.05  # added to standard deviations: features that hardly ever say anything are not shouted
 BRACKETED: Final = (OPEN, WORLD, CLOSE)
 CONTROL: Final = {"world_constant": "world_constant", "pooled": "extremes"}  # arm -> what makes its world tokens
 
@@ -69,6 +72,7 @@ class Captioner(Bridge):
         settings, conversion, evaluation: sections of the parameters.
         language: see `language.Language`.
         controls: a bridge of its own for each of `model.controls`.
+        seen_2F: mean and standard deviation of every vision feature (size: small).
         vision_tower: makes vision features of pixels; None while they come from shards.
         given: prefix of parameter names -> identity of weights that no phase trains and `build` makes again.
         optimizer_step: number of the optimizer step under way.
@@ -83,6 +87,9 @@ class Captioner(Bridge):
         named = params.model.controls if params.model.world else []
         self.controls = nn.ModuleDict({name: Bridge(params, spoken.width, CONTROL[name]) for name in named})
         self.vision_tower = _tower(params)
+        channels = sequence.FEATURES[params.conversion.size].channels
+        self.register_buffer("seen_2F", torch.stack([torch.zeros(channels), torch.ones(channels)]))
+        self.seen_2F: Tensor
         self.given: Mapping[str, str] = language.given(params)
         self._params, self._begun = params, list[Bridge]()  # in a list: no part of the model
 
@@ -99,6 +106,24 @@ class Captioner(Bridge):
         return tuple(
             n for n, arm in ARM.items() if arm.bridge in bridges and (self.settings.world or n not in of_world)
         )
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The arms beside the trained one that `evaluation.arms` asks for and this model has."""
+        return tuple(arm for arm in self.arms if arm in self.evaluation.arms and arm != "trained")
+
+    @torch.no_grad()
+    def fit(self, batch: Batch) -> None:
+        """Take mean and spread of vision features from a batch, once; Gemma's projector has a norm of its own."""
+        if self.conversion.size != "small":
+            return
+        x_NPF = batch["vision_MPF"].float().flatten(0, 1)
+        there_N1 = (x_NPF.abs().amax((1, 2), keepdim=True)[..., 0] > 0).float()
+        weight_NP1 = (there_N1 / (there_N1.sum() * x_NPF.shape[1]))[..., None]
+        mean_F = (weight_NP1 * x_NPF).sum((0, 1))
+        spread_F = (weight_NP1 * (x_NPF - mean_F).square()).sum((0, 1)).sqrt() + SPREAD
+        fresh = (self.seen_2F[0] == 0).all()
+        self.seen_2F.copy_(torch.where(fresh, torch.stack([mean_F, spread_F]), self.seen_2F))
 
     def forward(self, batch: Batch, arm: str = "trained") -> Tensor:
         """Scores of the next token at every position of the arm's sequence, (B, T, vocabulary)."""
@@ -144,16 +169,19 @@ class Captioner(Bridge):
         return sequence.cut(sequence.without(batch, *gone, margin=margin), batch["kinds_T"].shape[1] - fewer)
 
     def _vision(self, batch: Batch, whose: str) -> Tensor:
-        """Vision features of every picture, (B, M, P, F)."""
-        own_BMPF = batch["vision_MPF"]
+        """Vision features of every picture, standardised: (B, M, P, F)."""
+        mean_F, spread_F = self.seen_2F
+        return (self._seen(batch, whose) - mean_F) / spread_F
+
+    def _seen(self, batch: Batch, whose: str) -> Tensor:
         if whose == "other":
             return batch["other_vision_MPF"].float()
         if whose == "blank":
-            return batch["blank_vision_PF"][:, None].expand_as(own_BMPF).float()
+            return batch["blank_vision_PF"][:, None].expand_as(batch["vision_MPF"]).float()
         if self.vision_tower is not None:
             pixels = batch["pixels_MYXC"]
-            return self.vision_tower(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
-        return own_BMPF.float()
+            return self.vision_tower(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]).float()
+        return batch["vision_MPF"].float()
 
     def _bridge(self, name: str) -> Bridge:
         if name == "trained":

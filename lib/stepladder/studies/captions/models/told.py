@@ -4,15 +4,14 @@ Decisions:
 - A language model that never found anything of use in its context cannot be steered by what is put into it: with one
   trained on questions and answers alone, 300 steps of a projection moved the loss from 0.993 to 0.992 nats per token.
   Published models learnt to read their context from much text; ours, of some hundred captions, is shown how.
-- So in its phase the image and world positions hold embeddings of words of the answer, drawn at random: some of them,
-  in their order for half of the samples, beside noise. A projection later has to say as much in the same places.
+- So in its phase the image and world positions hold words of the answer, drawn at random: two in one place, as a place
+  of a picture shows colour and shape, loud or faint, in their order for half of the samples, beside noise. A projection
+  later has to say as much in the same places, and is heard while it still whispers.
 - A fifth of the samples have no such positions: those are the model that `text_only` asks.
 - All is drawn by slot (`data.draws`), so that a batch may be divided.
 
 Shape legend: B batch, T tokens, H channels.
 """
-
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ from stepladder.studies.captions.data.sequence import IGNORED
 from stepladder.studies.captions.models.language import Language
 
 BARE, ORDERED, NOISE = 0.2, 0.5, 0.3  # share without pictures, share in order, standard deviation beside the words
-KEPT: Final = 0.5  # share of positions that hold a word, at least
+MIXED, FAINTEST, KEPT = 2, 0.3, 0.5  # words in one place, their least scale, least share of places that hold some
 
 
 def in_words(language: Language, batch: Batch, margin: int) -> tuple[Batch, Tensor]:
@@ -40,10 +39,13 @@ def in_words(language: Language, batch: Batch, margin: int) -> tuple[Batch, Tens
     batch = _some_bare(batch, draws.rand(count, 1, device=batch["tokens_T"].device) < BARE, margin)
     kinds_BT = batch["kinds_T"]
     x_BTH = language.embed(batch["tokens_T"])
-    words_BTH = language.embed(_drawn(batch))
+    words_BTH = torch.stack([language.embed(_drawn(batch)) for _ in range(MIXED)]).sum(0) / MIXED**0.5
+    loud_B11 = FAINTEST + (1 - FAINTEST) * draws.rand(count, 1, device=kinds_BT.device)[..., None]
     share_BT = draws.rand(*kinds_BT.shape, device=kinds_BT.device)
     least_B1 = KEPT + (1 - KEPT) * draws.rand(count, 1, device=kinds_BT.device)
-    told_BTH = torch.where((share_BT < least_B1)[..., None], words_BTH, 0.0) + NOISE * draws.randn_like(x_BTH)
+    told_BTH = torch.where((share_BT < least_B1)[..., None], loud_B11 * words_BTH, 0.0) + NOISE * draws.randn_like(
+        x_BTH
+    )
     place_BT = (kinds_BT == IMAGE) | (kinds_BT == WORLD)
     return batch, torch.where(place_BT[..., None], told_BTH, x_BTH)
 
