@@ -1,5 +1,6 @@
 """What the registry's tests share: stores of three kinds, small files, and a finished run of the template study."""
 
+import secrets
 import uuid
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from stepladder import studies, testing
 from stepladder.core.run import Run
 from stepladder.core.study import find
 from stepladder.data import convert, fetch, splits
+from stepladder.registry.hub_api import Client
 from stepladder.registry.index import Registry
 from stepladder.testing.template.study import DiscParams
+from tests.registry.hub_runs import REPO, save
+from tests.registry.hub_server import serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,3 +62,44 @@ def run(outputs, params, monkeypatch) -> Run:
     kept = {"vouched": [outputs / "template" / path for path in paths.values()], "made": aside}
     made.finish_stage("02_conversion", params, [], **kept, shards=paths, splits=divided, samples=1, failed={})
     return made
+
+
+@pytest.fixture
+def begun(outputs, params, monkeypatch) -> Run:
+    """A run of the template study that has just begun."""
+    monkeypatch.setattr(studies, "__path__", [*studies.__path__, str(Path(testing.__file__).parent)])
+    made = Run.of(ROOT, params)
+    made.begin(params)
+    return made
+
+
+@pytest.fixture
+def trained(begun: Run, params) -> Run:
+    """A run with two checkpoints, the first of which is the best; with averaged weights."""
+    for step in (10, 20):
+        save(begun, params, step, best=10)
+    return begun
+
+
+@pytest.fixture
+def token() -> str:
+    """Looks like a token, is none, and is another one each time."""
+    return "hf" + "_" + secrets.token_hex(17)
+
+
+@pytest.fixture
+def server(token, monkeypatch):
+    """A hub that takes the token, which the environment holds."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    pytest.importorskip("safetensors")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    with serving(token) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", token)
+        yield hub
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(REPO)

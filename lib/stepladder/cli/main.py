@@ -17,6 +17,7 @@ from stepladder import api
 from stepladder.cli import launching
 from stepladder.cli.artifacts import app as artifacts
 from stepladder.cli.console import Narrator, console, shown
+from stepladder.cli.hub import app as hub
 from stepladder.cli.lab import lab
 from stepladder.cli.options import Force, Forget, Named, Profile, RunName, Settings, Stages, Walked
 from stepladder.cli.rollback import rollback
@@ -43,6 +44,7 @@ app = typer.Typer(
     Exit codes: 0 done, 1 failed, 75 preempted (run the same command again), 124 timed out, 137 out of memory.""",
 )
 app.add_typer(artifacts, name="artifact")
+app.add_typer(hub, name="hub")
 
 
 def _print_version(asked: bool) -> None:

@@ -197,8 +197,8 @@ def _origin(run: Run, params: Parameters, licence: str | None) -> dict[str, Any]
     """Where the files of a run come from, and what others may do with them."""
     card = study.find(run.study).card
     return {
-        "licence": licence or _told(card, "Licence"),
-        "source": _told(card, "Source"),
+        "licence": licence or card_says(card, "Licence"),
+        "source": card_says(card, "Source"),
         "study": run.study,
         "run": run.name,
         "profile": params.profile,
@@ -212,7 +212,7 @@ def _deciding(params: Parameters) -> dict[str, Any]:
     return {**values, "data": {**values["data"], "mirror": None}}
 
 
-def _told(card: str, heading: str) -> str:
+def card_says(card: str, heading: str) -> str:
     """What a study's card says under a heading, on one line."""
     match = re.search(rf"\*\*{heading}\.\*\*\s+(.*?)(?=\s+\*\*\w|\n\s*\n|\Z)", card, re.DOTALL)
     return " ".join(match[1].split()) if match else ""
