@@ -23,6 +23,7 @@ from stepladder.studies.captions.pictures import style
 from stepladder.view.style import CHOSEN, RIVAL, SPLIT_COLOURS
 
 COLUMNS, ROWS = 5, 3
+MOST_WORDS = 84  # characters below a picture of the sheet, three lines
 MOST_READ = 200  # shards whose texts are read
 
 
@@ -65,7 +66,7 @@ def sheet(shards: Sequence[Shard], split_of: Mapping[str, str]) -> Picture:
         axes.imshow(shard.array("pixels_NYXC")[row])
         for spine in axes.spines.values():
             spine.set(visible=True, color=SPLIT_COLOURS.get(split_of.get(shard.path.stem, ""), RIVAL), linewidth=3)
-        axes.set_xlabel(style.wrapped(_first_text(items_of(shard.array("items_S")), row), 30), fontsize=7.5)
+        axes.set_xlabel(style.wrapped(_first_text(items_of(shard.array("items_S")), row), 30, MOST_WORDS), fontsize=7.5)
     handles = [Patch(color=colour, label=name) for name, colour in SPLIT_COLOURS.items()]
     figure.legend(handles=handles, ncols=3, loc="outside upper left", fontsize=8, frameon=False)
     return Picture(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from stepladder.core.types import Sample
-from stepladder.studies.captions.data.layout import PAD
+from stepladder.studies.captions.data.layout import PAD, TEXT
 from stepladder.studies.captions.data.sequence import IGNORED
 from stepladder.studies.captions.data.tokenizer import tokenizer
 from stepladder.studies.captions.params import CaptionsParams
@@ -74,7 +74,7 @@ def _texts(axes: Axes, sample: Sample, params: CaptionsParams) -> None:
     words = tokenizer(params.conversion)
     tokens_T, labels_T = np.asarray(sample["tokens_T"]), np.asarray(sample["labels_T"])
     answer = words.decode(labels_T[labels_T != IGNORED].tolist())
-    prompt = words.decode(tokens_T[(labels_T == IGNORED) & (np.asarray(sample["kinds_T"]) == 1)].tolist())
+    prompt = words.decode(tokens_T[(labels_T == IGNORED) & (np.asarray(sample["kinds_T"]) == TEXT)].tolist())
     style.bare(axes)
     axes.text(0.02, 0.95, style.wrapped(prompt, 44), fontsize=9, va="top", color=style.INK)
     axes.text(0.02, 0.45, style.wrapped(answer, 44), fontsize=9, va="top", color=style.SUPERVISED)

@@ -55,11 +55,11 @@ class OwnWan(wan.Wan):
         model = _empty()
         try:
             model.load_state_dict(load_file(path))
+            _judge(path)
         except Exception as error:  # of a file that somebody else wrote, or that is cut: safetensors says what
             raise StudyError(
                 f"{path.name} holds no world tower of this version ({error}): delete it, run 02 again"
             ) from None
-        _judge(path)
         super().__init__(model, SIDE, files.file_sha256(path))
 
 
