@@ -13,7 +13,7 @@ from stepladder.studies.captions.data.tokenizer import tokenizer
 from stepladder.studies.captions.models.towers.tower import GREY, towers
 from tests.studies.captions import drawn_tars
 
-LONG = {"question": "What? " * 12, "answer": "much", "kind": "choice"}
+LONG = {"question": "What? " * 40, "answer": "much", "kind": "choice"}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ Decisions:
   the picture is somebody else's, not when it is itself again. Where no family has more than half of the cases, each is
   the other of exactly one: shuffling changes who sees what, never what is seen.
 - Kinds of items are interleaved: wherever a few cases are taken evenly from all (as evaluation does), every kind is
-  among them by its share. Shards hold a picture's items side by side, so even steps could meet one kind alone.
+  among them by about its share. Shards hold a picture's items side by side, so even steps could meet one kind alone.
 - A caption is a question with one choice, its own text: so its likelihood is asked as that of any answer.
 - Texts are bytes of UTF-8 in arrays of fixed size, ended by zeros.
 
@@ -26,7 +26,7 @@ from stepladder.studies.captions.data.tokenizer import tokenizer
 from stepladder.studies.captions.params import CaptionsParams
 
 TEXT, CHOICES = 1024, MOST_CHOICES  # bytes of a text, choices of an item
-GOLDEN = (5**0.5 - 1) / 2
+SEED = 1  # of where in its part of the order a case lies
 
 
 class Cases(Pairs):
@@ -105,13 +105,13 @@ def others(clusters: np.ndarray) -> np.ndarray:
 def interleaved(kinds: Sequence[int]) -> list[int]:
     """Indices in an order in which every kind is spread evenly, without a rhythm that even steps could fall in with.
 
-    The r-th of n of a kind lies in the r-th of n equal parts of the whole, where in it by the golden ratio.
+    The r-th of n of a kind lies in the r-th of n equal parts of the whole, drawn at random (with one seed) where in it.
     """
     totals, seen = Counter(kinds), Counter[int]()
+    within = np.random.default_rng(SEED).random(len(kinds))
     at = list[tuple[float, int]]()
     for index, kind in enumerate(kinds):
-        rank = seen[kind]
-        at.append(((rank + (GOLDEN * (rank + 1 + kind * kind)) % 1) / totals[kind], index))
+        at.append(((seen[kind] + float(within[index])) / totals[kind], index))
         seen[kind] += 1
     return [index for _, index in sorted(at)]
 

@@ -150,7 +150,7 @@ JSON = st.recursive(
 def test_whatever_a_json_holds_the_reader_gives_items_of_text_or_counts(tmp_path, facts):
     content = read(
         tmp_path,
-        {"image": IMAGE, "caption": "One.", "facts": json.dumps({"unused": facts} if not facts else facts).encode()},
+        {"image": IMAGE, "caption": "One.", "facts": json.dumps(facts or {"unused": facts}).encode()},
     )
     for item in content.items:
         assert item.answer
