@@ -1,6 +1,7 @@
 """Pictures of the study: drawn whatever the texts are, never blank, nothing outside, and the words are there."""
 
 import io
+import itertools
 import warnings
 
 import numpy as np
@@ -61,28 +62,28 @@ def drawn(figure, folder=None, name=""):
 def test_whatever_arms_say_is_drawn_inside_of_the_picture(made, name):
     found, _ = made
     sample = {**found.sample(0, None), "question_S": encoded(TEXTS[name]), "reference_S": encoded(TEXTS[name])}
-    drawn(scenes.answers(sample, said(TEXTS[name])).figure)
+    drawn(scenes.answers(sample, said(TEXTS[name])).drawing)
 
 
 def test_lines_of_arms_do_not_lie_on_each_other(made):
     found, _ = made
-    figure = scenes.answers(found.sample(0, None), said(TEXTS["long"])).figure
+    figure = scenes.answers(found.sample(0, None), said(TEXTS["long"])).drawing
     drawn(figure)
     renderer = figure.canvas.get_renderer()
     column = [text for text in figure.findobj(Text) if text.get_fontsize() == 9 and text.get_text().startswith("word")]
     boxes = sorted((text.get_window_extent(renderer) for text in column), key=lambda box: -box.y1)
     assert len(boxes) == len(ARMS)
-    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in zip(boxes, boxes[1:], strict=False))
+    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in itertools.pairwise(boxes))
 
 
 def test_without_a_prediction_question_and_reference_are_shown(made):
     found, settings = made
     shown = scenes.scenes(found.sample(0, None), None, settings)
     assert set(shown) == {"sequence", "answers"}
-    words = " ".join(text.get_text() for text in shown["answers"].figure.findobj(Text))
+    words = " ".join(text.get_text() for text in shown["answers"].drawing.findobj(Text))
     assert found.item(0).answer in words
     for picture in shown.values():
-        drawn(picture.figure)
+        drawn(picture.drawing)
 
 
 def test_a_preview_shows_question_answer_and_what_is_learnt(made):
@@ -110,11 +111,11 @@ def test_the_overview_is_drawn_whatever_captions_are(tmp_path, name):
     shown = overview.figures([path], {"train": ["a"]}, settings)
     assert set(shown) == {"sheet", "texts"}
     for picture in shown.values():
-        drawn(picture.figure)
+        drawn(picture.drawing)
 
 
 def test_outcomes_tell_how_many_rows_became_pictures():
-    figure = overview.outcomes({"ok": 1234, "gone": 7, "not_image": 0, "timeout": 1}).figure
+    figure = overview.outcomes({"ok": 1234, "gone": 7, "not_image": 0, "timeout": 1}).drawing
     drawn(figure)
     words = [text.get_text() for text in figure.findobj(Text)]
     assert "1,234 of 1,242 rows became pictures" in words

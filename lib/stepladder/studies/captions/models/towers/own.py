@@ -6,8 +6,9 @@ Decisions:
   and another file makes other shards.
 - It begins as what is known to work: colours are carried through every level as themselves and as their opposites
   beside a constant, each level averages two by two or spreads back, and all residual branches begin at zero. So its
-  first answer is near that of 8 x 8 means, smoothly spread (18 dB from it), and its latents are those means. From a random beginning it
-  needs twenty times as long to get there: its norms divide out how bright anything is.
+  first answer is near that of 8 x 8 means, smoothly spread (18 dB from it), and its latents are those
+  means. From a random beginning it needs twenty times as long to get there: its norms divide out how bright
+  anything is.
 - Only still pictures are trained on. Filters look at no earlier frame, and where frames are joined it is by their mean:
   as Wan's own image autoencoder was widened to video.
 - The verdict stands in the file's metadata and is a gate of 02. The strongest rival is the linear one: the principal
