@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
@@ -39,13 +40,13 @@ def said(text):
     return {**{name: encoded(text)[None] for name in names}, "attention_BL": np.array([[0.1, 0.5, 0.2]])}
 
 
-def drawn(figure, folder=None, name=""):
+def drawn(figure):
     """Pixels of a figure; warnings are errors, and no text may lie outside of it."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure.savefig(buffer, format="png", dpi=60)
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     for text in figure.findobj(Text):
         if text.get_text() and text.get_visible():
             box = text.get_window_extent(renderer)
@@ -69,7 +70,7 @@ def test_lines_of_arms_do_not_lie_on_each_other(made):
     found, _ = made
     figure = scenes.answers(found.sample(0, None), said(TEXTS["long"])).drawing
     drawn(figure)
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     column = [text for text in figure.findobj(Text) if text.get_fontsize() == 9 and text.get_text().startswith("word")]
     boxes = sorted((text.get_window_extent(renderer) for text in column), key=lambda box: -box.y1)
     assert len(boxes) == len(ARMS)
