@@ -23,6 +23,7 @@ from stepladder.studies.captions.pictures import style
 from stepladder.view.style import CHOSEN, RIVAL, SPLIT_COLOURS
 
 COLUMNS, ROWS = 5, 3
+LEAST = 0.7  # rows at the left end of a logarithmic axis, where none are told too
 MOST_WORDS = 84  # characters below a picture of the sheet, three lines
 MOST_READ = 200  # shards whose texts are read
 
@@ -46,9 +47,9 @@ def outcomes(counts: Mapping[str, int]) -> Picture:
     colours = [CHOSEN if name == "ok" else RIVAL for name in order]
     axes.barh([name.replace("_", " ") for name in order], [counts[name] for name in order], color=colours)
     for place, name in enumerate(order):
-        axes.text(counts[name], place, f" {counts[name]:,}", va="center", fontsize=8)
+        axes.text(max(counts[name], LEAST), place, f" {counts[name]:,}", va="center", fontsize=8)
     total = sum(counts.values())
-    axes.set(xscale="log", xlim=(0.7, 3 * max(counts.values())), xlabel="rows of the list (logarithmic)")
+    axes.set(xscale="log", xlim=(LEAST, 3 * max(counts.values())), xlabel="rows of the list (logarithmic)")
     axes.set_title(f"{counts.get('ok', 0):,} of {total:,} rows became pictures", loc="left", fontsize=10)
     return Picture(figure, "What became of every row of the list; green ones are in the shards.")
 
@@ -87,6 +88,7 @@ def texts(shards: Sequence[Shard], split_of: Mapping[str, str]) -> Picture:
         lengths.hist(
             words, bins=np.arange(0.5, longest + 1.5), histtype="step", color=colour, label=split, linewidth=1.6
         )
+    lengths.xaxis.get_major_locator().set_params(integer=True)
     lengths.set(xlabel="words of an answer", ylabel="items")
     lengths.legend(fontsize=8, frameon=False)
     present = [name for number, name in enumerate(ITEMS) if any(item.kind == number for item, _ in items)]

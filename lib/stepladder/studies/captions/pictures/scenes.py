@@ -68,6 +68,7 @@ def said(prediction: Prediction | None) -> dict[str, str]:
 def attention(axes: Axes, share_L: np.ndarray) -> None:
     """Share of an answer's attention that goes to world tokens, by layer."""
     axes.bar(np.arange(1, len(share_L) + 1), 100 * share_L, color=MODEL)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("layer", fontsize=8)
     axes.set_ylabel("% on world", fontsize=8)
     axes.tick_params(labelsize=7)
