@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from stepladder.core.types import Picture
 from stepladder.data.shards import Shard
@@ -88,7 +89,7 @@ def texts(shards: Sequence[Shard], split_of: Mapping[str, str]) -> Picture:
         lengths.hist(
             words, bins=np.arange(0.5, longest + 1.5), histtype="step", color=colour, label=split, linewidth=1.6
         )
-    lengths.xaxis.get_major_locator().set_params(integer=True)
+    lengths.xaxis.set_major_locator(MaxNLocator(integer=True))
     lengths.set(xlabel="words of an answer", ylabel="items")
     lengths.legend(fontsize=8, frameon=False)
     present = [name for number, name in enumerate(ITEMS) if any(item.kind == number for item, _ in items)]

@@ -6,6 +6,8 @@ Decisions:
 - The photograph stands beside them where the sample holds it, as evaluation's do.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +24,8 @@ from stepladder.studies.captions.pictures import style
 def preview(sample: Sample, params: CaptionsParams) -> Figure:
     """Features of the first picture, the sequence, and its texts."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[2.6, 1])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[2.6, 1])
+    upper, lower = halves
     shown = "pixels_MYXC" in sample
     axes = list(upper.subplots(1, 4 if shown else 3, width_ratios=[1] * (3 if shown else 2) + [2.4]))
     if shown:

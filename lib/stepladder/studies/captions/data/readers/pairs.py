@@ -94,15 +94,17 @@ def _items(
     """The caption of a sample and the questions on it."""
     there = "txt" in reader.endings(number)
     text = plain(reader.read(number, "txt").decode(errors="replace") if there else str(facts.get("caption") or ""))
-    shared = {"group": plain(str(facts.get("group") or group)), "family": plain(str(facts["family"]))}
-    items = [Item((place,), question, text, CAPTION, **shared)] if text else []
+    group, family = plain(str(facts.get("group") or group)), plain(str(facts["family"]))
+    items = [Item((place,), question, text, CAPTION, group=group, family=family)] if text else []
     issues = list[Issue]()
     asked = facts.get("questions") or []
     for one in asked if isinstance(asked, list) else [asked]:
         try:
-            items.append(Item((place,), *_asked(one), **shared))
+            asks, answer, kind, choices = _asked(one)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            issues.append(Issue("question cannot be used", 1, f"{facts['family']}: {type(error).__name__}: {error}"))
+            issues.append(Issue("question cannot be used", 1, f"{family}: {type(error).__name__}: {error}"))
+            continue
+        items.append(Item((place,), asks, answer, kind, choices, group, family))
     return items, issues
 
 

@@ -11,6 +11,7 @@ Decisions:
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ class Siglip:
         from transformers import Gemma3ForConditionalGeneration
 
         name, revision = pinned("conversion.weights", conversion.weights, conversion.revision)
-        whole = Gemma3ForConditionalGeneration.from_pretrained(name, revision=revision, dtype=_dtype())
+        source: Any = Gemma3ForConditionalGeneration
+        whole = source.from_pretrained(name, revision=revision, dtype=_dtype())
         self.model = whole.model.vision_tower.to(_device()).eval().requires_grad_(False)
         self.key = fingerprint(["gemma3_4b", identity(name, revision), self.side, PREPARED])
 
@@ -58,7 +60,7 @@ class CosmosVae(wan.Wan):
         from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
         name, revision = pinned("conversion.world_weights", conversion.world_weights, conversion.world_revision)
-        model = AutoencoderKLWan.from_pretrained(name, subfolder="vae", revision=revision, torch_dtype=_dtype())
+        model: Any = AutoencoderKLWan.from_pretrained(name, subfolder="vae", revision=revision, torch_dtype=_dtype())
         key = fingerprint(["cosmos vae", identity(name, revision), WORLD_SIDE, PREPARED])
         super().__init__(model.to(_device()), WORLD_SIDE, key)
 

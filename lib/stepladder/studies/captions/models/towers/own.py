@@ -132,6 +132,7 @@ def _empty() -> Any:
 
 def begun(model: Any) -> Any:
     """The autoencoder as averages and copies (see above), in place."""
+    module: Any
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
             module.weight.data[:, :, :-1] = 0.0  # no earlier frame

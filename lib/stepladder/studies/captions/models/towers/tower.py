@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def towers(conversion: CaptionsConversion, files: Sequence[Path] = ()) -> Towers
 
 
 @cache
-def _towers(conversion: CaptionsConversion, files: tuple[Path, ...]) -> Towers:
+def _towers(conversion: Any, files: tuple[Path, ...]) -> Towers:
     if conversion.size == "tiny":
         from stepladder.studies.captions.models.towers import tiny
 
