@@ -1,12 +1,12 @@
 """What the trained projection adds on pictures kept out, arm by arm; the same with the signal removed; and frames.
 
-Run `python tests/benchmarks/bench_captions_arms.py [SEEDS]`: the pictures of the profile quick are fetched from the offline
-web, converted and divided as the road does it; all phases are trained for the profile's steps, one thread. Then:
+Run `python tests/benchmarks/bench_captions_arms.py [SEEDS]`: the pictures of the profile quick are fetched from the
+offline web, converted and divided as the road does it; all phases are trained for the profile's steps. Then:
 
 - every arm on every item of the test split, beside the rivals that are fitted to the training split;
 - the same after the features of every picture were handed to another one, in training and test: the signal is gone,
   and a table that still tells an effect would be wrong;
-- moving scenes whose temporal questions one frame cannot answer, with latents of 5 frames, and with the first one alone.
+- moving scenes whose temporal questions one frame cannot answer, with latents of 5 frames, and of the first alone.
 
 The record is tests/benchmarks/records/captions_arms.json.
 """
@@ -26,7 +26,7 @@ from torch.utils.data import default_collate
 
 from stepladder.core import profiles
 from stepladder.core.study import find
-from stepladder.core.types import Asset, Batch, Prediction
+from stepladder.core.types import Asset, Batch, Prediction, ShardContent
 from stepladder.data import convert, shards, splits
 from stepladder.data.mixing import order_of
 from stepladder.data.sampling import StepBatches
@@ -34,7 +34,7 @@ from stepladder.data.shards import Shard
 from stepladder.dev import records
 from stepladder.studies.captions.data.cases import Cases
 from stepladder.studies.captions.data.dataset import Pairs
-from stepladder.studies.captions.evaluation import arms, scoring
+from stepladder.studies.captions.evaluation import arms, effect, scoring
 from stepladder.studies.captions.models import answering
 from stepladder.studies.captions.params import CaptionsParams
 from stepladder.training.optimize import learning_rate_factor, set_rates
@@ -90,9 +90,7 @@ def removed(data: Data, folder: Path) -> Data:
         for name in ("vision_NPF", "world_NTVUC"):
             arrays[name] = np.roll(arrays[name], len(arrays[name]) // 2, axis=0)
         place = folder / path.name
-        content = {name: value for name, value in arrays.items() if name not in ("items_S",)}
-        from stepladder.core.types import ShardContent
-
+        content = {name: value for name, value in arrays.items() if name != "items_S"}
         given = {name: value for name, value in shard.attributes.items() if name not in ("recipe", "issues")}
         shards.write(place, ShardContent(content, {"items_S": arrays["items_S"]}, given), "removed")
         return place
@@ -114,7 +112,7 @@ def trained(params: CaptionsParams, paths: Sequence[Path], seed: int) -> Any:
             rate *= learning_rate_factor(training.schedule, step, phase.steps, training.warmup)
             set_rates(state.optimizer, rate, training.weight_decay)
             [draws] = StepBatches(order, training.batch, done, done + 1).step(done)
-            batch = default_collate([data.sample(draw[-1] if isinstance(draw, tuple) else draw.index, None) for draw in draws])
+            batch = default_collate([data.sample(index, None) for _, index in draws])
             result = train_step(state, done, [batch])
             done += 1
         print(f"{phase.name}: loss {float(result.loss):.3f}", flush=True)
@@ -132,7 +130,7 @@ def compared(params: CaptionsParams, data: Data, seed: int) -> dict[str, Any]:
     table = arms.table(arms.answers(asked(model, others), cases, params, others), params)
     told = {
         "arms": table.where(pd.notna(table), None).to_dict("records"),
-        "sentence": arms.sentence(table),
+        "sentence": effect.sentence(table),
         "rivals": rivals(params, data, cases),
         "items": len(cases),
         "families": len(set(cases.clusters)),

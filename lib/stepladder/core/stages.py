@@ -7,12 +7,14 @@ Decisions:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from stepladder.core import identity
 from stepladder.core.config import ParameterError, flat, nearest
 from stepladder.core.files import fingerprint
+from stepladder.core.paths import outputs_root, project_root
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,17 @@ def hidden(name: str) -> tuple[str, ...]:
 
 
 def visible(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that a stage may read, flat: `training.steps` -> 100. Of a mirror the place is not told."""
+    """The parameters that a stage may read, flat: `training.steps` -> 100.
+
+    Of a mirror the place is not told, and of weights that training starts from what they are, not where they lie.
+    """
     kept = {key: values[key] for key in readable(name) if key in values}
     later = hidden(name)
     found = {key: value for key, value in flat(kept) if key not in later}
     if found.get("data.source") == "mirror":
         found["data.mirror"] = _place(found.get("data.mirror"))
+    if named := found.get("training.start_from"):
+        found["training.start_from"] = _weights(named)
     return found
 
 
@@ -82,3 +89,21 @@ def _place(mirror: str | None) -> str:
     """A mirror without its path, which would name a machine: its digest, or that it is not here."""
     place = Path(mirror.removeprefix("file://")).resolve() if mirror else None
     return f"folder {fingerprint(str(place))}" if place and place.exists() else identity.NOT_HERE
+
+
+def _weights(named: str) -> str:
+    """Weights by their content: the hash of a file, or the seals of the checkpoints of a folder or of a run."""
+    place = Path(named)
+    if not place.exists():
+        place = outputs_root(project_root()) / named / "checkpoints"
+    if place.is_file():
+        status = place.stat()
+        return f"file {_hash(place, (status.st_size, status.st_mtime_ns, status.st_ino))}"
+    seals = sorted(place.rglob("COMMITTED"))
+    return f"checkpoints {fingerprint([seal.read_text() for seal in seals])}" if seals else identity.NOT_HERE
+
+
+@cache
+def _hash(path: Path, stamp: tuple[int, ...]) -> str:
+    """The hash of a file as it is now: asked of every stage, read once."""
+    return identity.content(path, None)

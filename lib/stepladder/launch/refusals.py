@@ -102,6 +102,8 @@ def _standing(run: Run, job: Job) -> Iterator[str]:
             f"data.mirror = {mirror!r} is a folder of this machine, and raw data is not sent: "
             "walk stages 1-2 here, and launch from 3 on"
         )
+    if job.target != LOCAL and (named := checked.training.start_from):
+        yield f"training.start_from = {named!r} lies on this machine, and is not sent: train from it here"
 
 
 def _code(root: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from io import BytesIO
 from pathlib import Path
@@ -77,6 +78,15 @@ def test_a_box_is_blurred_where_the_file_stores_it() -> None:
     assert changed_YX.shape == (200, 100) and changed_YX[:50, 75:].mean() > 0.3 and changed_YX[120:].mean() < 0.01
 
 
+def test_a_picture_whose_box_is_none_is_not_shown_unblurred() -> None:
+    boxes = [[(0.1, 0.1, 0.5)], [(0.1, None, 0.5, 0.5)], []]
+    with Decoder(1) as decoder:
+        broken, empty, kept = decoder.run([photograph()] * 3, Options(), boxes)
+        assert decoder.run([], Options(), []) == decoder.run([], Options()) == []
+    assert broken == empty == Fault("decode", "a box to blur is not four numbers, so nothing is shown")
+    assert isinstance(kept, Kept)
+
+
 def test_pictures_that_are_too_small_or_none_have_their_class() -> None:
     bodies = [photograph(10, 90), b"<html>", b"", photograph()[:300], photograph(90, 90)]
     with Decoder(1) as decoder:
@@ -98,6 +108,7 @@ def test_what_kills_its_process_costs_itself_alone(obedient: None) -> None:
     assert [part in reason for part, reason in zip(expected, told, strict=True)] == [True] * len(bad), told
 
 
+@pytest.mark.slow
 def test_what_never_ends_costs_itself_alone(obedient: None) -> None:
     with Decoder(1, cpu_seconds=1) as decoder:
         [spun] = decoder.run([b"spin"], Options())
@@ -144,11 +155,26 @@ def test_a_process_finds_no_secret_no_torch_and_writes_no_file(obedient: None, m
 
 
 def test_processes_end_with_the_decoder(obedient: None) -> None:
-    with pytest.raises(KeyboardInterrupt), Decoder(2, seconds=600) as decoder:
+    with pytest.raises(KeyboardInterrupt), Decoder(2) as decoder:
         for _ in decoder.stream([(photograph(), ()), (b"hang", ()), (b"hang", ())], Options()):
             pids = [child.process.pid for child in decoder._children]
             raise KeyboardInterrupt
     assert pids and not any(map(psutil.pid_exists, pids))
+
+
+def test_a_process_that_begins_as_the_decoder_ends_is_ended(obedient: None, monkeypatch) -> None:
+    begun, usual = threading.Event(), bounded._Child.__init__
+
+    def slowly(self, *arguments) -> None:
+        usual(self, *arguments)
+        begun.set()
+        time.sleep(0.5)  # meanwhile the decoder ends
+
+    monkeypatch.setattr(bounded._Child, "__init__", slowly)
+    with Decoder(1, seconds=30) as decoder:
+        future = decoder._threads.submit(decoder._one, b"hang", Options(), ())
+        begun.wait()
+    assert "SIGKILL" in future.result().reason
 
 
 def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:

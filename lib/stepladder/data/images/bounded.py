@@ -80,18 +80,18 @@ class Decoder:
         self._threads = ThreadPoolExecutor(self.count, "decoder")
         self._mine = threading.local()
         self._children: set[_Child] = set()
-        self._closed = False
+        self._closed, self._lock = False, threading.Lock()
 
     def __enter__(self) -> "Decoder":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._closed = True
-        for child in list(self._children):
+        with self._lock:
+            self._closed = True
+            children = list(self._children)
+        for child in children:
             child.end()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for child in list(self._children):  # one may have begun meanwhile
-            child.end()
 
     def run(
         self, bodies: Sequence[bytes], options: Options, boxes: Sequence[Sequence[Box]] | None = None
@@ -106,7 +106,8 @@ class Decoder:
         Raises:
             RuntimeError: an error of ours in a process, with its traceback.
         """
-        return list(self.stream(zip(bodies, boxes or repeat(()), strict=boxes is not None), options))
+        pairs = zip(bodies, repeat(()), strict=False) if boxes is None else zip(bodies, boxes, strict=True)
+        return list(self.stream(pairs, options))
 
     def stream(self, pictures: Iterable[tuple[bytes, Sequence[Box]]], options: Options) -> Iterator[Kept | Fault]:
         """As `run`, of pairs of a file and its boxes; a few are taken ahead of what is read."""
@@ -122,10 +123,11 @@ class Decoder:
         """One picture, by the process of this thread."""
         if self._closed:
             return Fault("decode", "the decoder was closed")
+        if any(len(box) != 4 or not all(isinstance(edge, int | float) for edge in box) for box in boxes):
+            return Fault("decode", "a box to blur is not four numbers, so nothing is shown")
         child = getattr(self._mine, "child", None)
         if child is None or child.process.poll() is not None:  # one that was killed while idle is no picture's fault
-            child = self._mine.child = _Child(self.memory, self.cpu_seconds)
-            self._children.add(child)
+            child = self._mine.child = self._begun()
         answer = child.ask(body, options, boxes, self.seconds)
         if not isinstance(answer, str):
             return answer
@@ -133,6 +135,15 @@ class Decoder:
         self._children.discard(child)
         self._mine.child = None
         return Fault("decode", answer)
+
+    def _begun(self) -> "_Child":
+        """A new process; one that begins while the decoder ends is ended at once, and its picture with it."""
+        child = _Child(self.memory, self.cpu_seconds)
+        with self._lock:
+            self._children.add(child)
+            if self._closed:
+                child.end()
+        return child
 
 
 class _Child:
@@ -144,7 +155,7 @@ class _Child:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | ENVIRONMENT
         self.process = subprocess.Popen(
             [sys.executable, *PROGRAM, *arguments],
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )

@@ -95,11 +95,11 @@ def _changed(found: Decoded, options: Options, boxes: list[Box]) -> np.ndarray:
 
     Boxes are shares of the picture before a border or a crop, and the blur costs less on fewer pixels.
     """
-    image_YXC, how = found.image_YXC, (options.side, options.mode)
+    image_YXC, side, mode = found.image_YXC, options.side, options.mode
     upright = turned(boxes, found.orientation)
-    if not resize.changes(image_YXC, *how, options.only_smaller):
+    if not resize.changes(image_YXC, side, mode, options.only_smaller):
         return blur(image_YXC, upright)
-    return resize.fitted(blur(resize.scaled(image_YXC, *how), upright), *how)
+    return resize.fitted(blur(resize.scaled(image_YXC, side, mode), upright), side, mode)
 
 
 def _jpeg(image_YXC: np.ndarray, quality: int) -> bytes:
@@ -115,8 +115,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the parent, which ends us
     oom.go_first()
     for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        _, highest = resource.getrlimit(what)
-        resource.setrlimit(what, (most, most) if highest == resource.RLIM_INFINITY else (min(most, highest),) * 2)
+        _limit(what, most)
     with socket.socket(fileno=os.dup(0)) as pipe:
         send(pipe, {"ready": True}, b"")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a picture
@@ -137,11 +136,18 @@ def _answer(asked: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         return {"error": traceback.format_exc()}, b""
 
 
+def _limit(what: int, most: int) -> None:
+    """Set a limit for good, or leave it where it is lower already."""
+    _, highest = resource.getrlimit(what)
+    most = most if highest == resource.RLIM_INFINITY else min(most, highest)
+    resource.setrlimit(what, (most, most))
+
+
 def _limit_cpu(seconds: int) -> None:
     """Have the system end this process (SIGXCPU) after so many more seconds of computing."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + 1 + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def send(pipe: socket.socket, head: dict[str, Any], body: bytes) -> None:

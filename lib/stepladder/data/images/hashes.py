@@ -15,8 +15,6 @@ from itertools import combinations
 
 import numpy as np
 from PIL import Image
-from scipy import sparse
-from scipy.sparse import csgraph
 
 SIDE = 8  # places in a row, and rows
 PARTS, BITS = 4, 16
@@ -66,6 +64,9 @@ def groups(hashes: Iterable[int], most: int) -> np.ndarray:
     Raises:
         ValueError: `most` is outside 0 to 15.
     """
+    from scipy import sparse  # a third of a second that who only hashes need not pay
+    from scipy.sparse import csgraph
+
     hashes_N = np.fromiter(hashes, np.uint64)
     distinct_U, which_N = np.unique(hashes_N, return_inverse=True)
     pairs_P2 = close_pairs(distinct_U, most)

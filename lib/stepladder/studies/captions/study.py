@@ -134,6 +134,10 @@ class Captions(Study[CaptionsParams]):
         """The language model where it is made here, the controls, then the projection."""
         return phases.phases(params)
 
+    def fit(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> None:
+        """Sizes of features, by which they are standardised."""
+        model.fit(batch)
+
     def can_start(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> Check:
         """Whether there is something to see and something to learn in a batch."""
         return losses.can_start(batch)

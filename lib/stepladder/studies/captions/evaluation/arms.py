@@ -175,21 +175,17 @@ def _apart(one: Prediction, two: Prediction) -> float:
     return float(torch.where(first_BC == second_BC, 0.0, (first_BC - second_BC).abs()).max())
 
 
-def report(
-    logits: Callable[[Batch, str], torch.Tensor],
-    answer: Answer,
-    cases: Dataset,
-    params: CaptionsParams,
-    arms: Sequence[str] = (),
-) -> dict[str, pd.DataFrame | str | list[Check]]:
-    """All that 06 shows of arms, by title: the headline, a sentence per arm, tables, gates. Arguments as above."""
-    records = answers(answer, cases, params, arms)
+def report(records: pd.DataFrame, params: CaptionsParams) -> dict[str, pd.DataFrame | str]:
+    """What 06 says of the arms' `answers`, by title: the headline, a sentence per arm, tables."""
     compared = table(records, params)
-    tables = {"Choices by kind of question": by_kind(records), "Captions of every arm": captions(records)}
+    told = pd.DataFrame({"in words": effect.sentences(compared, params.evaluation.confidence)})
+    tables = {
+        "Arm by arm": told,
+        "Choices by kind of question": by_kind(records),
+        "Captions of every arm": captions(records),
+    }
     return {
         "What the trained projection adds": effect.sentence(compared),
-        "Arm by arm": "\n\n".join(effect.sentences(compared, params.evaluation.confidence)),
         "Arms": compared,
         **{title: found for title, found in tables.items() if len(found)},
-        "Gates of the world tokens": checks(logits, answer, cases, params),
     }

@@ -8,44 +8,39 @@ Decisions:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
-from torch.utils.data import default_collate
 
 from stepladder.core.types import Batch, Check, Dataset, Prediction
-from stepladder.studies.captions.evaluation import arms
+from stepladder.studies.captions.evaluation import arms, effect
 from stepladder.studies.captions.models import accounting, answering
 from stepladder.studies.captions.params import CaptionsParams
 from stepladder.studies.captions.pictures import style
-from stepladder.view.style import CHOSEN, MODEL, RIVAL, WRONG
+from stepladder.view.style import CHOSEN, RIVAL, WRONG
 
 if TYPE_CHECKING:
     from stepladder.studies.captions.models.network import Captioner
 
 ASKED = (("text", "S"), ("likelihood", "C"))  # what every arm says of a batch
 SHOWN = 3  # cases at either end and in the middle
-COLOURS = {arms.EFFECT: CHOSEN, arms.WORSE: WRONG}
+COLOURS = {effect.EFFECT: CHOSEN, effect.WORSE: WRONG}
 
 
 def analysis(
     model: Captioner, cases: Dataset, params: CaptionsParams
 ) -> Mapping[str, pd.DataFrame | Figure | str | list[Check]]:
-    """Gates, arms as table and figure, the headline, captions in papers' metrics, cases, and whose parameters learn."""
+    """Gates, the headline, arms as tables and figure, cases, and what the plan's trainable parameters were."""
 
     answer = _together(model, model.others)
-    gates = arms.checks(model, answer, cases, params)
     records = arms.answers(answer, cases, params, model.others)
-    compared = arms.table(records, params)
+    told = arms.report(records, params)
     return {
-        "Gates of the arms": gates,
-        "Every arm beside the trained one": compared,
-        "What the trained projection adds": leads(compared),
-        "The smallest lead": arms.sentence(compared),
-        "Captions of every arm": arms.captions(records),
+        "Gates of the arms": arms.checks(model, answer, cases, params),
+        **told,
+        "Leads of the trained arm": leads(arms.table(records, params)),
         "Best, median and worst": extremes(records, cases),
         "The plan's trainable parameters": accounting.table(),
     }
@@ -57,18 +52,18 @@ def _together(model: Captioner, others: Sequence[str]) -> Callable[[Batch, str],
 
     def answer(batch: Batch, arm: str) -> Prediction:
         if not last or last[0][0] is not batch:
-            last[:] = [(batch, answering.predict(model, batch, arms.TRAINED, others))]
+            last[:] = [(batch, answering.predict(model, batch, effect.TRAINED, others))]
         found = last[0][1]
-        if arm == arms.TRAINED:
+        if arm == effect.TRAINED:
             return found
         return {**found, **{f"{kind}_B{axis}": found[f"{kind}_{arm}_B{axis}"] for kind, axis in ASKED}}
 
     return answer
 
 
-def leads(table: pd.DataFrame, metric: str = arms.MAIN) -> Figure:
+def leads(table: pd.DataFrame, metric: str = effect.MAIN) -> Figure:
     """Leads of the trained arm over every other, with their intervals."""
-    rows = table[(table["metric"] == metric) & (table["arm"] != arms.TRAINED)].iloc[::-1]
+    rows = table[(table["metric"] == metric) & (table["arm"] != effect.TRAINED)].iloc[::-1]
     figure = Figure(figsize=(7.5, 1.0 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows.itertuples()):
@@ -84,7 +79,7 @@ def leads(table: pd.DataFrame, metric: str = arms.MAIN) -> Figure:
 
 def extremes(records: pd.DataFrame, cases: Dataset) -> Figure:
     """Captions of the trained arm beside their references: the best, the middle, the worst by the main metric."""
-    own = records[(records["method"] == arms.TRAINED) & (records["metric"] == arms.MAIN) & (records["support"] > 0)]
+    own = records[(records["method"] == effect.TRAINED) & (records["metric"] == effect.MAIN) & (records["support"] > 0)]
     free = own[own["answer"] != ""]
     ranked = (free if len(free) else own).sort_values("numerator", ascending=False, kind="stable")
     count = min(SHOWN, max(1, len(ranked) // 3))
@@ -98,19 +93,4 @@ def extremes(records: pd.DataFrame, cases: Dataset) -> Figure:
         style.bare(axes, f"{name}: {row['numerator'] / max(row['denominator'], 1e-12):.2f}")
         said = f"says: {style.wrapped(str(row['answer']), 38)}\nis: {style.wrapped(str(row['reference']), 38)}"
         axes.set_xlabel(said, fontsize=7.5, loc="left", color=style.INK)
-    return figure
-
-
-def attention(model: Any, cases: Dataset, count: int = 8) -> Figure:
-    """Share of attention on world tokens by layer, over some cases."""
-    from stepladder.studies.captions.models.attention import share
-
-    chosen = np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int)
-    with torch.no_grad():
-        shares = [np.asarray(share(model, default_collate([cases.sample(int(case), None)])))[..., :] for case in chosen]
-    share_L = np.mean([np.reshape(each, (-1, np.shape(each)[-1])).mean(0) for each in shares], axis=0)
-    figure = Figure(figsize=(6, 2.6), layout="constrained")
-    axes = figure.subplots()
-    axes.bar(np.arange(1, len(share_L) + 1), 100 * share_L, color=MODEL)
-    axes.set(xlabel="layer of the language model", ylabel="% of attention on world tokens")
     return figure
