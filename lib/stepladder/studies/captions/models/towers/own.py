@@ -132,10 +132,10 @@ def _empty() -> Any:
 
 def begun(model: Any) -> Any:
     """The autoencoder as averages and copies (see above), in place."""
-    module: Any
+    for conv in model.modules():
+        if isinstance(conv, nn.Conv3d):
+            conv.weight.data[:, :, :-1] = 0.0  # no earlier frame
     for module in model.modules():
-        if isinstance(module, nn.Conv3d):
-            module.weight.data[:, :, :-1] = 0.0  # no earlier frame
         match type(module).__name__:
             case "WanResidualBlock":
                 _silent(module.conv2)

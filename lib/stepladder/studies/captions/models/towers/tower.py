@@ -61,11 +61,12 @@ def towers(conversion: CaptionsConversion, files: Sequence[Path] = ()) -> Towers
     Raises:
         StudyError: weights are missing, or are not those that are known by hash.
     """
-    return _towers(conversion, tuple(files))
+    settings: Any = conversion  # frozen, so it can be hashed, which its type does not say
+    return _towers(settings, tuple(files))
 
 
 @cache
-def _towers(conversion: Any, files: tuple[Path, ...]) -> Towers:
+def _towers(conversion: CaptionsConversion, files: tuple[Path, ...]) -> Towers:
     if conversion.size == "tiny":
         from stepladder.studies.captions.models.towers import tiny
 
