@@ -1,14 +1,18 @@
 """Items as evaluation takes them: with their words, the choices as ids, and another picture to be shuffled with.
 
 Decisions:
-- The other picture is of another family, the same every time and for every arm: the next case of one, in the order of
-  the cases. So "shuffled" asks what is lost when the picture is somebody else's, not when it is itself again.
+- The other picture is of another family, the same every time and for every arm. So "shuffled" asks what is lost when
+  the picture is somebody else's, not when it is itself again. Where no family has more than half of the cases, each is
+  the other of exactly one: shuffling changes who sees what, never what is seen.
+- Kinds of items are interleaved: wherever a few cases are taken evenly from all (as evaluation does), every kind is
+  among them by about its share. Shards hold a picture's items side by side, so even steps could meet one kind alone.
 - A caption is a question with one choice, its own text: so its likelihood is asked as that of any answer.
 - Texts are bytes of UTF-8 in arrays of fixed size, ended by zeros.
 
 Shape legend: as of `dataset`, and S bytes, C choices, L ids of a choice.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,11 +21,12 @@ import numpy as np
 from stepladder.core.types import Sample, StudyError
 from stepladder.studies.captions.data import conversion
 from stepladder.studies.captions.data.dataset import Pairs, Place, pictures
-from stepladder.studies.captions.data.layout import MOST_PICTURES, Item
+from stepladder.studies.captions.data.layout import MOST_CHOICES, MOST_PICTURES, Item
 from stepladder.studies.captions.data.tokenizer import tokenizer
 from stepladder.studies.captions.params import CaptionsParams
 
-TEXT, CHOICES = 1024, 6  # bytes of a text, choices of an item
+TEXT, CHOICES = 1024, MOST_CHOICES  # bytes of a text, choices of an item
+SEED = 1  # of where in its part of the order a case lies
 
 
 class Cases(Pairs):
@@ -31,6 +36,7 @@ class Cases(Pairs):
         super().__init__(shards, params)
         self._words = tokenizer(params.conversion)
         self._items = [conversion.items_of(shard.array("items_S")) for shard in self.shards]
+        self._others = others(self.clusters)
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """The item with its words, choices, pictures, and the features of another and of a blank picture."""
@@ -44,15 +50,19 @@ class Cases(Pairs):
         return {**super().sample(index, None), "pixels_MYXC": shown, **told, **blank, **self._texts(item)}
 
     def other(self, index: int) -> int:
-        """The next case of another family; itself where there is none."""
-        later = np.roll(np.arange(len(self)), -index)
-        others = later[self.clusters[later] != self.clusters[index]]
-        return int(others[0]) if len(others) else index
+        """A case of another family; itself where there is none."""
+        return int(self._others[index])
 
     def item(self, index: int) -> Item:
         """A case in words."""
         place: Place = self.places[index]
         return self._items[place.shard][place.item]
+
+    def _fitting(self) -> tuple[list[Place], int]:
+        """Items that fit, their kinds interleaved."""
+        places, left_out = super()._fitting()
+        kinds = [int(self.shards[place.shard].array("kind_I")[place.item]) for place in places]
+        return [places[index] for index in interleaved(kinds)], left_out
 
     def _texts(self, item: Item) -> Sample:
         choices, right = (item.choices or (item.answer,)), -1
@@ -73,6 +83,37 @@ class Cases(Pairs):
             "answer": np.int64(right),
             "kind": np.int64(item.kind),
         }
+
+
+def others(clusters: np.ndarray) -> np.ndarray:
+    """For every case the index of one of another cluster (itself where there is none).
+
+    Sorted by cluster and moved on by the size of the largest one, nobody meets their own, unless that one has more than
+    half of the cases; then whoever would takes those of other clusters in turn.
+    """
+    order = np.argsort(clusters, kind="stable")
+    found = np.arange(len(clusters))
+    if not len(clusters):
+        return found
+    found[order] = np.roll(order, -np.unique(clusters, return_counts=True)[1].max())
+    for turn, index in enumerate(np.flatnonzero(clusters[found] == clusters)):
+        strangers = np.flatnonzero(clusters != clusters[index])
+        found[index] = strangers[turn % len(strangers)] if len(strangers) else index
+    return found
+
+
+def interleaved(kinds: Sequence[int]) -> list[int]:
+    """Indices in an order in which every kind is spread evenly, without a rhythm that even steps could fall in with.
+
+    The r-th of n of a kind lies in the r-th of n equal parts of the whole, drawn at random (with one seed) where in it.
+    """
+    totals, seen = Counter(kinds), Counter[int]()
+    within = np.random.default_rng(SEED).random(len(kinds))
+    at = list[tuple[float, int]]()
+    for index, kind in enumerate(kinds):
+        at.append(((seen[kind] + float(within[index])) / totals[kind], index))
+        seen[kind] += 1
+    return [index for _, index in sorted(at)]
 
 
 def encoded(text: str, size: int = TEXT) -> np.ndarray:

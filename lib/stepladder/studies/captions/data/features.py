@@ -3,8 +3,8 @@
 Decisions:
 - A picture is squashed to the square a tower sees, as Gemma 3's processor does, by bicubic antialiased resampling. What
   the vision tower sees is kept: pages show it, and a tower that learns needs it.
-- Features are kept in float16, or in int8 with a scale per row of features: a quarter of the error of float16's range
-  is given up for half the bytes; the error is measured on the features themselves and stands in the shard.
+- Features are kept in float16, or in int8 with a scale per row of features: half the bytes, and an
+  error of at most half a step of 127 to the largest of a row. The error on the features stands in the shard.
 
 Shape legend: N pictures, T frames, Y X pixels, C colours, P places, F features, R rows of features.
 """

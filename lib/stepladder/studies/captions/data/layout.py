@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 PAD, TEXT, IMAGE, WORLD, OPEN, CLOSE = range(6)  # of a position: nothing, a token, a picture's feature, a world token
 KINDS = ("pad", "text", "image", "world", "open", "close")  # open and close: brackets around world tokens
-MOST_PICTURES = 4  # of one item
+MOST_PICTURES, MOST_CHOICES = 4, 6  # of one item
 WEIGHTS = "world_tower.safetensors"  # name of the file of the world tower that 02 makes for size small
 
 CAPTION, RELATION, TRUE_FALSE, TEMPORAL, CHOICE = range(5)  # what an item asks

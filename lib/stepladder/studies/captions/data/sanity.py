@@ -3,6 +3,7 @@
 Decisions:
 - Asked of the shards, so of what training will read: pictures that show nothing, features that are the same whatever is
   seen (a tower fed with zeros, or of another range), texts that are the same whatever is shown.
+- Items longer than the sequence are left out of training and evaluation without a word there, so they are counted here.
 - The world tower made here is asked for its verdict, which its file carries (see `gathering`).
 """
 
@@ -12,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from stepladder.core.types import Check
+from stepladder.core.types import Check, StudyError
 from stepladder.data.shards import Shard
 from stepladder.studies.captions.data.conversion import items_of
+from stepladder.studies.captions.data.dataset import Pairs
 from stepladder.studies.captions.data.layout import CAPTION
 from stepladder.studies.captions.params import CaptionsParams
 
 BLANK = 2.0  # standard deviation of colours, of 255, below which a picture shows nothing
-MOST_BLANK, MOST_ALIKE = 0.05, 0.2
+MOST_BLANK, MOST_ALIKE, MOST_LEFT_OUT = 0.05, 0.2, 0.05
 LEAST_SPREAD = 1e-3  # of features between pictures, in units of the features' own size
 PICTURES = 500  # looked at, spread evenly
 
@@ -40,6 +42,7 @@ def checks(shards: Sequence[Path], params: CaptionsParams) -> list[Check]:
         _spread(opened, "vision_NPF", every),
         _spread(opened, "world_NTVUC", every),
         _texts(captions),
+        _fit(shards, params),
     ]
 
 
@@ -69,3 +72,15 @@ def _texts(captions: Counter[str]) -> Check:
     share = count / captions.total()
     words = f"{share:.1%} of {captions.total()} are {text[:60]!r}, {len(captions)} are different"
     return Check("captions differ", share <= MOST_ALIKE or captions.total() < 10, words)
+
+
+def _fit(shards: Sequence[Path], params: CaptionsParams) -> Check:
+    """Whether items fit the sequence; long ones are others than short ones, so leaving many out changes the task."""
+    name = "items fit the sequence"
+    try:
+        pairs = Pairs(shards, params)
+    except StudyError as error:
+        return Check(name, False, str(error))
+    total = len(pairs) + pairs.left_out
+    words = f"{pairs.left_out:,} of {total:,} are longer than model.length = {params.model.length} and left out"
+    return Check(name, pairs.left_out <= MOST_LEFT_OUT * total, words)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from stepladder.core.types import Picture
 from stepladder.data.shards import Shard
@@ -23,6 +24,8 @@ from stepladder.studies.captions.pictures import style
 from stepladder.view.style import CHOSEN, RIVAL, SPLIT_COLOURS
 
 COLUMNS, ROWS = 5, 3
+LEAST = 0.7  # rows at the left end of a logarithmic axis, where none are told too
+MOST_WORDS = 84  # characters below a picture of the sheet, three lines
 MOST_READ = 200  # shards whose texts are read
 
 
@@ -45,9 +48,9 @@ def outcomes(counts: Mapping[str, int]) -> Picture:
     colours = [CHOSEN if name == "ok" else RIVAL for name in order]
     axes.barh([name.replace("_", " ") for name in order], [counts[name] for name in order], color=colours)
     for place, name in enumerate(order):
-        axes.text(counts[name], place, f" {counts[name]:,}", va="center", fontsize=8)
+        axes.text(max(counts[name], LEAST), place, f" {counts[name]:,}", va="center", fontsize=8)
     total = sum(counts.values())
-    axes.set(xscale="log", xlim=(0.7, 3 * max(counts.values())), xlabel="rows of the list (logarithmic)")
+    axes.set(xscale="log", xlim=(LEAST, 3 * max(counts.values())), xlabel="rows of the list (logarithmic)")
     axes.set_title(f"{counts.get('ok', 0):,} of {total:,} rows became pictures", loc="left", fontsize=10)
     return Picture(figure, "What became of every row of the list; green ones are in the shards.")
 
@@ -65,7 +68,7 @@ def sheet(shards: Sequence[Shard], split_of: Mapping[str, str]) -> Picture:
         axes.imshow(shard.array("pixels_NYXC")[row])
         for spine in axes.spines.values():
             spine.set(visible=True, color=SPLIT_COLOURS.get(split_of.get(shard.path.stem, ""), RIVAL), linewidth=3)
-        axes.set_xlabel(style.wrapped(_first_text(items_of(shard.array("items_S")), row), 30), fontsize=7.5)
+        axes.set_xlabel(style.wrapped(_first_text(items_of(shard.array("items_S")), row), 30, MOST_WORDS), fontsize=7.5)
     handles = [Patch(color=colour, label=name) for name, colour in SPLIT_COLOURS.items()]
     figure.legend(handles=handles, ncols=3, loc="outside upper left", fontsize=8, frameon=False)
     return Picture(
@@ -86,6 +89,7 @@ def texts(shards: Sequence[Shard], split_of: Mapping[str, str]) -> Picture:
         lengths.hist(
             words, bins=np.arange(0.5, longest + 1.5), histtype="step", color=colour, label=split, linewidth=1.6
         )
+    lengths.xaxis.set_major_locator(MaxNLocator(integer=True))
     lengths.set(xlabel="words of an answer", ylabel="items")
     lengths.legend(fontsize=8, frameon=False)
     present = [name for number, name in enumerate(ITEMS) if any(item.kind == number for item, _ in items)]

@@ -6,13 +6,15 @@ Decisions:
 - The photograph stands beside them where the sample holds it, as evaluation's do.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from stepladder.core.types import Sample
-from stepladder.studies.captions.data.layout import PAD
+from stepladder.studies.captions.data.layout import PAD, TEXT
 from stepladder.studies.captions.data.sequence import IGNORED
 from stepladder.studies.captions.data.tokenizer import tokenizer
 from stepladder.studies.captions.params import CaptionsParams
@@ -22,7 +24,8 @@ from stepladder.studies.captions.pictures import style
 def preview(sample: Sample, params: CaptionsParams) -> Figure:
     """Features of the first picture, the sequence, and its texts."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[2.6, 1])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[2.6, 1])
+    upper, lower = halves
     shown = "pixels_MYXC" in sample
     axes = list(upper.subplots(1, 4 if shown else 3, width_ratios=[1] * (3 if shown else 2) + [2.4]))
     if shown:
@@ -74,7 +77,7 @@ def _texts(axes: Axes, sample: Sample, params: CaptionsParams) -> None:
     words = tokenizer(params.conversion)
     tokens_T, labels_T = np.asarray(sample["tokens_T"]), np.asarray(sample["labels_T"])
     answer = words.decode(labels_T[labels_T != IGNORED].tolist())
-    prompt = words.decode(tokens_T[(labels_T == IGNORED) & (np.asarray(sample["kinds_T"]) == 1)].tolist())
+    prompt = words.decode(tokens_T[(labels_T == IGNORED) & (np.asarray(sample["kinds_T"]) == TEXT)].tolist())
     style.bare(axes)
     axes.text(0.02, 0.95, style.wrapped(prompt, 44), fontsize=9, va="top", color=style.INK)
     axes.text(0.02, 0.45, style.wrapped(answer, 44), fontsize=9, va="top", color=style.SUPERVISED)

@@ -6,9 +6,12 @@ Decisions:
   branch that nobody looks at is seen before it is scored.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from stepladder.core.types import Picture, Prediction, Sample
 from stepladder.studies.captions.data.cases import decoded
@@ -32,7 +35,8 @@ def answers(sample: Sample, prediction: Prediction | None) -> Picture:
     deep = sum(style.wrapped(text, WIDTH).count("\n") + 1.5 for _, text, _ in rows)
     figure = Figure(figsize=(9, max(3.2, 0.19 * deep + 0.3)), layout="constrained")
     shares = None if prediction is None else prediction.get("attention_BL", None)
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.9])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[1, 1.9])
+    left, right = halves
     count = int(sample["pictures"])
     below = [] if shares is None else [0.55]
     axes = np.atleast_1d(left.subplots(count + len(below), 1, height_ratios=[1] * count + below))
@@ -68,6 +72,7 @@ def said(prediction: Prediction | None) -> dict[str, str]:
 def attention(axes: Axes, share_L: np.ndarray) -> None:
     """Share of an answer's attention that goes to world tokens, by layer."""
     axes.bar(np.arange(1, len(share_L) + 1), 100 * share_L, color=MODEL)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer", fontsize=8)
     axes.set_ylabel("% on world", fontsize=8)
     axes.tick_params(labelsize=7)

@@ -2,12 +2,15 @@
 
 Decisions:
 - Amber is what the trained arm says, navy the reference, grey every other arm.
+- A character that the font lacks is drawn as a box, without a warning for each.
 - A text is wrapped, never cut; what is too long for its place is shown to its first `MOST` characters with an ellipsis.
 """
 
 import textwrap
+from functools import cache
 from typing import Final
 
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,14 +21,27 @@ KIND: Final = {TEXT: "#d8d5cc", IMAGE: "#5b7fa6", OPEN: "#7a6a86", WORLD: "#2a9d
 KIND_NAME: Final = {TEXT: "text", IMAGE: "picture", OPEN: "bracket", WORLD: "world token", CLOSE: "bracket"}
 SUPERVISED: Final = MODEL
 MOST: Final = 240
+UNKNOWN: Final = "\N{WHITE SQUARE}"
 INVISIBLE: Final = {"xticks": [], "yticks": []}
 
 
-def wrapped(text: str, width: int) -> str:
-    """A text in lines of at most `width` characters."""
-    text = " ".join(text.replace("$", r"\$").split())  # a dollar would begin a formula
-    shown = text if len(text) <= MOST else text[: MOST - 1].rstrip() + "…"
-    return textwrap.fill(shown, width) if shown else "(nothing)"
+def wrapped(text: str, width: int, most: int = MOST) -> str:
+    """A text in lines of at most `width` characters, of its first `most`; what the font lacks is a box."""
+    text = "".join(mark if mark.isspace() or _drawn(mark) else UNKNOWN for mark in text)
+    text = " ".join(text.split())
+    shown = text if len(text) <= most else text[: most - 1].rstrip() + "…"
+    return textwrap.fill(shown, width).replace("$", r"\$") if shown else "(nothing)"  # a dollar would begin a formula
+
+
+@cache
+def _drawn(mark: str) -> bool:
+    """Whether the font of all pictures has a character."""
+    return ord(mark) in _font()
+
+
+@cache
+def _font() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
 
 
 def bare(axes: Axes, title: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What every reader gives: pictures as frames, and the items that ask of them."""
+"""What every reader gives: pictures as frames, and the items that ask of them, in words that can be written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,3 +26,8 @@ class Content:
     items: Sequence[Item]
     issues: Sequence[Issue] = ()
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def plain(text: str) -> str:
+    """A text without what UTF-8 cannot hold (half a pair, as JSON may spell it), zero bytes and outer spaces."""
+    return text.encode(errors="replace").decode().replace("\0", " ").strip()

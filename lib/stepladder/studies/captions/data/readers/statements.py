@@ -4,9 +4,11 @@ Decisions:
 - The statement becomes a question with the choices "true" and "false".
 - Statements of one family (NLVR writes each for several pictures, VSR several for one picture) are never divided:
   neither between assets nor, so, between splits.
-- A statement whose picture is not here (VSR's belong to COCO and are not shared with it) is counted, not guessed.
+- A statement whose picture is not here (VSR's belong to COCO and are not shared with it) or cannot be decoded is
+  counted, not guessed, and so is a line that is no statement. A picture outside the folder of its set is not here.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +19,10 @@ import numpy as np
 from stepladder.core.types import Asset, Issue, StudyError
 from stepladder.data.images.decode import Undecodable, picture
 from stepladder.studies.captions.data.layout import TRUE_FALSE, Item
-from stepladder.studies.captions.data.readers.content import Content
+from stepladder.studies.captions.data.readers.content import Content, plain
 
 BLOCK = 50  # statements of one asset, or more to keep a family together
+LOOKED_AT = 10  # lines, to know what a file is
 CHOICES = ("true", "false")
 QUESTION = "True or false? {}"
 
@@ -31,12 +34,9 @@ def assets(raw: Sequence[Path], weights: tuple[Path, ...]) -> list[Asset]:
         for path in sorted(folder.rglob("*.jsonl")):
             group = _group(path)
             for number, block in enumerate(_blocks(path) if group else ()):
-                pictures = dict.fromkeys(_place(path, row) for row in block)
-                here = tuple(place for place in pictures if place.is_file())
-                if here:
-                    name = f"{group}_{path.stem}_{number:03d}"
-                    meta = {"block": number}
-                    found.append(Asset(name, group, here, (path, *weights), split_group=name, meta=meta))
+                here = tuple(dict.fromkeys(_place(path, row) for row in block))
+                name = f"{group}_{path.stem}_{number:03d}"
+                found.append(Asset(name, group, here, (path, *weights), split_group=name, meta={"block": number}))
     return found
 
 
@@ -53,55 +53,72 @@ def read(asset: Asset) -> Content:
         raise StudyError(
             f"{path.name} is not the set that {asset.id} was made of ({error}); take stock again"
         ) from error
-    places = {place: number for number, place in enumerate(asset.files)}
-    frames = [_decoded(place) for place in asset.files]
-    items, lost = list[Item](), 0
-    for row in block:
-        place = places.get(_place(path, row))
-        if place is None:
-            lost += 1
+    frames, keys, places, issues = list[np.ndarray](), list[str](), dict[Path, int](), list[Issue]()
+    for place in asset.files:
+        try:
+            frames.append(picture(place.read_bytes())[None])
+        except Undecodable as error:
+            issues.append(Issue(f"picture {error.outcome}", 1, f"{place.name}: {error}"))
             continue
-        answer = CHOICES[0] if str(row["label"]).lower() in ("1", "true") else CHOICES[1]
-        sentence = str(row.get("sentence") or row.get("caption")).strip()
-        asked = QUESTION.format(sentence)
-        items.append(Item((place,), asked, answer, TRUE_FALSE, CHOICES, asset.group, _family(row)))
-    issues = [Issue("picture of a statement is not here", lost, path.name)] if lost else []
-    return Content([place.stem for place in asset.files], frames, items, issues)
+        places[place] = len(keys)
+        keys.append(place.stem)
+    items = [_item(row, (places[place],), asset.group) for row in block if (place := _place(path, row)) in places]
+    if not items:
+        first = issues[0].example if issues else "the set has changed, take stock again"
+        raise StudyError(f"{asset.id} of {path.name} holds no picture that can be decoded: {first}")
+    return Content(keys, frames, items, [*issues, *(_lost(path) if asset.meta["block"] == 0 else ())])
 
 
-def _decoded(path: Path) -> np.ndarray:
-    try:
-        return picture(path.read_bytes())[None]
-    except Undecodable as error:
-        raise StudyError(f"{path.name} cannot be decoded: {error}") from error
+def _item(row: Mapping[str, Any], pictures: tuple[int, ...], group: str) -> Item:
+    answer = CHOICES[0] if str(row["label"]).lower() in ("1", "true") else CHOICES[1]
+    asked = QUESTION.format(plain(str(row.get("sentence") or row.get("caption"))))
+    return Item(pictures, asked, answer, TRUE_FALSE, CHOICES, group, plain(_family(row)))
+
+
+def _lost(path: Path) -> list[Issue]:
+    """What of a whole set is no statement on a picture here; told once, by its first block."""
+    rows = list(_rows(path))
+    here = sum(_is_here(path, row) for row in rows)
+    kinds = {"picture of a statement is not here": sum(map(bool, rows)) - here, "line is no statement": rows.count({})}
+    return [Issue(kind, count, path.name) for kind, count in kinds.items() if count]
 
 
 def _group(path: Path) -> str:
     """Which set a file of lines is; nothing where it is another's."""
-    row = next(_rows(path), None) or {}
+    return next((name for row in itertools.islice(_rows(path), LOOKED_AT) if (name := _set_of(row))), "")
+
+
+def _set_of(row: Mapping[str, Any]) -> str:
     if {"sentence", "label", "image", "identifier"} <= row.keys():
         return "nlvr"
     return "vsr" if {"caption", "label", "image", "relation"} <= row.keys() else ""
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Statements of a file, line by line; `{}` for a line that is none."""
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.strip():
+                yield _row(line)
+
+
+def _row(line: bytes) -> Mapping[str, Any]:
     try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.strip():
-                    yield json.loads(line)
-    except ValueError:
-        return
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) and _set_of(row) and isinstance(row["image"], str) else {}
 
 
 def _blocks(path: Path) -> list[list[Mapping[str, Any]]]:
-    """Statements in blocks, families whole."""
+    """Statements whose pictures are here in blocks, families whole."""
     families: dict[str, list[Mapping[str, Any]]] = {}
     for row in _rows(path):
-        families.setdefault(_family(row), []).append(row)
-    blocks: list[list[Mapping[str, Any]]] = [[]]
+        if _is_here(path, row):
+            families.setdefault(_family(row), []).append(row)
+    blocks = list[list[Mapping[str, Any]]]()
     for name in sorted(families):
-        if len(blocks[-1]) >= BLOCK:
+        if not blocks or len(blocks[-1]) >= BLOCK:
             blocks.append([])
         blocks[-1] += families[name]
     return blocks
@@ -114,3 +131,11 @@ def _family(row: Mapping[str, Any]) -> str:
 
 def _place(path: Path, row: Mapping[str, Any]) -> Path:
     return path.parent / row["image"]
+
+
+def _is_here(path: Path, row: Mapping[str, Any]) -> bool:
+    """Whether a statement's picture lies in the folder of its set: a list must not name files of others."""
+    if not row or "\0" in row["image"]:
+        return False
+    place = _place(path, row)
+    return place.is_file() and ".." not in Path(row["image"]).parts and place.is_relative_to(path.parent)

@@ -1,14 +1,17 @@
 """The towers of size `gemma3_4b`: SigLIP of Gemma 3 and the autoencoder of Cosmos, from given weights.
 
 Decisions:
-- Weights come from a folder, or from a hub at a pinned commit: a name alone is refused, since a branch moves.
+- Weights come from a folder, or from a hub at a pinned commit: a name alone is refused, and so is a branch or a tag
+  in the place of a commit, since those move.
 - Of Cosmos-Predict2 the autoencoder alone is loaded (126,892,531 parameters). The pipeline around it brings a text
   encoder, a safety checker and a world model of two billion parameters that none of this uses.
 - Of Gemma 3 the vision tower alone: its projector is the language model's (see `models.gemma`).
 - Both in bfloat16 on a card, float32 elsewhere. They see 896 and 512 pixels.
 """
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +22,7 @@ from stepladder.studies.captions.models.towers import wan
 from stepladder.studies.captions.params import CaptionsConversion
 
 PREPARED = 1
+COMMIT = re.compile("[0-9a-f]{40}")
 WORLD_SIDE = 512
 BATCH = 8  # pictures in one pass
 
@@ -32,7 +36,8 @@ class Siglip:
         from transformers import Gemma3ForConditionalGeneration
 
         name, revision = pinned("conversion.weights", conversion.weights, conversion.revision)
-        whole = Gemma3ForConditionalGeneration.from_pretrained(name, revision=revision, dtype=_dtype())
+        source: Any = Gemma3ForConditionalGeneration
+        whole = source.from_pretrained(name, revision=revision, dtype=_dtype())
         self.model = whole.model.vision_tower.to(_device()).eval().requires_grad_(False)
         self.key = fingerprint(["gemma3_4b", identity(name, revision), self.side, PREPARED])
 
@@ -55,7 +60,7 @@ class CosmosVae(wan.Wan):
         from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
         name, revision = pinned("conversion.world_weights", conversion.world_weights, conversion.world_revision)
-        model = AutoencoderKLWan.from_pretrained(name, subfolder="vae", revision=revision, torch_dtype=_dtype())
+        model: Any = AutoencoderKLWan.from_pretrained(name, subfolder="vae", revision=revision, torch_dtype=_dtype())
         key = fingerprint(["cosmos vae", identity(name, revision), WORLD_SIDE, PREPARED])
         super().__init__(model.to(_device()), WORLD_SIDE, key)
 
@@ -78,15 +83,16 @@ def pinned(parameter: str, name: str | None, revision: str | None) -> tuple[str,
     """A folder, or a name at the hub with the commit it is pinned to.
 
     Raises:
-        StudyError: nothing is named, or a name at the hub without a commit.
+        StudyError: nothing is named, or a name at the hub without a whole commit (40 hexadecimal digits).
     """
     if not name:
         raise StudyError(f"{parameter} is empty: name a folder of weights, or a repository of the hub and its commit")
     if Path(name).is_dir():
         return name, None
-    if not revision:
+    if not COMMIT.fullmatch(revision or ""):
         raise StudyError(
-            f"{parameter} = {name!r} is no folder here, so it names a repository: pin its commit (revision)"
+            f"{parameter} = {name!r} is no folder here, so it names a repository: pin its commit, all 40 digits of it, "
+            f"not {revision!r}"
         )
     return name, revision
 

@@ -6,8 +6,9 @@ Decisions:
   and another file makes other shards.
 - It begins as what is known to work: colours are carried through every level as themselves and as their opposites
   beside a constant, each level averages two by two or spreads back, and all residual branches begin at zero. So its
-  first answer is that of 8 x 8 means, smoothly spread, and training can only add to it. From a random beginning it
-  needs twenty times as long to get there: its norms divide out how bright anything is.
+  first answer is near that of 8 x 8 means, smoothly spread (18 dB from it), and its latents are those
+  means. From a random beginning it needs twenty times as long to get there: its norms divide out how bright
+  anything is.
 - Only still pictures are trained on. Filters look at no earlier frame, and where frames are joined it is by their mean:
   as Wan's own image autoencoder was widened to video.
 - The verdict stands in the file's metadata and is a gate of 02. The strongest rival is the linear one: the principal
@@ -56,9 +57,7 @@ class OwnWan(wan.Wan):
         try:
             model.load_state_dict(load_file(path))
         except Exception as error:  # of a file that somebody else wrote, or that is cut: safetensors says what
-            raise StudyError(
-                f"{path.name} holds no world tower of this version ({error}): delete it, run 02 again"
-            ) from None
+            raise _foreign(path, error) from None
         _judge(path)
         super().__init__(model, SIDE, files.file_sha256(path))
 
@@ -88,7 +87,11 @@ def weights(folder: Path) -> Path:
 
 
 def verdict(path: Path) -> Check:
-    """Whether the tower in a file carries more than what it began as."""
+    """Whether the tower in a file carries more than what it began as.
+
+    Raises:
+        StudyError: the file is not one that `weights` wrote.
+    """
     told = _judge(path)
     own, means, linear = told["own"], told["means"], told["components"]
     words = (
@@ -100,8 +103,15 @@ def verdict(path: Path) -> Check:
 def _judge(path: Path) -> dict[str, float]:
     from safetensors import safe_open
 
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["judged"])
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})["judged"])
+    except Exception as error:  # as above
+        raise _foreign(path, error) from None
+
+
+def _foreign(path: Path, error: Exception) -> StudyError:
+    return StudyError(f"{path.name} holds no world tower of this version ({error}): delete it, run 02 again")
 
 
 def _make(place: Path) -> None:
@@ -122,9 +132,10 @@ def _empty() -> Any:
 
 def begun(model: Any) -> Any:
     """The autoencoder as averages and copies (see above), in place."""
+    for conv in model.modules():
+        if isinstance(conv, nn.Conv3d):
+            conv.weight.data[:, :, :-1] = 0.0  # no earlier frame
     for module in model.modules():
-        if isinstance(module, nn.Conv3d):
-            module.weight.data[:, :, :-1] = 0.0  # no earlier frame
         match type(module).__name__:
             case "WanResidualBlock":
                 _silent(module.conv2)

@@ -5,6 +5,8 @@ Decisions:
 - The random weights are drawn under a generator of their own: nobody's seed moves, and nobody's moves them.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -12,7 +14,7 @@ from stepladder.core.files import fingerprint
 from stepladder.studies.captions.models.towers import wan
 
 SEED, PREPARED = 20, 1
-VISION = {
+VISION: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 2,

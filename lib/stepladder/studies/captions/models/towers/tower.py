@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -61,7 +61,8 @@ def towers(conversion: CaptionsConversion, files: Sequence[Path] = ()) -> Towers
     Raises:
         StudyError: weights are missing, or are not those that are known by hash.
     """
-    return _towers(conversion, tuple(files))
+    settings: Any = conversion  # frozen, so it can be hashed, which its type does not say
+    return _towers(settings, tuple(files))
 
 
 @cache
