@@ -2,6 +2,9 @@
 
 from stepladder.dev.target_rows.row import Record, Row
 
+PROBABILITY = "token probability"
+SEEING = ("untrained", "shuffled", "blank")  # arms that see nothing of the picture, or nothing learnt
+
 
 def download() -> tuple[Row, ...]:
     """Rows of `bench_download`."""
@@ -183,4 +186,94 @@ def _parsers(record: Record) -> str:
     return f"{told} of {ours['answers']:,} answers to val; ours {agreed}"
 
 
-ROWS = (*download(), *images(), *lists(), *goldens(), *offload())
+def arms() -> tuple[Row, ...]:
+    """Rows of `bench_captions_step` and `bench_captions_arms`."""
+    return (
+        Row(
+            "captions_step",
+            "profile quick: a training step on cached features against one that runs both frozen towers",
+            "≥ 5 x",
+            lambda r: f"{r['ratio']:.1f} x ({r['rows']['cached']['cpu_ms']:.0f} CPU-ms a step of 8 pictures)",
+            lambda r: r["ratio"] >= 5,
+        ),
+        Row(
+            "captions_step",
+            "megabytes of a checkpoint: trained weights, and the optimizer's state",
+            "",
+            lambda r: f"{r['checkpoint_mb']['weights']:.1f} + {r['checkpoint_mb']['optimizer']:.1f} (plan: 153 + 0)",
+            None,
+        ),
+        Row(
+            "captions_arms",
+            "quick, pictures kept out: the trained arm over untrained, shuffled and blank, token probability",
+            "intervals above zero",
+            lambda r: "; ".join(_leads(rows) for name, rows in r["rows"].items() if name.startswith("seed")),
+            lambda r: all(
+                _arm(rows, arm)["lead_low"] > 0
+                for name, rows in r["rows"].items()
+                if name.startswith("seed")
+                for arm in SEEING
+            ),
+            headline=True,
+        ),
+        Row(
+            "captions_arms",
+            "... over the strongest rival that is fitted to the training split",
+            "above it",
+            lambda r: "; ".join(_rivals(rows) for name, rows in r["rows"].items() if name.startswith("seed")),
+            lambda r: all(
+                _arm(rows, "trained")["value"] > max(one[PROBABILITY] for one in rows["rivals"].values())
+                for name, rows in r["rows"].items()
+                if name.startswith("seed")
+            ),
+        ),
+        Row(
+            "captions_arms",
+            "... what world tokens add: over zeros, and over those of another picture",
+            "no threshold: the page must say what is there",
+            lambda r: "; ".join(
+                _leads(rows, ("world_zero", "world_shuffled"))
+                for name, rows in r["rows"].items()
+                if name.startswith("seed")
+            ),
+            None,
+        ),
+        Row(
+            "captions_arms",
+            "the signal removed: trained over shuffled and blank",
+            "no effect",
+            lambda r: _leads(r["rows"]["signal removed"], SEEING[1:]),
+            lambda r: all(_arm(r["rows"]["signal removed"], arm)["verdict"] == "no effect" for arm in SEEING[1:]),
+        ),
+        Row(
+            "captions_arms",
+            "temporal questions on moving scenes, answered with one and with five frames of the world tower",
+            "five above one",
+            _moving,
+            lambda r: r["moving"]["1"]["right"] > r["moving"]["0"]["right"] + 0.1,
+        ),
+    )
+
+
+def _arm(rows: Record, name: str) -> Record:
+    return next(row for row in rows["arms"] if row["arm"] == name and row["metric"] == PROBABILITY)
+
+
+def _leads(rows: Record, arms: tuple[str, ...] = SEEING) -> str:
+    told = [(arm.replace("_", " "), _arm(rows, arm)) for arm in arms]
+    return ", ".join(
+        f"{name} {row['lead']:+.3f} ({row['lead_low']:+.3f} to {row['lead_high']:+.3f})" for name, row in told
+    )
+
+
+def _rivals(rows: Record) -> str:
+    told = ", ".join(f"{name} {values[PROBABILITY]:.3f}" for name, values in rows["rivals"].items())
+    return f"trained {_arm(rows, 'trained')['value']:.3f}, {told}"
+
+
+def _moving(record: Record) -> str:
+    one, five = record["moving"]["0"], record["moving"]["1"]
+    return f"{one['right']:.1%} and {five['right']:.1%} of {one['questions']} (guessing {one['chance']:.0%})"
+
+
+ROWS = (*download(), *images(), *lists(), *goldens(), *offload(), *arms())

@@ -21,7 +21,7 @@ class CaptionsData(DataParams):
     synthetic: int = Field(60, ge=12, description="rows of the offline list (source: synthetic)")
     faults: float = Field(0.25, ge=0, lt=0.9, description="share of the offline list's addresses that misbehave")
     moving: int = Field(0, ge=0, description="drawn moving scenes beside the offline list, each of 17 frames")
-    lists: list[str] = Field([], description="addresses of lists: parquet, csv, tsv or jsonl files (source: remote)")
+    lists: list[str] = Field([], description="file:// addresses of lists: parquet, csv, tsv, jsonl (source: remote)")
     rows: int | None = Field(None, ge=1, description="rows taken of what passes the filters; null: all")
     least_clip: float | None = Field(None, description="smallest CLIP L/14 similarity of picture and text; null: any")
     least_side: int = Field(0, ge=0, description="smallest side that the list tells, in pixels")
@@ -53,6 +53,10 @@ class CaptionsConversion(ConversionParams):
     question: str = Field("Describe this image simply.", description="what every caption answers")
     world_steps: int = Field(0, ge=0, le=4, description="steps of the world tower beyond the first: 1 + 4n frames")
     features: Literal["float16", "int8"] = Field("float16", description="type that features are kept in")
+    whole_pixels: bool = Field(
+        True,
+        description="keep pictures as large as the vision tower sees them; false: at most 224 pixels, enough for pages",
+    )
     weights: str | None = Field(None, description="folder or hub name of Gemma 3 (size: gemma3_4b)")
     revision: str | None = Field(None, description="commit of the hub that the weights are pinned to")
     world_weights: str | None = Field(None, description="folder or hub name of the world tower's weights")

@@ -134,7 +134,7 @@ class Captions(Study[CaptionsParams]):
         """The language model where it is made here, the controls, then the projection."""
         return phases.phases(params)
 
-    def fit(self, phase: TrainingPhase, model: nn.Module, batch: Batch) -> None:
+    def fit(self, phase: TrainingPhase, model: Any, batch: Batch) -> None:
         """Sizes of features, by which they are standardised."""
         model.fit(batch)
 
@@ -142,11 +142,11 @@ class Captions(Study[CaptionsParams]):
         """Whether there is something to see and something to learn in a batch."""
         return losses.can_start(batch)
 
-    def loss(self, model: nn.Module, batch: Batch, phase: TrainingPhase) -> Loss:
+    def loss(self, model: Any, batch: Batch, phase: TrainingPhase) -> Loss:
         """Cross entropy of the assistant's tokens."""
         return losses.loss(model, batch, phase)
 
-    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+    def predict(self, model: Any, batch: Batch) -> Prediction:
         """Greedy answers, likelihoods of choices, and the share of attention on world tokens."""
         from stepladder.studies.captions.models import answering
 
@@ -177,7 +177,7 @@ class Captions(Study[CaptionsParams]):
         return scoring.score(batch, prediction, params)
 
     def analysis(
-        self, model: nn.Module, cases: Dataset, params: CaptionsParams
+        self, model: Any, cases: Dataset, params: CaptionsParams
     ) -> Mapping[str, pd.DataFrame | Figure | str | list[Check]]:
         """Every arm beside the trained one, and whether anything may be said."""
         from stepladder.studies.captions.pictures import analysis

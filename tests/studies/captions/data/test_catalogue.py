@@ -57,9 +57,10 @@ def test_the_card_says_what_a_card_must() -> None:
     [
         ({"source": "mirror"}, "data.mirror is not set"),
         ({"source": "remote", "contact": CONTACT}, "data.lists is empty"),
-        ({"source": "remote", "lists": ["https://a.example/list.parquet"]}, "data.contact is empty"),
+        ({"source": "remote", "lists": ["file:///a/list.parquet"]}, "data.contact is empty"),
         ({"source": "remote", "lists": ["ftp://a.example/list.csv"], "contact": CONTACT}, "ftp://a.example"),
-        ({"source": "remote", "lists": ["https://a.example/page.html"], "contact": CONTACT}, "page.html"),
+        ({"source": "remote", "lists": ["file:///a/page.html"], "contact": CONTACT}, "page.html"),
+        ({"source": "remote", "lists": ["https://a.example/1.parquet"], "contact": CONTACT}, "fetch a list of the web"),
     ],
 )
 def test_a_run_that_cannot_begin_is_told_the_way_out(data: dict[str, Any], says: str) -> None:
@@ -85,10 +86,10 @@ def test_an_empty_mirror_is_refused_by_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_lists_of_one_place_are_one_source() -> None:
-    lists = ["https://a.example/x/2.parquet", "https://b.example/1.csv", "https://a.example/x/1.parquet"]
+    lists = ["file:///a/x/2.parquet", "file:///b/1.csv", "file:///a/x/1.parquet"]
     found = catalogue.sources(params(source="remote", lists=lists, contact=CONTACT))
     assert [(one.url, one.members) for one in found] == [
-        ("https://a.example/x/", ("2.parquet", "1.parquet")),
-        ("https://b.example/", ("1.csv",)),
+        ("file:///a/x/", ("2.parquet", "1.parquet")),
+        ("file:///b/", ("1.csv",)),
     ]
     assert len({one.folder for one in found}) == 2

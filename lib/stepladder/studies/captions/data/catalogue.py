@@ -105,17 +105,17 @@ def _remote(params: CaptionsParams) -> list[Source]:
     """One source for every place that lists lie at, its members the lists."""
     if not params.data.lists:
         raise ParameterError(
-            "data.source is 'remote' but data.lists is empty: name the addresses of lists, as "
-            "https://huggingface.co/datasets/mlfoundations/datacomp_small/resolve/main/NAME.parquet, or fetch them "
-            "yourself and use data.mirror"
+            "data.source is 'remote' but data.lists is empty: name lists by file:// addresses, or lay them into a "
+            "folder and name that as data.mirror"
         )
     places: dict[str, list[str]] = {}
     for address in params.data.lists:
         parts = urlsplit(address)
         parent, _, name = parts.path.rpartition("/")
-        if parts.scheme not in ("http", "https", "file") or Path(name).suffix.lower() not in ENDINGS:
+        if parts.scheme != "file" or Path(name).suffix.lower() not in ENDINGS:
             raise ParameterError(
-                f"data.lists: {address!r} is no http, https or file address of a file that ends in {', '.join(ENDINGS)}"
+                f"data.lists: {address!r} is no file:// address of a file that ends in {', '.join(ENDINGS)}: fetch a "
+                "list of the web yourself (docs/captions_guide.md says how) and name its folder as data.mirror"
             )
         places.setdefault(parts._replace(path=f"{parent}/").geturl(), []).append(name)
     return [

@@ -25,6 +25,7 @@ from stepladder.studies.captions.data.readers.read import read
 from stepladder.studies.captions.models.towers.tower import GREY, Towers, towers
 from stepladder.studies.captions.params import CaptionsConversion, CaptionsParams
 
+PAGE_SIDE = 224  # pixels that are enough for a page
 LICENCE = "each picture's own; see its address"
 
 
@@ -71,7 +72,9 @@ def _features(
     count = 1 + 4 * conversion.world_steps
     frames_NTYXC = np.stack([_scene(frames, count, seen.world.side) for frames in content.frames])
     computed = {"vision_NPF": seen.vision(pixels_NYXC), "world_NTVUC": seen.world(frames_NTYXC)}
-    arrays, errors = {"pixels_NYXC": pixels_NYXC}, dict[str, float]()
+    side = seen.vision.side if conversion.whole_pixels else min(seen.vision.side, PAGE_SIDE)
+    kept_NYXC = np.stack([features.square(picture, side) for picture in pixels_NYXC])
+    arrays, errors = {"pixels_NYXC": kept_NYXC}, dict[str, float]()
     for name, values in computed.items():
         if conversion.features == "int8":
             kept, scale = features.quantised(values)

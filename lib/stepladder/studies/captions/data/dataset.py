@@ -47,6 +47,7 @@ class Pairs:
     def __init__(self, shards: Sequence[Path], params: CaptionsParams):
         self.params = params
         self.shards = [Shard(path) for path in shards]
+        self._check_pixels()
         self._check_made_alike()
         self._features = sequence.FEATURES[params.conversion.size]
         self._world, self._special = sequence.world_tokens(params), tokenizer(params.conversion).special
@@ -111,6 +112,14 @@ class Pairs:
             found += [Place(number, int(item)) for item in np.flatnonzero(fits_I)]
             left_out += int((~fits_I).sum())
         return found, left_out
+
+    def _check_pixels(self) -> None:
+        """A tower that runs in the step needs pictures as large as it sees them."""
+        if self.params.model.vision != "cached" and not self.params.conversion.whole_pixels:
+            raise StudyError(
+                f"model.vision = {self.params.model.vision!r} reads pixels, and conversion.whole_pixels = false keeps "
+                "small ones: set it to true and run 02_conversion again"
+            )
 
     def _check_made_alike(self) -> None:
         """Features of different towers are different languages."""

@@ -20,8 +20,7 @@ from stepladder.core import files
 from stepladder.core.errors import ParameterError
 from stepladder.core.types import Gathered, StudyError
 from stepladder.data.download.connecting import Loopback
-from stepladder.data.download.downloading import Report, Settled, Wanted, download
-from stepladder.data.download.ledger import Ledger
+from stepladder.data.download.downloading import Report, Settled, Wanted, download, leave_out
 from stepladder.data.download.policy import Policy
 from stepladder.data.images.bounded import Decoder, Kept, Options
 from stepladder.studies.captions.data import gathered, offline
@@ -127,7 +126,7 @@ def _downloaded(lists: Sequence[Path], params: CaptionsParams, place: Path, tell
         report = bring()
         if report.complete and (near := near_twins(report.tars)):
             tell(f"{len(near)} pictures are almost the same as earlier ones and are left out")
-            _leave_out(place, near)
+            leave_out(place, dict.fromkeys(near, "near_duplicate"))
             report = bring()
     return report
 
@@ -171,9 +170,3 @@ def _hashed(reader: "TarReader") -> Iterable[tuple[int, str, int]]:
     for index, name in enumerate(reader.keys):
         facts = reader.json(index)
         yield int(name), facts.get("family") or facts["url"], int(facts["dhash"], 16)
-
-
-def _leave_out(place: Path, numbers: Sequence[int]) -> None:
-    """Enter almost twins into the ledger, by which the next download writes their tars anew."""
-    with files.locked(place), Ledger(place) as ledger:
-        ledger.settled(-1, {}, dict.fromkeys(numbers, "near_duplicate"))  # of no block: all of theirs become stale

@@ -19,7 +19,7 @@ from stepladder.studies.captions.evaluation import arms, effect
 from stepladder.studies.captions.models import accounting, answering
 from stepladder.studies.captions.params import CaptionsParams
 from stepladder.studies.captions.pictures import style
-from stepladder.view.style import CHOSEN, RIVAL, WRONG
+from stepladder.view.style import CHOSEN, INK, RIVAL, WRONG
 
 if TYPE_CHECKING:
     from stepladder.studies.captions.models.network import Captioner
@@ -70,7 +70,7 @@ def leads(table: pd.DataFrame, metric: str = effect.MAIN) -> Figure:
         colour = COLOURS.get(str(row.verdict), RIVAL)
         axes.plot([row.lead_low, row.lead_high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
         axes.plot([row.lead], [place], "o", color=colour)
-    axes.axvline(0, color=style.INK, linewidth=1)
+    axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(rows)), [str(arm).replace("_", " ") for arm in rows["arm"]])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(f"lead of the trained arm in {metric}; grey: no effect")
@@ -92,5 +92,5 @@ def extremes(records: pd.DataFrame, cases: Dataset) -> Figure:
         axes.imshow(np.asarray(cases.sample(int(row["case"]), None)["pixels_MYXC"])[0])
         style.bare(axes, f"{name}: {row['numerator'] / max(row['denominator'], 1e-12):.2f}")
         said = f"says: {style.wrapped(str(row['answer']), 38)}\nis: {style.wrapped(str(row['reference']), 38)}"
-        axes.set_xlabel(said, fontsize=7.5, loc="left", color=style.INK)
+        axes.set_xlabel(said, fontsize=7.5, loc="left", color=INK)
     return figure

@@ -19,6 +19,7 @@ from stepladder.studies.captions.data.sequence import IGNORED
 from stepladder.studies.captions.data.tokenizer import tokenizer
 from stepladder.studies.captions.params import CaptionsParams
 from stepladder.studies.captions.pictures import style
+from stepladder.view.style import INK
 
 
 def preview(sample: Sample, params: CaptionsParams) -> Figure:
@@ -79,5 +80,5 @@ def _texts(axes: Axes, sample: Sample, params: CaptionsParams) -> None:
     answer = words.decode(labels_T[labels_T != IGNORED].tolist())
     prompt = words.decode(tokens_T[(labels_T == IGNORED) & (np.asarray(sample["kinds_T"]) == TEXT)].tolist())
     style.bare(axes)
-    axes.text(0.02, 0.95, style.wrapped(prompt, 44), fontsize=9, va="top", color=style.INK)
+    axes.text(0.02, 0.95, style.wrapped(prompt, 44), fontsize=9, va="top", color=INK)
     axes.text(0.02, 0.45, style.wrapped(answer, 44), fontsize=9, va="top", color=style.SUPERVISED)

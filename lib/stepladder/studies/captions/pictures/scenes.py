@@ -18,7 +18,7 @@ from stepladder.studies.captions.data.cases import decoded
 from stepladder.studies.captions.data.layout import ARMS
 from stepladder.studies.captions.params import CaptionsParams
 from stepladder.studies.captions.pictures import previews, style
-from stepladder.view.style import MODEL
+from stepladder.view.style import INK, MODEL
 
 WIDTH = 46
 
@@ -53,8 +53,8 @@ def answers(sample: Sample, prediction: Prediction | None) -> Picture:
 def _rows(sample: Sample, prediction: Prediction | None) -> list[tuple[str, str, str]]:
     """Name, text and colour of every line."""
     choices = [decoded(text_S) for text_S in np.asarray(sample["choices_CS"])[: int(sample["choices"])]]
-    rows = [("question", decoded(np.asarray(sample["question_S"])), style.INK)]
-    rows += [("choices", " / ".join(choices), style.INK)] if int(sample["answer"]) >= 0 else []
+    rows = [("question", decoded(np.asarray(sample["question_S"])), INK)]
+    rows += [("choices", " / ".join(choices), INK)] if int(sample["answer"]) >= 0 else []
     rows += [("reference", decoded(np.asarray(sample["reference_S"])), style.colour_of("reference"))]
     for arm, text in said(prediction).items():
         rows.append((arm.replace("_", " "), text, style.colour_of(arm)))
