@@ -62,7 +62,7 @@ def pack(run: Run, place: Path, folder: Path, final: bool) -> Parcel:
         Unreadable: the checkpoint is damaged or gone.
         HubError: safetensors is not installed.
     """
-    from stepladder.training import checkpoint
+    from stepladder.training import checkpoint, contents
 
     try:
         state, progress, sha256 = checkpoint.state_in(place), checkpoint.progress_of(place), checkpoint.sha256_of(place)
@@ -70,7 +70,7 @@ def pack(run: Run, place: Path, folder: Path, final: bool) -> Parcel:
         raise Unreadable(f"{run.study}/{run.name}: {place.name} cannot be sent: {error}") from error
     params = check(study.find(run.study).Params, run.values())
     written = {WEIGHTS: folder / WEIGHTS}
-    _save(written[WEIGHTS], checkpoint.judged(state)["model"])
+    _save(written[WEIGHTS], contents.judged(state)["model"])
     scores = hub_card.scores(run, final)
     if scores.found:
         written[METRICS] = folder / METRICS
