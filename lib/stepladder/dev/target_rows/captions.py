@@ -37,7 +37,6 @@ def images() -> tuple[Row, ...]:
             "0 crashes, 0 hangs, < 2 GB, each decoded or classed",
             _odd,
             _odd_met,
-            headline=True,
         ),
         Row(
             "images",

@@ -18,7 +18,6 @@ ROWS = (
         "≤ 1.10",
         "{ratio:.2f}",
         lambda r: r["ratio"] <= 1.10,
-        headline=True,
     ),
     Row(
         "fetch",
