@@ -78,9 +78,6 @@ class CaptionsModel(Section):
     vision: Literal["cached", "computed", "released"] = Field(
         "cached", description="vision features: of the shards, computed in every step, or computed and trained"
     )
-    devices: list[str] = Field(
-        [], max_length=2, description="where towers and language model lie; empty: all on the training's device"
-    )
 
     @model_validator(mode="after")
     def _known(self) -> "CaptionsModel":

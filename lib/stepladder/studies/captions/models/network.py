@@ -10,7 +10,7 @@ Decisions:
   for every picture, and a projection would learn that first.
 - Towers are no part of the model while their features come from shards. A released vision tower is.
 - What no phase trains and `build` makes again is told in `given`, so that checkpoints may leave it out.
-- Single device, unless `model.devices` says where the language model lies.
+- Single device.
 
 Shape legend: B batch, M pictures, P places, F features, T tokens or frames, V U rows and columns of latents, C latent
 channels, H channels of the language model, N positions of a kind.
