@@ -102,6 +102,10 @@ def main(folder: Path) -> None:
             if distributed.first:
                 torch.save(found, folder / f"{number}.pt")
     distributed.leave()
+    # What is asked is done and written. Threads of torch's own may still end while the interpreter does, which aborts
+    # the process once in many hundred times ("terminate called without an active exception").
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class DrillModel(Section):
     nan_at: int = Field(-1, description="index of a training sample whose target is nan")
     worsens: bool = Field(False, description="every validation is worse than the one before")
     sleep: float = Field(0.05, description="seconds a step takes at least")
+    given: str = Field("", description="identity of the first part, which is given then")
     keep_if_better: bool = Field(False, description="every stage is judged at its end")
     eat: int = Field(0, description="megabytes each step takes and never gives back")
     hang_at: int = Field(-1, description="step after which the stand-in computes nothing more, the first time")
