@@ -99,13 +99,15 @@ def removed(data: Data, folder: Path) -> Data:
 
 
 def trained(params: CaptionsParams, paths: Sequence[Path], seed: int) -> Any:
-    """The model after all phases, at the profile's steps and rates."""
+    """The model after all phases, at the profile's steps and rates; its last weights, not the best by validation."""
     study, data, training = find("captions"), Pairs(paths, params), params.training
     torch.manual_seed(seed)
     model, done = study.model(params), 0
     phases = study.phases(params)
     order = order_of(data, training, seed, [(0, sum(phase.steps for phase in phases))])
     for phase in phases:
+        [first] = StepBatches(order, training.batch, done, done + 1).step(done)
+        study.fit(phase, model, default_collate([data.sample(index, None) for _, index in first]))
         state = lone_train_state(study, model, phase, training, seed)
         for step in range(phase.steps):
             rate = phase.learning_rate or training.learning_rate

@@ -2,7 +2,7 @@
 
 from stepladder.dev.target_rows.row import Record, Row
 
-PROBABILITY = "token probability"
+PROBABILITY, ACCURACY = "token probability", "choice accuracy"
 SEEING = ("untrained", "shuffled", "blank")  # arms that see nothing of the picture, or nothing learnt
 
 
@@ -228,6 +228,17 @@ def arms() -> tuple[Row, ...]:
         ),
         Row(
             "captions_arms",
+            "... the same in choice accuracy",
+            "above it",
+            lambda r: "; ".join(_rivals(rows, ACCURACY) for name, rows in r["rows"].items() if name.startswith("seed")),
+            lambda r: all(
+                _arm(rows, "trained", ACCURACY)["value"] > max(one[ACCURACY] for one in rows["rivals"].values())
+                for name, rows in r["rows"].items()
+                if name.startswith("seed")
+            ),
+        ),
+        Row(
+            "captions_arms",
             "... what world tokens add: over zeros, and over those of another picture",
             "no threshold: the page must say what is there",
             lambda r: "; ".join(
@@ -254,8 +265,8 @@ def arms() -> tuple[Row, ...]:
     )
 
 
-def _arm(rows: Record, name: str) -> Record:
-    return next(row for row in rows["arms"] if row["arm"] == name and row["metric"] == PROBABILITY)
+def _arm(rows: Record, name: str, metric: str = PROBABILITY) -> Record:
+    return next(row for row in rows["arms"] if row["arm"] == name and row["metric"] == metric)
 
 
 def _leads(rows: Record, arms: tuple[str, ...] = SEEING) -> str:
@@ -265,9 +276,9 @@ def _leads(rows: Record, arms: tuple[str, ...] = SEEING) -> str:
     )
 
 
-def _rivals(rows: Record) -> str:
-    told = ", ".join(f"{name} {values[PROBABILITY]:.3f}" for name, values in rows["rivals"].items())
-    return f"trained {_arm(rows, 'trained')['value']:.3f}, {told}"
+def _rivals(rows: Record, metric: str = PROBABILITY) -> str:
+    told = ", ".join(f"{name} {values[metric]:.3f}" for name, values in rows["rivals"].items())
+    return f"trained {_arm(rows, 'trained', metric)['value']:.3f}, {told}"
 
 
 def _moving(record: Record) -> str:
