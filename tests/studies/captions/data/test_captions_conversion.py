@@ -120,6 +120,17 @@ def test_shards_of_other_towers_are_refused_by_name(made, tmp_path):
         Pairs([path, tmp_path / "other.h5"], settings)
 
 
+def test_ids_of_another_tokenizer_are_refused_by_name(made, tmp_path):
+    settings = made[0]["float16"][1]
+    other = convert(made[1], settings)
+    from stepladder.data import shards
+
+    changed = type(other)(other.arrays, other.compressed, {**other.attributes, "tokenizer": "another"})
+    shards.write(tmp_path / "other.h5", changed, "recipe")
+    with pytest.raises(StudyError, match=r"other\.h5 are another tokenizer's"):
+        Pairs([tmp_path / "other.h5"], settings)
+
+
 def test_conversion_moves_nobodys_seed(made):
     torch.manual_seed(5)
     before = torch.get_rng_state()

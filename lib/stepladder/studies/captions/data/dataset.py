@@ -127,6 +127,10 @@ class Pairs:
         if len(made) > 1:
             names = " and ".join(path.name for path in list(made.values())[:2])
             raise StudyError(f"{names} were made by different towers or tokenizers: run 02_conversion again")
+        own = tokenizer(self.params.conversion).digest
+        for shard in self.shards[:1]:
+            if shard.attributes["tokenizer"] != own:
+                raise StudyError(f"the ids of {shard.path.name} are another tokenizer's: run 02_conversion again")
 
 
 def pictures(shard: Shard, item: int) -> list[int]:
